@@ -1,0 +1,44 @@
+//! The services and instances of which an incident's telemetry comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Cause, Diagnosis, Incident};
+
+/// Names from key columns only: never from a message, a template or a statement.
+#[derive(Debug, Default)]
+pub struct Inventory<'a> {
+    instances: BTreeMap<&'a str, BTreeSet<&'a str>>,
+}
+
+impl<'a> Inventory<'a> {
+    pub fn of(incident: &'a Incident, diagnosis: &'a Diagnosis) -> Self {
+        let signals = incident.signals.iter().map(|s| (&s.service, &s.instance));
+        let evidence = diagnosis.evidence.iter().map(|e| (&e.service, &e.instance));
+        let mut inventory = Self::default();
+        for (service, instance) in signals.chain(evidence) {
+            if service.is_empty() {
+                continue;
+            }
+            let instances = inventory.instances.entry(service).or_default();
+            if !instance.is_empty() {
+                instances.insert(instance);
+            }
+        }
+        inventory
+    }
+
+    pub fn has_service(&self, service: &str) -> bool {
+        self.instances.contains_key(service)
+    }
+
+    /// The instance that a cause names, if it is one of its service.
+    pub fn instance<'c>(&self, cause: &'c Cause) -> Option<&'c str> {
+        let known = self.instances.get(cause.service.as_str())?;
+        known.contains(cause.instance.as_str()).then_some(cause.instance.as_str())
+    }
+
+    /// How many instances of the service are known; there may be more.
+    pub fn instance_count(&self, service: &str) -> usize {
+        self.instances.get(service).map_or(0, BTreeSet::len)
+    }
+}

@@ -1,0 +1,54 @@
+//! The one error type of this crate; variant names double as metric labels.
+
+use std::path::PathBuf;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A job that the engine refuses: what is wrong, where in its text, and what to write instead.
+    #[error("{job}:{line}:{column}: {message}; {remedy}")]
+    Job { job: String, line: u64, column: u64, message: String, remedy: String },
+
+    #[error("{path}: {message}; {remedy}")]
+    Config { path: PathBuf, message: String, remedy: String },
+
+    /// A wrong argument or name given by the user.
+    #[error("{message}; {remedy}")]
+    Usage { message: String, remedy: String },
+
+    #[error("query refused: {message}; {remedy}")]
+    Query { message: String, remedy: String },
+
+    #[error("checkpoint cannot be used: {message}; {remedy}")]
+    Checkpoint { message: String, remedy: String },
+
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+
+    #[error(transparent)]
+    Source(#[from] crate::source::Error),
+
+    #[error(transparent)]
+    Storage(#[from] faultline_storage::Error),
+
+    #[error("{0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+
+    #[error("{}", .0.strip_backtrace())]
+    DataFusion(#[from] datafusion::error::DataFusionError),
+
+    /// A stage stopped early; the stage's own error is reported beside this one.
+    #[error("stage {stage} stopped before the end of its input")]
+    StageStopped { stage: String },
+}
+
+impl Error {
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { path: path.into(), source }
+    }
+
+    pub fn usage(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), remedy: remedy.into() }
+    }
+}

@@ -1,0 +1,223 @@
+//! One open incident: which series it holds, which of them bind it, and when it is over.
+//!
+//! A series that joins is *binding* if chance does not explain why it is abnormal here and now,
+//! and *context* otherwise. Both are listed. Only binding series extend the incident's region,
+//! keep it open and tie incidents together: noise near an incident must not spread or prolong it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::config::CorrelateConfig;
+use super::relation::{Link, Region};
+use super::surroundings::Surroundings;
+use super::track::{SeriesKey, Track};
+use crate::model::{Incident, IncidentState, Nanos, Severity, Signal};
+use crate::monitor::topology::Topology;
+
+/// Windows that a series may miss and still count as abnormal without interruption.
+const MISSED_WINDOWS: i64 = 2;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenIncident {
+    pub id: String,
+    pub cluster: String,
+    /// Service of the signal that opened it.
+    pub service: String,
+    pub opened_at: Nanos,
+    #[serde(with = "super::entries")]
+    tracks: BTreeMap<SeriesKey, Track>,
+    region: Region,
+    /// Signals of series that were too many to keep.
+    uncounted: u64,
+    severity: Severity,
+}
+
+impl OpenIncident {
+    pub fn open(id: String, mut anchor: Track, at: Nanos, topology: &Topology) -> Self {
+        anchor.binding = true;
+        Self {
+            id,
+            cluster: anchor.signal.cluster.clone(),
+            service: anchor.signal.service.clone(),
+            opened_at: at,
+            severity: anchor.signal.severity,
+            region: Region::of([&anchor].into_iter(), topology),
+            tracks: BTreeMap::from([(SeriesKey::of(&anchor.signal), anchor)]),
+            uncounted: 0,
+        }
+    }
+
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// Series kept and signals of series not kept.
+    pub fn signal_count(&self) -> u64 {
+        self.tracks.len() as u64 + self.uncounted
+    }
+
+    pub fn holds(&self, key: &SeriesKey) -> bool {
+        self.tracks.contains_key(key)
+    }
+
+    /// How `track` is related to the binding series of this incident.
+    pub fn link(&self, track: &Track, around: &Surroundings) -> Option<Link> {
+        self.region.link(track, around.config.gap(track.width), around)
+    }
+
+    /// Whether `track` turned abnormal after the incident had grown up.
+    pub fn is_late(&self, track: &Track, config: &CorrelateConfig) -> bool {
+        track.onset_at - self.opened_at > config.growth(track.width)
+    }
+
+    /// Whether the incident explains a late onset: its service is abnormal here at this moment,
+    /// or depends, over at most two calls, on one that is.
+    ///
+    /// A fault spreads from a service to its callers. Late trouble elsewhere, in a service that
+    /// the abnormal ones call above all, is more likely to be a fault of its own.
+    pub fn explains(&self, late: &Track, around: &Surroundings) -> bool {
+        let now = late.last_seen_at();
+        self.binding().any(|track| {
+            track.last_seen_at() + MISSED_WINDOWS * track.width >= now
+                && around.topology.depends(&late.signal.service, &track.signal.service)
+        })
+    }
+
+    /// Adds a series, as context without a link; false if it was only counted for want of room.
+    pub fn join(
+        &mut self,
+        key: SeriesKey,
+        mut track: Track,
+        link: Option<Link>,
+        around: &Surroundings,
+    ) -> bool {
+        self.severity = self.severity.max(track.signal.severity);
+        track.binding = link.is_some_and(|link| is_binding(link, &around.config));
+        if self.tracks.len() >= around.config.max_series_per_incident && !self.make_room(&track) {
+            self.uncounted += 1;
+            return false;
+        }
+        let binding = track.binding;
+        self.tracks.insert(key, track);
+        if binding {
+            self.redraw(&around.topology);
+        }
+        true
+    }
+
+    /// A binding series takes the place of the least surprising context.
+    fn make_room(&mut self, track: &Track) -> bool {
+        let weakest = self.tracks.iter().filter(|(_, kept)| !kept.binding).min_by(|a, b| {
+            a.1.signal.score.total_cmp(&b.1.signal.score).then_with(|| a.0.cmp(b.0))
+        });
+        match weakest.map(|(key, _)| key.clone()) {
+            Some(key) if track.binding => {
+                self.uncounted += 1;
+                self.tracks.remove(&key).is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes in another window of a series that it holds; returns whether the peak rose.
+    pub fn extend(&mut self, key: &SeriesKey, next: &Signal, around: &Surroundings) -> bool {
+        let Some(track) = self.tracks.get_mut(key) else { return false };
+        let rose = track.extend(next);
+        self.severity = self.severity.max(track.signal.severity);
+        if track.binding {
+            self.region.cover(track);
+        } else {
+            self.promote(key, around);
+        }
+        rose
+    }
+
+    /// Context that has become too surprising for chance binds from now on.
+    fn promote(&mut self, key: &SeriesKey, around: &Surroundings) {
+        let Some(track) = self.tracks.get(key) else { return };
+        let link = self.link(track, around);
+        if link.is_some_and(|link| is_binding(link, &around.config)) {
+            if let Some(track) = self.tracks.get_mut(key) {
+                track.binding = true;
+            }
+            self.redraw(&around.topology);
+        }
+    }
+
+    /// Folds another incident of the cluster into this one, which keeps its identity.
+    pub fn merge(&mut self, other: Self, around: &Surroundings) {
+        for (key, track) in other.tracks {
+            match self.tracks.get_mut(&key) {
+                Some(kept) => {
+                    kept.extend(&track.signal);
+                    kept.binding |= track.binding;
+                }
+                None => {
+                    self.tracks.insert(key, track);
+                }
+            }
+        }
+        self.severity = self.severity.max(other.severity);
+        self.uncounted += other.uncounted;
+        while self.tracks.len() > around.config.max_series_per_incident {
+            let weakest = self.tracks.iter().min_by(|a, b| {
+                (a.1.binding.cmp(&b.1.binding))
+                    .then_with(|| a.1.signal.score.total_cmp(&b.1.signal.score))
+                    .then_with(|| a.0.cmp(b.0))
+            });
+            let Some(key) = weakest.map(|(key, _)| key.clone()) else { break };
+            self.tracks.remove(&key);
+            self.uncounted += 1;
+        }
+        self.redraw(&around.topology);
+    }
+
+    /// Draws the region again after a binding series or the graph has changed.
+    pub fn redraw(&mut self, topology: &Topology) {
+        self.region = Region::of(self.binding(), topology);
+    }
+
+    /// When it is over, unless something abnormal is seen before.
+    pub fn ends_at(&self, around: &Surroundings) -> Nanos {
+        let held = self.binding().map(|track| self.held_until(track, around));
+        held.max().unwrap_or(self.opened_at)
+    }
+
+    fn held_until(&self, track: &Track, around: &Surroundings) -> Nanos {
+        track.last_seen_at() + around.config.hold(around.cadence.step(track))
+    }
+
+    fn binding(&self) -> impl Iterator<Item = &Track> + Clone {
+        self.tracks.values().filter(|track| track.binding)
+    }
+
+    /// The noun that other agents see.
+    pub fn view(&self, closed_at: Option<Nanos>) -> Incident {
+        let mut signals: Vec<Signal> = self.tracks.values().map(|t| t.signal.clone()).collect();
+        signals
+            .sort_by(|a, b| (a.window_start, &a.job, &a.id).cmp(&(b.window_start, &b.job, &b.id)));
+        let services: BTreeSet<&String> = signals.iter().map(|s| &s.service).collect();
+        Incident {
+            id: self.id.clone(),
+            cluster: self.cluster.clone(),
+            state: if closed_at.is_some() { IncidentState::Closed } else { IncidentState::Open },
+            severity: self.severity,
+            opened_at: self.opened_at,
+            started_at: self
+                .binding()
+                .map(|t| t.signal.window_start)
+                .min()
+                .unwrap_or(self.opened_at),
+            last_seen_at: self.binding().map(Track::last_seen_at).max().unwrap_or(self.opened_at),
+            closed_at,
+            services: services.into_iter().cloned().collect(),
+            signals,
+        }
+    }
+}
+
+/// Whether chance would put less than `coincidence` such series in this relation.
+pub fn is_binding(link: Link, config: &CorrelateConfig) -> bool {
+    link.ln_expected <= config.coincidence.ln()
+}

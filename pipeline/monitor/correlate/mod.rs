@@ -1,0 +1,252 @@
+//! Signals in, incidents out: the pure core of the monitor agent.
+//!
+//! Input is held back until a watermark says that event time has reached it, and then taken in
+//! order of event time, with everything that is due in between (an incident ends, a series has
+//! waited long enough, a group of notifications is looked at) at its own event time. The result
+//! therefore depends neither on the order of arrival, nor on how the input was cut into batches,
+//! nor on how often a watermark comes.
+//!
+//! At each tick of event time: abnormal windows extend the series that incidents or the waiting
+//! room already hold; waiting series join an open incident that they are related to
+//! ([`relation`], [`incident`]); what remains may open one ([`pending`], [`surprise`]). A series
+//! that more than chance ties to several fresh incidents makes them one, and the earliest keeps
+//! its id.
+//!
+//! An incident is a burst of onsets. For `growth` after its opening every related series joins.
+//! Later ones join if the incident still explains them ([`incident`]); otherwise they wait like any
+//! other, may open an incident of their own, and are listed as context if they do not. Without
+//! this, one series that stays abnormal would swallow all later faults of a well-connected system.
+
+mod config;
+mod entries;
+mod incident;
+mod pending;
+mod relation;
+#[cfg(test)]
+pub mod samples;
+mod surprise;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+mod tick;
+mod track;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use config::CorrelateConfig;
+pub use surroundings::Watched;
+pub use track::MAX_SCORE;
+
+use self::incident::OpenIncident;
+use self::pending::Pending;
+use self::surroundings::Surroundings;
+use super::notify::{Dispatcher, Notification};
+use super::silence::Silence;
+use super::topology::Topology;
+use crate::model::{Incident, Nanos, Signal};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    Signal(Signal),
+    /// The series is still abnormal in this window; no new signal.
+    Ongoing(Signal),
+    /// What is evaluated from `at` on.
+    Watched {
+        at: Nanos,
+        watched: Watched,
+    },
+    /// Calls seen at `at`, caller first.
+    Edges {
+        at: Nanos,
+        edges: Vec<(String, String)>,
+    },
+    /// Takes effect at the next look at a group of notifications.
+    Silence(Silence),
+    /// No input up to and including this event time is missing.
+    Watermark(Nanos),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Output {
+    Opened(Incident),
+    /// A series joined the incident or reached a higher peak in it.
+    Grew {
+        incident_id: String,
+        signal: Signal,
+    },
+    /// Where a signal belongs, once for each signal; in no incident if `None`.
+    Settled {
+        signal_id: String,
+        incident_id: Option<String>,
+    },
+    /// `incident`, closed, goes on as part of `survivor`.
+    Merged {
+        survivor: String,
+        incident: Incident,
+    },
+    /// `signal_count` also counts signals of series that were too many to keep.
+    Closed {
+        incident: Incident,
+        signal_count: u64,
+    },
+    Notify(Notification),
+}
+
+/// What became of the signals: received = rejected + settled + waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub received: u64,
+    /// No number as score, a window that ends before it starts, the same signal twice at one
+    /// time, or a full buffer.
+    pub rejected: u64,
+    pub settled: u64,
+    /// Came after the watermark had passed them, and were taken in where it stood.
+    pub late: u64,
+    /// Ticks at which an incident would have opened, had not too many been open.
+    pub openings_refused: u64,
+}
+
+/// A signal, or its continuation, at the event time at which it is taken in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Arrival {
+    at: Nanos,
+    announced: bool,
+    signal: Signal,
+}
+
+impl Arrival {
+    fn order(&self) -> impl Ord + '_ {
+        let s = &self.signal;
+        let series = (&s.job, &s.cluster, &s.service, &s.instance, &s.metric);
+        // New signals first: what goes on is then known to be of an incident or not.
+        (self.at, !self.announced, s.window_end, series, &s.id)
+    }
+}
+
+/// The state of all incidents; serialised, it is a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Correlator {
+    around: Surroundings,
+    /// Event time that the watermark has reached.
+    watermark: Nanos,
+    /// Event time of the last thing that was done.
+    clock: Nanos,
+    buffered: Vec<Arrival>,
+    watched_from: BTreeMap<Nanos, Watched>,
+    edges_from: BTreeMap<Nanos, Vec<(String, String)>>,
+    pending: Pending,
+    open: BTreeMap<String, OpenIncident>,
+    dispatcher: Dispatcher,
+    counts: Counts,
+}
+
+impl Correlator {
+    pub fn new(config: CorrelateConfig, topology: Topology) -> Self {
+        Self {
+            dispatcher: Dispatcher::new(config.notify.clone()),
+            around: Surroundings::new(config, topology),
+            watermark: Nanos::MIN,
+            clock: Nanos::MIN,
+            buffered: Vec::new(),
+            watched_from: BTreeMap::new(),
+            edges_from: BTreeMap::new(),
+            pending: Pending::default(),
+            open: BTreeMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes one input; only a watermark makes anything happen.
+    pub fn step(&mut self, input: Input) -> Vec<Output> {
+        match input {
+            Input::Signal(signal) => self.receive(signal, true),
+            Input::Ongoing(signal) => self.receive(signal, false),
+            Input::Watched { at, watched } => {
+                self.watched_from.insert(at, watched);
+            }
+            Input::Edges { at, edges } => {
+                self.edges_from.entry(at).or_default().extend(edges);
+            }
+            Input::Silence(silence) => self.dispatcher.silence(silence),
+            Input::Watermark(to) => return self.advance(to),
+        }
+        Vec::new()
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The graph as known so far: what it began with and all edges since.
+    pub fn topology(&self) -> &Topology {
+        &self.around.topology
+    }
+
+    /// Open incidents as they are now, by id.
+    pub fn open_incidents(&self) -> impl Iterator<Item = Incident> {
+        self.open.values().map(|incident| incident.view(None))
+    }
+
+    fn receive(&mut self, signal: Signal, announced: bool) {
+        self.counts.received += u64::from(announced);
+        let sound = !signal.score.is_nan() && signal.window_start <= signal.window_end;
+        if !sound || self.buffered.len() >= self.around.config.max_buffered {
+            self.counts.rejected += u64::from(announced);
+            return;
+        }
+        self.counts.late += u64::from(announced && signal.window_end <= self.watermark);
+        let at = signal.window_end.max(self.watermark);
+        self.buffered.push(Arrival { at, announced, signal });
+    }
+
+    /// Does everything that is due up to and including `to`, in order of event time.
+    fn advance(&mut self, to: Nanos) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        let mut due = self.take_due(to).into_iter().peekable();
+        loop {
+            let tick = due.peek().map(|arrival| arrival.at);
+            let Some(at) = tick.into_iter().chain(self.next_due()).min() else { break };
+            if at > to {
+                break;
+            }
+            // What a tick has shortened is over at the tick, not before it.
+            self.clock = self.clock.max(at);
+            let at = self.clock;
+            self.learn(at);
+            if tick == Some(at) {
+                let now = std::iter::from_fn(|| due.next_if(|arrival| arrival.at == at)).collect();
+                self.tick(at, now, &mut outputs);
+            } else {
+                self.close(at, &mut outputs);
+                self.expire(at, &mut outputs);
+                let notifications = self.dispatcher.look(at);
+                outputs.extend(notifications.into_iter().map(Output::Notify));
+            }
+        }
+        self.learn(to);
+        self.watermark = self.watermark.max(to);
+        outputs
+    }
+
+    /// The arrivals up to `to` in the one order that does not depend on how they came.
+    fn take_due(&mut self, to: Nanos) -> Vec<Arrival> {
+        let (mut due, rest): (Vec<_>, _) = self.buffered.drain(..).partition(|a| a.at <= to);
+        self.buffered = rest;
+        due.sort_by(|a, b| a.order().cmp(&b.order()));
+        let counts = &mut self.counts;
+        due.dedup_by(|b, a| {
+            let same = a.at == b.at && a.announced == b.announced && a.signal.id == b.signal.id;
+            counts.rejected += u64::from(same && b.announced);
+            same
+        });
+        due
+    }
+
+    fn next_due(&self) -> Option<Nanos> {
+        let over = self.open.values().map(|incident| incident.ends_at(&self.around)).min();
+        let expiry = self.pending.next_expiry(&self.around.config);
+        [over, expiry, self.dispatcher.next_look()].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,71 @@
+//! What every decision about signals may look at.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::CorrelateConfig;
+use super::track::Track;
+use crate::model::{Nanos, Signal};
+use crate::monitor::topology::Topology;
+
+/// How much is being watched: the number of chances that noise has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    pub services: u64,
+    pub series: u64,
+}
+
+impl Watched {
+    pub fn per_service(self) -> f64 {
+        self.series.max(1) as f64 / self.services.max(1) as f64
+    }
+}
+
+/// What a decision about a signal may look at besides the incident itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Surroundings {
+    pub config: CorrelateConfig,
+    pub topology: Topology,
+    pub watched: Watched,
+    pub cadence: Cadence,
+}
+
+impl Surroundings {
+    pub fn new(config: CorrelateConfig, topology: Topology) -> Self {
+        Self { watched: config.assumed, config, topology, cadence: Cadence::default() }
+    }
+}
+
+/// The spacing of each job's windows, learned from the ends of those that were abnormal.
+///
+/// A window of ten minutes that slides every minute is over one minute, not ten, after the
+/// next one could have been abnormal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cadence {
+    /// Job → end of its last abnormal window, least distance between two ends.
+    jobs: BTreeMap<String, (Nanos, Option<Nanos>)>,
+}
+
+impl Cadence {
+    /// Jobs remembered; the windows of others count as tumbling.
+    const MAX_JOBS: usize = 1024;
+
+    pub fn learn(&mut self, signal: &Signal) {
+        if let Some((last, step)) = self.jobs.get_mut(&signal.job) {
+            let distance = signal.window_end - *last;
+            if distance > 0 {
+                *step = Some(step.map_or(distance, |least| least.min(distance)));
+                *last = signal.window_end;
+            }
+        } else if self.jobs.len() < Self::MAX_JOBS {
+            self.jobs.insert(signal.job.clone(), (signal.window_end, None));
+        }
+    }
+
+    /// Time between two evaluations of the track's series.
+    pub fn step(&self, track: &Track) -> Nanos {
+        let learned = self.jobs.get(&track.signal.job).and_then(|(_, step)| *step);
+        learned.map_or(track.width, |step| step.min(track.width))
+    }
+}

@@ -1,0 +1,268 @@
+//! One test per rule of opening, joining, merging and closing.
+
+use super::*;
+
+fn of(topology: Topology, inputs: &[Input], until: i64) -> Vec<Output> {
+    run(&mut Correlator::new(config(), topology), inputs, until)
+}
+
+fn one(service: &str, metric: &str, minute: i64, score: f64) -> Input {
+    Input::Signal(signal(service, metric, minute, score))
+}
+
+/// Names no metric of two services the same, which would relate them by itself.
+fn own_metrics(mut inputs: Vec<Input>) -> Vec<Input> {
+    for input in &mut inputs {
+        if let Input::Signal(s) | Input::Ongoing(s) = input {
+            s.metric = format!("{}_{}", s.service, s.metric);
+        }
+    }
+    inputs
+}
+
+#[test]
+fn a_weak_signal_alone_opens_nothing_and_is_settled_in_none() {
+    let outputs = of(shop(), &[one("cart", "cpu", 5, 4.0)], 30);
+    let id = signal("cart", "cpu", 5, 4.0).id;
+    assert_eq!(outputs, [Output::Settled { signal_id: id, incident_id: None }]);
+}
+
+#[test]
+fn an_overwhelming_signal_opens_at_once_where_few_series_are_watched() {
+    let watched = Watched { services: 1, series: 1 };
+    let alone = CorrelateConfig { assumed: watched, ..config() };
+    let signal = [one("cart", "cpu", 5, 12.0)];
+    let outputs = run(&mut Correlator::new(alone, shop()), &signal, 5);
+    assert_eq!(opened(&outputs)[0].opened_at, 5 * MINUTE);
+    // Among a thousand series, one window of one of them is not believed that much.
+    assert!(opened(&of(shop(), &signal, 9)).is_empty());
+    let credulous = CorrelateConfig { credible_score: 30.0, ..config() };
+    assert_eq!(opened(&run(&mut Correlator::new(credulous, shop()), &signal, 5)).len(), 1);
+}
+
+#[test]
+fn a_critical_signal_opens_at_once_unless_told_otherwise() {
+    let critical = Signal { severity: Severity::Critical, ..signal("cart", "cpu", 5, 3.0) };
+    let inputs = [Input::Signal(critical)];
+    assert_eq!(opened(&of(shop(), &inputs, 9))[0].severity, Severity::Critical);
+    let config = CorrelateConfig { critical_opens: false, ..config() };
+    let outputs = run(&mut Correlator::new(config, shop()), &inputs, 9);
+    assert!(opened(&outputs).is_empty());
+}
+
+#[test]
+fn independent_witnesses_open_what_none_of_them_would_alone() {
+    let services = ["cart", "front", "db"];
+    let inputs = services.map(|service| one(service, "latency", 5, 6.0));
+    for input in &inputs {
+        assert!(opened(&of(shop(), std::slice::from_ref(input), 9)).is_empty());
+    }
+    let outputs = of(shop(), &inputs, 9);
+    assert_eq!(opened(&outputs).len(), 1);
+    assert_eq!(opened(&outputs)[0].services, ["cart", "db", "front"]);
+}
+
+#[test]
+fn replicas_and_detectors_of_one_metric_are_one_witness() {
+    let replica = |i: usize| {
+        let signal = signal("cart", "latency", 5, 6.0);
+        Signal { id: i.to_string(), instance: i.to_string(), job: format!("job{i}"), ..signal }
+    };
+    let inputs: Vec<Input> = (0..8).map(|i| Input::Signal(replica(i))).collect();
+    assert!(opened(&of(shop(), &inputs, 9)).is_empty());
+}
+
+#[test]
+fn a_weak_series_that_lasts_opens_in_the_end() {
+    let lasting: Vec<Input> =
+        (5..40).map(|m| Input::Ongoing(signal("a", "disk", m, 3.0))).collect();
+    let outputs = of(shop(), &lasting, 40);
+    let minute = opened(&outputs)[0].opened_at / MINUTE;
+    assert!((10..30).contains(&minute), "{minute}");
+}
+
+#[test]
+fn a_fault_is_one_incident_from_first_to_last_window() {
+    let mut inputs = fault("cart", 5..10);
+    inputs.extend(fault("front", 6..12));
+    let outputs = of(shop(), &inputs, 30);
+    assert_eq!((opened(&outputs).len(), closed(&outputs).len()), (1, 1));
+    let incident = closed(&outputs)[0];
+    assert_eq!(incident.started_at, 4 * MINUTE);
+    assert_eq!(incident.last_seen_at, 11 * MINUTE);
+    // Three windows of a minute each are longer than the two minutes that apply at least.
+    assert_eq!(incident.closed_at, Some(14 * MINUTE));
+    assert_eq!(incident.signals.len(), 6);
+    assert_eq!(incident.id, opened(&outputs)[0].id);
+}
+
+#[test]
+fn a_lasting_incident_stays_open() {
+    let outputs = of(shop(), &fault("cart", 5..300), 299);
+    assert_eq!((opened(&outputs).len(), closed(&outputs).len()), (1, 0));
+}
+
+#[test]
+fn faults_minutes_apart_are_two_incidents_if_the_first_recovered() {
+    let mut inputs = fault("cart", 5..9);
+    inputs.extend(fault("front", 14..18));
+    let outputs = of(shop(), &inputs, 40);
+    assert_eq!((opened(&outputs).len(), closed(&outputs).len()), (2, 2));
+}
+
+#[test]
+fn a_late_onset_joins_only_where_the_fault_can_spread() {
+    // cart is abnormal all the time: front calls it and db is called by it; mail is two hops away
+    // and neither.
+    for (service, incidents) in [("cart", 1), ("front", 1), ("db", 2), ("mail", 2), ("far", 2)] {
+        let mut inputs = fault("cart", 5..30);
+        let late = fault(service, 15..20).into_iter().map(|input| match input {
+            Input::Signal(s) => Input::Signal(Signal { instance: "other".into(), ..s }),
+            other => other,
+        });
+        inputs.extend(late);
+        assert_eq!(opened(&of(shop(), &inputs, 25)).len(), incidents, "{service}");
+    }
+}
+
+#[test]
+fn a_weak_late_onset_becomes_context_when_its_wait_is_over() {
+    let mut inputs = fault("cart", 5..30);
+    inputs.push(one("db", "disk", 15, 4.0));
+    let outputs = of(shop(), &inputs, 29);
+    let incident_id = Some(opened(&outputs)[0].id.clone());
+    let signal_id = signal("db", "disk", 15, 4.0).id;
+    assert!(outputs.contains(&Output::Settled { signal_id, incident_id }));
+}
+
+#[test]
+fn clusters_do_not_mix() {
+    let elsewhere = |input: Input| match input {
+        Input::Signal(s) => {
+            let (id, cluster) = (format!("other {}", s.id), "other".to_owned());
+            Input::Signal(Signal { id, cluster, ..s })
+        }
+        other => other,
+    };
+    let mut inputs = fault("cart", 5..6);
+    inputs.extend(fault("cart", 5..6).into_iter().map(elsewhere));
+    let outputs = of(shop(), &inputs, 9);
+    assert_eq!(opened(&outputs).len(), 2);
+}
+
+#[test]
+fn a_bridge_between_fresh_incidents_merges_them_and_the_earliest_survives() {
+    let mut inputs = fault("db", 5..9);
+    inputs.extend(fault("relay", 6..9));
+    inputs = own_metrics(inputs);
+    let apart = of(shop(), &inputs, 30);
+    assert_eq!(opened(&apart).len(), 2);
+    inputs.push(one("front", "latency", 7, 12.0));
+    let merged = of(shop(), &inputs, 30);
+    let first = opened(&merged)[0].id.clone();
+    let merges: Vec<&Output> =
+        merged.iter().filter(|o| matches!(o, Output::Merged { .. })).collect();
+    let [Output::Merged { survivor, incident }] = merges[..] else { panic!("{merges:?}") };
+    assert_eq!(*survivor, first);
+    assert_eq!(incident.id, opened(&merged)[1].id);
+    assert_eq!(closed(&merged).len(), 1);
+    assert_eq!(closed(&merged)[0].services, ["db", "front", "relay"]);
+}
+
+#[test]
+fn without_a_graph_only_a_common_onset_or_metric_links_services() {
+    for (minute, incidents) in [(5, 1), (6, 1), (7, 2)] {
+        let mut inputs = fault("a", 5..8);
+        inputs.extend(own_metrics(fault("b", minute..minute + 3)));
+        assert_eq!(opened(&of(Topology::default(), &inputs, 20)).len(), incidents, "{minute}");
+    }
+    let mut inputs = fault("a", 5..8);
+    inputs.extend(fault("b", 7..10));
+    assert_eq!(opened(&of(Topology::default(), &inputs, 20)).len(), 1);
+}
+
+#[test]
+fn learned_edges_count_from_their_time_on() {
+    let edges = |at: i64| Input::Edges { at: at * MINUTE, edges: vec![("a".into(), "b".into())] };
+    for (at, incidents) in [(6, 1), (8, 2)] {
+        let mut inputs = fault("a", 5..8);
+        inputs.extend(own_metrics(fault("b", 7..8)));
+        inputs.push(edges(at));
+        assert_eq!(opened(&of(Topology::default(), &inputs, 9)).len(), incidents, "{at}");
+    }
+}
+
+#[test]
+fn noise_beside_an_incident_is_listed_but_does_not_keep_it_open() {
+    let mut inputs = fault("cart", 5..8);
+    inputs.extend((8..30).step_by(2).map(|m| one("front", &format!("m{m}"), m, 3.0)));
+    let outputs = of(shop(), &inputs, 40);
+    assert_eq!(closed(&outputs)[0].closed_at, Some(10 * MINUTE));
+    assert!(closed(&outputs)[0].services.contains(&"front".to_owned()));
+}
+
+#[test]
+fn a_sliding_window_resolves_by_its_slide() {
+    // Windows of 30 minutes, one a minute, abnormal in 20 of them.
+    let wide = |minute: i64| {
+        let s = signal("cart", "cpu", minute, 14.0);
+        Input::Signal(Signal { window_start: (minute - 30) * MINUTE, ..s })
+    };
+    let inputs: Vec<Input> = (40..60).map(wide).collect();
+    let outputs = of(shop(), &inputs, 200);
+    assert_eq!(closed(&outputs)[0].closed_at, Some(62 * MINUTE));
+}
+
+#[test]
+fn bounds_hold_and_what_is_left_out_is_counted() {
+    let config = CorrelateConfig {
+        max_open_incidents: 2,
+        max_series_per_incident: 3,
+        max_pending: 4,
+        max_buffered: 40,
+        ..config()
+    };
+    let mut correlator = Correlator::new(config, Topology::default());
+    let names: Vec<String> = (0..100).map(|i| format!("s{i}")).collect();
+    let inputs: Vec<Input> = names.iter().map(|s| one(s, s, 5, 12.0)).collect();
+    let outputs = run(&mut correlator, &inputs, 30);
+    assert!(opened(&outputs).len() <= 2);
+    assert!(closed(&outputs).iter().all(|incident| incident.signals.len() <= 3));
+    let counts = correlator.counts();
+    assert_eq!((counts.received, counts.rejected, counts.settled), (100, 60, 40));
+}
+
+#[test]
+fn nonsense_is_rejected_and_counted() {
+    let mut correlator = Correlator::new(config(), shop());
+    let backwards = Signal { window_start: 9 * MINUTE, ..signal("a", "cpu", 5, 12.0) };
+    let inputs = [one("a", "cpu", 5, f64::NAN), Input::Signal(backwards)];
+    assert!(run(&mut correlator, &inputs, 9).is_empty());
+    assert_eq!(correlator.counts().rejected, 2);
+}
+
+#[test]
+fn an_incident_is_notified_after_the_group_wait_and_again_when_it_is_over() {
+    let outputs = of(shop(), &fault("cart", 5..8), 40);
+    let sent: Vec<(Nanos, bool)> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Notify(sent) => Some((sent.at, sent.is_resolved())),
+            _ => None,
+        })
+        .collect();
+    let first = 5 * MINUTE + MINUTE / 2;
+    assert_eq!(sent, [(first, false), (first + 5 * MINUTE, true)]);
+}
+
+#[test]
+fn the_shipped_defaults_are_valid_and_unknown_keys_are_not() {
+    config().check().unwrap();
+    let read = |text: &str| serde_json::from_str::<CorrelateConfig>(text);
+    assert_eq!(read("{\"open_within\":\"3m\"}").unwrap(), config());
+    for bad in ["{\"open_withn\":\"3m\"}", "{\"open_within\":3}", "{\"open_within\":\"0s\"}"] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
+    let zero = CorrelateConfig { false_incidents_per_day: 0.0, ..config() };
+    assert!(zero.check().unwrap_err().contains("false_incidents_per_day"));
+}

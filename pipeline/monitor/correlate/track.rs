@@ -1,0 +1,161 @@
+//! One series of one job for as long as it stays abnormal: repeated signals become one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Nanos, SECOND, Signal};
+
+/// Scores above this carry no further meaning: 10^−300 is where a probability in `f64` ends.
+pub const MAX_SCORE: f64 = 300.0;
+
+/// Signal ids that one waiting series remembers until it is known where they belong.
+pub const MAX_UNSETTLED: usize = 64;
+
+/// Chance that an abnormal window is followed by another one of the same series by noise alone.
+///
+/// Neighbouring windows are not independent; one half claims nothing either way.
+const CONTINUATION: f64 = 0.5;
+
+/// What makes two signals the same alert at different times.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SeriesKey {
+    pub cluster: String,
+    pub service: String,
+    pub instance: String,
+    pub metric: String,
+    pub job: String,
+}
+
+impl SeriesKey {
+    pub fn of(signal: &Signal) -> Self {
+        Self {
+            cluster: signal.cluster.clone(),
+            service: signal.service.clone(),
+            instance: signal.instance.clone(),
+            metric: signal.metric.clone(),
+            job: signal.job.clone(),
+        }
+    }
+}
+
+/// A series that is, or lately was, abnormal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Track {
+    /// Id of the first signal, values of the strongest, window from the first start to the last
+    /// end.
+    pub signal: Signal,
+    /// When the first signal became known: the onset as seen from outside.
+    pub onset_at: Nanos,
+    /// Width of its last window, at least one second.
+    pub width: Nanos,
+    /// Abnormal windows that share no data.
+    windows: u32,
+    /// End of the last window counted in `windows`.
+    counted_until: Nanos,
+    /// Ids of signals of which nobody has been told yet where they belong.
+    pub unsettled: Vec<String>,
+    /// More than chance connects it with its incident; see
+    /// [`OpenIncident`](super::incident::OpenIncident).
+    pub binding: bool,
+}
+
+impl Track {
+    /// `announced` is false for a series that only goes on being abnormal, without a new signal.
+    pub fn new(mut signal: Signal, announced: bool) -> Self {
+        signal.score = signal.score.clamp(0.0, MAX_SCORE);
+        Self {
+            onset_at: signal.window_end,
+            width: (signal.window_end - signal.window_start).max(SECOND),
+            windows: 1,
+            counted_until: signal.window_end,
+            unsettled: if announced { vec![signal.id.clone()] } else { Vec::new() },
+            binding: false,
+            signal,
+        }
+    }
+
+    /// Takes in another abnormal window of the series; returns whether the peak rose.
+    pub fn extend(&mut self, next: &Signal) -> bool {
+        if next.window_start >= self.counted_until {
+            self.windows = self.windows.saturating_add(1);
+            self.counted_until = next.window_end;
+        }
+        if next.window_end >= self.signal.window_end {
+            self.width = (next.window_end - next.window_start).max(SECOND);
+        }
+        let kept = &mut self.signal;
+        kept.window_start = kept.window_start.min(next.window_start);
+        kept.window_end = kept.window_end.max(next.window_end);
+        kept.severity = kept.severity.max(next.severity);
+        let rose = next.score > kept.score;
+        if rose {
+            kept.score = next.score.min(MAX_SCORE);
+            kept.observed = next.observed;
+            kept.expected = next.expected;
+            kept.direction.clone_from(&next.direction);
+            kept.predicted = next.predicted;
+            kept.detail.clone_from(&next.detail);
+        }
+        rose
+    }
+
+    /// Surprise of the whole run of windows: the peak, as far as one window is believed, and what
+    /// its persistence adds.
+    pub fn surprise(&self, credible: f64) -> f64 {
+        let persistence = -CONTINUATION.log10() * f64::from(self.windows - 1);
+        (self.signal.score.min(credible) + persistence).min(MAX_SCORE)
+    }
+
+    pub fn last_seen_at(&self) -> Nanos {
+        self.signal.window_end
+    }
+
+    /// What counts as one piece of evidence: jobs that watch the same metric, replicas that do
+    /// the same work and templates of one fault's logs say the same thing several times.
+    pub fn group(&self) -> (&str, &str) {
+        let metric = self.signal.metric.as_str();
+        let family = match metric.split_once(':') {
+            Some((kind @ ("log" | "span"), _)) => kind,
+            _ => metric,
+        };
+        (&self.signal.service, family)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::signal;
+    use super::*;
+    use crate::model::MINUTE;
+
+    #[test]
+    fn repeats_keep_the_first_id_and_the_highest_peak() {
+        let mut track = Track::new(signal("a", "cpu", 1, 4.0), true);
+        assert!(track.extend(&signal("a", "cpu", 2, 6.0)));
+        assert!(!track.extend(&signal("a", "cpu", 3, 5.0)));
+        assert_eq!(track.signal.id, signal("a", "cpu", 1, 4.0).id);
+        assert_eq!(track.signal.score, 6.0);
+        assert_eq!((track.signal.window_start, track.signal.window_end), (0, 3 * MINUTE));
+        assert_eq!(track.onset_at, MINUTE);
+    }
+
+    #[test]
+    fn only_windows_that_share_no_data_add_persistence() {
+        let mut track = Track::new(signal("a", "cpu", 1, 4.0), true);
+        let once = track.surprise(6.0);
+        track.extend(&signal("a", "cpu", 1, 4.0));
+        assert_eq!(track.surprise(6.0), once);
+        track.extend(&signal("a", "cpu", 2, 4.0));
+        assert!((track.surprise(6.0) - once - 2f64.log10()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn templates_of_one_service_are_one_group() {
+        let group = |metric| {
+            let track = Track::new(signal("a", metric, 1, 4.0), true);
+            (track.group().0.to_owned(), track.group().1.to_owned())
+        };
+        assert_eq!(group("log:17"), group("log:4"));
+        assert_ne!(group("log:17"), group("span:GET"));
+        assert_ne!(group("cpu"), group("memory"));
+    }
+}

@@ -1,0 +1,11 @@
+//! Agent 1: runs jobs over the streams, mines log templates, and turns signals into incidents.
+
+pub mod correlate;
+pub mod inhibit;
+mod interval_text;
+pub mod matcher;
+pub mod notify;
+pub mod silence;
+pub mod template;
+pub mod title;
+pub mod topology;

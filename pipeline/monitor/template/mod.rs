@@ -1,0 +1,401 @@
+//! Log templates: what a line says once its data is masked.
+//!
+//! A line is scanned once ([`scan`]); the hash of what was seen is looked up in a cache. On a miss
+//! the masked form ([`mask`]) is looked up, then a fixed-depth tree ([`tree`]) is searched for a
+//! template with a slot in the place of a word, and where enough templates differ in one place only
+//! they become one ([`merge`]).
+
+mod codec;
+pub mod fold;
+mod hash;
+pub mod header;
+mod mask;
+mod merge;
+mod render;
+mod scan;
+mod shape;
+#[cfg(test)]
+mod tests;
+pub mod trace;
+mod tree;
+
+use std::collections::VecDeque;
+
+use render::{Field, Slot, Text};
+
+/// Stable: a hash of the masked text, the same on every run and cluster.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TemplateId(pub u64);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Beyond it the least recently used templates are forgotten.
+    pub templates_max: usize,
+    /// The rest of a line with more tokens is one value; at most [`Limits::TOKENS_MAX`].
+    pub tokens_max: usize,
+    /// The rest of a longer line is not looked at.
+    pub bytes_max: usize,
+    /// Masked forms and cached lines that are remembered.
+    pub cache_max: usize,
+}
+
+impl Limits {
+    pub const TOKENS_MAX: usize = 128;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            templates_max: 8192,
+            tokens_max: Self::TOKENS_MAX,
+            bytes_max: 4096,
+            cache_max: 65_536,
+        }
+    }
+}
+
+struct Template {
+    id: TemplateId,
+    ids: Vec<u32>,
+    fields: Vec<Field>,
+    /// Masked forms that lead here.
+    keys: Vec<u64>,
+    count: u64,
+    /// Line number of the latest line.
+    used: u64,
+    /// No literal is left that another line could change.
+    general: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Cached {
+    exact: u64,
+    slot: u32,
+    generation: u64,
+}
+
+pub struct Miner {
+    limits: Limits,
+    lines: u64,
+    slots: Vec<Option<Template>>,
+    free: Vec<u32>,
+    /// Masked form -> template.
+    keys: hash::Map<u32>,
+    tree: tree::Tree,
+    aliases: hash::Map<u64>,
+    aliases_order: VecDeque<u64>,
+    /// Direct-mapped; only saves work, so it is not part of a checkpoint.
+    cache: Vec<Cached>,
+    /// Entries of another generation are void.
+    generation: u64,
+    tokens: Vec<scan::Token>,
+}
+
+impl Miner {
+    pub fn new(limits: Limits) -> Self {
+        let limits = Limits {
+            templates_max: limits.templates_max.clamp(16, u32::MAX as usize / 2),
+            tokens_max: limits.tokens_max.clamp(2, Limits::TOKENS_MAX),
+            bytes_max: limits.bytes_max.clamp(16, u32::MAX as usize / 2),
+            cache_max: limits
+                .cache_max
+                .clamp(limits.templates_max.max(16), 1 << 24),
+        };
+        Self {
+            limits,
+            lines: 0,
+            slots: Vec::new(),
+            free: Vec::new(),
+            keys: hash::Map::default(),
+            tree: tree::Tree::default(),
+            aliases: hash::Map::default(),
+            aliases_order: VecDeque::new(),
+            cache: vec![Cached::default(); limits.cache_max.next_power_of_two()],
+            generation: 1,
+            tokens: Vec::new(),
+        }
+    }
+
+    /// The template of an event: any bytes, any length. Of several lines the one that says what
+    /// happened counts.
+    pub fn add(&mut self, body: &[u8]) -> TemplateId {
+        let body = trace::headline(body);
+        let body = &body[..body.len().min(self.limits.bytes_max)];
+        let mut tokens = std::mem::take(&mut self.tokens);
+        let exact = scan::scan(body, &mut tokens, self.limits.tokens_max);
+        self.lines += 1;
+        let place = exact as usize & (self.cache.len() - 1);
+        let cached = self.cache[place];
+        let slot = if cached.exact == exact && cached.generation == self.generation {
+            cached.slot
+        } else {
+            let slot = self.find(body, &tokens);
+            self.cache[place] = Cached {
+                exact,
+                slot,
+                generation: self.generation,
+            };
+            slot
+        };
+        self.tokens = tokens;
+        let lines = self.lines;
+        match &mut self.slots[slot as usize] {
+            Some(template) => {
+                template.count += 1;
+                template.used = lines;
+                template.id
+            }
+            None => unreachable!(
+                "a slot is freed only together with the keys and the generation that name it"
+            ),
+        }
+    }
+
+    fn find(&mut self, line: &[u8], tokens: &[scan::Token]) -> u32 {
+        let key = mask::key(line, tokens);
+        if let Some(slot) = self.keys.get(&key).copied() {
+            if let Some(template) = self.slots[slot as usize].as_mut().filter(|t| !t.general) {
+                let (_, fields) = render::fields(line, tokens);
+                render::widen(&mut template.fields, &fields);
+                template.general = render::is_general(&template.fields);
+            }
+            return slot;
+        }
+        let (ids, fields) = render::fields(line, tokens);
+        self.make_room();
+        let candidates = self.tree.candidates(&ids);
+        if let Some(slot) = self.covering(&ids, &candidates) {
+            self.link(key, slot);
+            if let Some(template) = self.slots[slot as usize].as_mut() {
+                render::widen(&mut template.fields, &fields);
+            }
+            return slot;
+        }
+        let slot = self.insert(key, ids, fields);
+        self.merge(slot, &candidates)
+    }
+
+    /// The template that says the same with slots in place of some words; of several, the most
+    /// specific.
+    fn covering(&self, ids: &[u32], candidates: &[u32]) -> Option<u32> {
+        let covers = |slot: &u32| {
+            let template = self.slots[*slot as usize].as_ref()?;
+            let places = merge::places(&template.ids, ids)?;
+            let open = |i: usize| {
+                template.ids[i] == mask::SLOT
+                    && matches!(template.fields[i].text, Text::Slot(Slot::Open))
+            };
+            let all = (0..ids.len()).filter(|i| places >> i & 1 == 1).all(open);
+            all.then_some((places.count_ones(), template.id, *slot))
+        };
+        candidates
+            .iter()
+            .filter_map(covers)
+            .min()
+            .map(|(_, _, slot)| slot)
+    }
+
+    fn insert(&mut self, key: u64, ids: Vec<u32>, fields: Vec<Field>) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.tree.insert(&ids, false, slot);
+        self.aliases.remove(&key);
+        let general = render::is_general(&fields);
+        let (count, used) = (0, self.lines);
+        let template = Template {
+            id: TemplateId(key),
+            ids,
+            fields,
+            keys: Vec::new(),
+            count,
+            used,
+            general,
+        };
+        self.slots[slot as usize] = Some(template);
+        self.link(key, slot);
+        self.link_text(slot);
+        slot
+    }
+
+    /// Remembers that a masked form leads to a template. When too many are remembered, all but the
+    /// templates' own are forgotten; the tree finds the others again.
+    fn link(&mut self, key: u64, slot: u32) {
+        if self.keys.len() >= self.limits.cache_max {
+            self.keys.clear();
+            self.generation += 1;
+            for (i, template) in self.slots.iter_mut().enumerate() {
+                if let Some(template) = template {
+                    template.keys = vec![template.id.0];
+                    self.keys.insert(template.id.0, i as u32);
+                }
+            }
+        }
+        if self.keys.insert(key, slot) == Some(slot) {
+            return;
+        }
+        if let Some(template) = &mut self.slots[slot as usize] {
+            template.keys.push(key);
+        }
+    }
+
+    fn merge(&mut self, new: u32, candidates: &[u32]) -> u32 {
+        let Some(template) = &self.slots[new as usize] else {
+            return new;
+        };
+        let ids = template.ids.clone();
+        let others: Vec<(u32, &[u32])> = candidates
+            .iter()
+            .filter_map(|slot| Some((*slot, self.slots[*slot as usize].as_ref()?.ids.as_slice())))
+            .collect();
+        let Some((places, mut members)) = merge::decide(&ids, &others) else {
+            return new;
+        };
+        members.push(new);
+        self.unite(places, ids, &members)
+    }
+
+    /// Makes one template of several that differ in `places` only; the one with the lowest slot
+    /// carries on.
+    fn unite(&mut self, places: merge::Places, mut ids: Vec<u32>, members: &[u32]) -> u32 {
+        (0..ids.len())
+            .filter(|i| places >> i & 1 == 1)
+            .for_each(|i| ids[i] = mask::SLOT);
+        let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
+        let mut members = members.to_vec();
+        members.extend(self.same(id, &ids));
+        members.sort_unstable();
+        members.dedup();
+        let mut united: Option<Template> = None;
+        for slot in &members {
+            let Some(mut part) = self.remove(*slot) else {
+                continue;
+            };
+            if part.id != id {
+                self.alias(part.id, id);
+            }
+            for i in (0..ids.len()).filter(|i| places >> i & 1 == 1) {
+                part.fields[i].text = Text::Slot(Slot::Open);
+            }
+            match &mut united {
+                None => united = Some(part),
+                Some(all) => {
+                    render::widen(&mut all.fields, &part.fields);
+                    all.keys.append(&mut part.keys);
+                    all.count += part.count;
+                    all.used = all.used.max(part.used);
+                }
+            }
+        }
+        let slot = members[0];
+        self.free.retain(|s| *s != slot);
+        self.tree.insert(&ids, true, slot);
+        if let Some(mut all) = united {
+            (all.id, all.ids) = (id, ids);
+            all.general = render::is_general(&all.fields);
+            all.keys
+                .iter()
+                .for_each(|key| _ = self.keys.insert(*key, slot));
+            self.slots[slot as usize] = Some(all);
+        }
+        self.link(id.0, slot);
+        self.link_text(slot);
+        slot
+    }
+
+    /// The template that already has the masked form of `ids`. One that only shows the same text
+    /// gives the form up.
+    fn same(&mut self, id: TemplateId, ids: &[u32]) -> Option<u32> {
+        let slot = *self.keys.get(&id.0)?;
+        let template = self.slots[slot as usize].as_mut()?;
+        if template.ids == ids {
+            return Some(slot);
+        }
+        template.keys.retain(|key| *key != id.0);
+        self.keys.remove(&id.0);
+        None
+    }
+
+    /// The text of a template is one of its own lines.
+    fn link_text(&mut self, slot: u32) {
+        let Some(template) = &self.slots[slot as usize] else {
+            return;
+        };
+        let text = render::text(&template.fields);
+        let mut tokens = Vec::new();
+        scan::scan(text.as_bytes(), &mut tokens, self.limits.tokens_max);
+        let key = mask::key(text.as_bytes(), &tokens);
+        if !self.keys.contains_key(&key) {
+            self.link(key, slot);
+        }
+    }
+
+    /// Takes a template out, together with all that names its slot.
+    fn remove(&mut self, slot: u32) -> Option<Template> {
+        let template = self.slots[slot as usize].take()?;
+        self.tree
+            .remove(&template.ids, render::is_open(&template.fields), slot);
+        template
+            .keys
+            .iter()
+            .for_each(|key| _ = self.keys.remove(key));
+        self.free.push(slot);
+        self.generation += 1;
+        Some(template)
+    }
+
+    fn alias(&mut self, from: TemplateId, to: TemplateId) {
+        self.aliases.remove(&to.0);
+        if self.aliases.insert(from.0, to.0).is_none() {
+            self.aliases_order.push_back(from.0);
+        }
+        while self.aliases_order.len() > self.limits.cache_max {
+            if let Some(oldest) = self.aliases_order.pop_front() {
+                self.aliases.remove(&oldest);
+            }
+        }
+    }
+
+    /// Forgets the least recently used eighth when the limit is reached.
+    fn make_room(&mut self) {
+        if self.slots.len() - self.free.len() < self.limits.templates_max {
+            return;
+        }
+        let mut by_use: Vec<(u64, u32)> = (0..)
+            .zip(&self.slots)
+            .filter_map(|(slot, template)| Some((template.as_ref()?.used, slot)))
+            .collect();
+        by_use.sort_unstable();
+        by_use.truncate(self.limits.templates_max.div_ceil(8));
+        by_use.iter().for_each(|(_, slot)| _ = self.remove(*slot));
+    }
+
+    /// The template that an id stands for after merges.
+    pub fn resolve(&self, id: TemplateId) -> TemplateId {
+        let mut id = id.0;
+        // Every merge makes words into slots, so a chain is no longer than a template.
+        for _ in 0..=Limits::TOKENS_MAX {
+            match self.aliases.get(&id) {
+                Some(next) => id = *next,
+                None => break,
+            }
+        }
+        TemplateId(id)
+    }
+
+    pub fn template(&self, id: TemplateId) -> Option<String> {
+        let id = self.resolve(id);
+        let slot = *self.keys.get(&id.0)?;
+        let template = self.slots[slot as usize].as_ref().filter(|t| t.id == id)?;
+        Some(render::text(&template.fields))
+    }
+
+    /// Every template with its text and number of lines, by id.
+    pub fn templates(&self) -> impl Iterator<Item = (TemplateId, String, u64)> + '_ {
+        let mut all: Vec<&Template> = self.slots.iter().flatten().collect();
+        all.sort_unstable_by_key(|t| t.id);
+        all.into_iter()
+            .map(|t| (t.id, render::text(&t.fields), t.count))
+    }
+}

@@ -1,0 +1,258 @@
+//! Whose code a stack trace points at: the innermost frame that is not of a library.
+
+/// Frames of one event that are looked at.
+const LINES_MAX: usize = 512;
+
+/// Public name spaces of language runtimes and common frameworks on the JVM.
+const JVM_LIBRARIES: [&str; 40] = [
+    "java.",
+    "javax.",
+    "jakarta.",
+    "jdk.",
+    "sun.",
+    "com.sun.",
+    "kotlin.",
+    "kotlinx.",
+    "scala.",
+    "groovy.",
+    "clojure.",
+    "akka.",
+    "android.",
+    "androidx.",
+    "org.springframework.",
+    "org.apache.",
+    "org.hibernate.",
+    "org.eclipse.",
+    "org.jboss.",
+    "org.slf4j.",
+    "org.postgresql.",
+    "org.junit.",
+    "org.mybatis.",
+    "io.netty.",
+    "io.grpc.",
+    "io.vertx.",
+    "io.quarkus.",
+    "io.micrometer.",
+    "io.opentelemetry.",
+    "io.lettuce.",
+    "reactor.",
+    "rx.",
+    "okhttp3.",
+    "feign.",
+    "com.google.",
+    "com.fasterxml.",
+    "com.mysql.",
+    "com.mongodb.",
+    "com.zaxxer.",
+    "ch.qos.",
+];
+
+enum Frame<'a> {
+    /// Class, package or file, and whether it belongs to a library.
+    Inner { owner: &'a str, library: bool },
+    /// Frames from here on explain those before: `Caused by:`.
+    Cause,
+}
+
+/// Languages that print the innermost frame last.
+fn is_python(line: &str) -> bool {
+    line.starts_with("Traceback (most recent call last)")
+}
+
+/// Class (JVM), package (Go) or file (Python, JavaScript) of the frame that owns a trace. A trace
+/// of library frames only is owned by its innermost one.
+pub fn trace_owner(body: &[u8]) -> Option<&str> {
+    let (mut owner, mut fallback, mut python, mut goroutines) = (None, None, false, 0);
+    for line in lines(body).take(LINES_MAX) {
+        let line = line.trim_ascii();
+        python |= is_python(line);
+        goroutines += usize::from(line.starts_with("goroutine "));
+        if goroutines > 1 {
+            break; // the first goroutine is the one that failed
+        }
+        match frame(line, goroutines > 0) {
+            Some(Frame::Cause) => (owner, fallback) = (None, fallback.filter(|_| python)),
+            Some(Frame::Inner {
+                owner: name,
+                library: false,
+            }) if python || owner.is_none() => owner = Some(name),
+            Some(Frame::Inner {
+                owner: name,
+                library: true,
+            }) if python || fallback.is_none() => {
+                fallback = Some(name);
+            }
+            _ => {}
+        }
+    }
+    owner.or(fallback)
+}
+
+/// Lines, also where a formatter has escaped the line ends.
+fn lines(body: &[u8]) -> impl Iterator<Item = &str> {
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => text,
+        Err(e) => std::str::from_utf8(&body[..e.valid_up_to()]).unwrap_or_default(),
+    };
+    text.split('\n').flat_map(|line| line.split("\\n"))
+}
+
+fn frame(line: &str, go: bool) -> Option<Frame<'_>> {
+    if line.starts_with("Caused by:") {
+        return Some(Frame::Cause);
+    }
+    if let Some(rest) = line
+        .strip_prefix("at ")
+        .or_else(|| line.strip_prefix("\\tat "))
+    {
+        return jvm(rest).or_else(|| javascript(rest));
+    }
+    if let Some(rest) = line.strip_prefix("File \"") {
+        let (file, _) = rest.split_once("\", line ")?;
+        let library =
+            file.contains("-packages/") || file.contains("/lib/python") || file.starts_with('<');
+        return Some(Frame::Inner {
+            owner: file,
+            library,
+        });
+    }
+    if go { golang(line) } else { None }
+}
+
+/// `com.acme.Cart.add(Cart.java:12)`, with a module or a class loader in front of it where there is
+/// one.
+fn jvm(rest: &str) -> Option<Frame<'_>> {
+    let (method, place) = rest.split_once('(')?;
+    let source = [
+        ".java",
+        ".kt",
+        ".scala",
+        ".groovy",
+        ".clj",
+        "Unknown Source",
+        "Native Method",
+        "<generated>",
+    ];
+    if !source.iter().any(|s| place.contains(s)) {
+        return None;
+    }
+    let method = method.rsplit_once('/').map_or(method, |(_, m)| m);
+    let (class, _) = method.rsplit_once('.')?;
+    let class = class.split('$').next().unwrap_or(class);
+    Some(Frame::Inner {
+        owner: class,
+        library: JVM_LIBRARIES.iter().any(|p| class.starts_with(p)),
+    })
+}
+
+/// `add (/app/src/cart.js:12:7)` or `/app/src/cart.js:12:7`.
+fn javascript(rest: &str) -> Option<Frame<'_>> {
+    let place = match rest.rsplit_once('(') {
+        Some((_, place)) => place.strip_suffix(')')?,
+        None => rest.strip_prefix("async ").unwrap_or(rest),
+    };
+    let mut parts = place.rsplitn(3, ':');
+    let (column, row, file) = (parts.next()?, parts.next()?, parts.next()?);
+    let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    if !number(column) || !number(row) || file.is_empty() {
+        return None;
+    }
+    let library =
+        file.contains("node_modules/") || file.starts_with("node:") || !file.contains(['/', '\\']);
+    Some(Frame::Inner {
+        owner: file.strip_prefix("file://").unwrap_or(file),
+        library,
+    })
+}
+
+/// `github.com/acme/shop/cart.(*Cart).Add(0xc000, 0x1)`: the package.
+fn golang(line: &str) -> Option<Frame<'_>> {
+    let line = line.strip_prefix("created by ").unwrap_or(line);
+    let (call, arguments) = line.rsplit_once('(')?;
+    if !arguments.ends_with(')') || line.contains(' ') && !arguments.contains(", ") {
+        return None;
+    }
+    let base = call.rfind('/').map_or(0, |i| i + 1);
+    let dot = base + call[base..].find('.')?;
+    let package = &call[..dot];
+    // Packages of the standard library have no domain in their path.
+    let library = package != "main" && !package.split('/').next()?.contains('.');
+    (!package.is_empty()).then_some(Frame::Inner {
+        owner: package,
+        library: library || package.contains("/vendor/"),
+    })
+}
+
+/// The line of an event that says what happened: the first, but the last of a Python traceback.
+pub(super) fn headline(body: &[u8]) -> &[u8] {
+    if !body.starts_with(b"Traceback (most recent call last)") {
+        return body;
+    }
+    let body = body.trim_ascii_end();
+    body.iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(body, |i| &body[i + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, owner: Option<&str>) {
+        assert_eq!(trace_owner(body.as_bytes()), owner);
+    }
+
+    #[test]
+    fn jvm_cause_beats_wrapper() {
+        check(
+            "ERROR checkout failed\norg.acme.WrapException: x\n\
+             \tat com.acme.web.Api.post(Api.java:10)\n\
+             Caused by: java.lang.NullPointerException\n\
+             \tat java.util.Objects.requireNonNull(Objects.java:1)\n\
+             \tat app//com.acme.cart.Store$Inner.get(Store.java:7)\n\t... 12 more",
+            Some("com.acme.cart.Store"),
+        );
+    }
+
+    #[test]
+    fn library_only_trace_is_owned_by_its_innermost_frame() {
+        check(
+            "x\n at java.net.Socket.connect(Socket.java:1)\n at org.apache.http.A.b(A.java:2)",
+            Some("java.net.Socket"),
+        );
+    }
+
+    #[test]
+    fn python_is_innermost_last() {
+        check(
+            "Traceback (most recent call last):\n  \
+             File \"/app/api.py\", line 3, in post\n    x()\n  \
+             File \"/app/cart.py\", line 9, in add\n    y()\n  \
+             File \"/usr/lib/python3.11/json/__init__.py\", line 1, in loads\nValueError: bad",
+            Some("/app/cart.py"),
+        );
+    }
+
+    #[test]
+    fn go_and_node() {
+        check(
+            "panic: nil map\n\ngoroutine 7 [running]:\n\
+             runtime.panicmem(...)\n\t/go/src/panic.go:1\n\
+             github.com/acme/shop/cart.(*Cart).Add(0xc0001, 0x2)\n\
+             \t/src/cart.go:9 +0x1d\nmain.main()\n",
+            Some("github.com/acme/shop/cart"),
+        );
+        check(
+            "TypeError: x is undefined\n    at parse (node:internal/url:5:1)\n    \
+             at q (/app/node_modules/pg/lib/a.js:1:2)\n    at Cart.add (/app/src/cart.js:12:7)",
+            Some("/app/src/cart.js"),
+        );
+    }
+
+    #[test]
+    fn plain_text_has_no_owner() {
+        check("started in 5 ms (pid 7)\nat 12:00 all is well", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,67 @@
+//! Candidates for a new template: a tree of fixed depth, token count, then the first or the last
+//! word.
+
+use super::hash;
+
+/// Candidates that one look-up takes from a leaf.
+const CANDIDATES_MAX: usize = 128;
+
+#[derive(Default)]
+pub(super) struct Tree {
+    /// Sorted, so that look-ups do not depend on the order of insertion.
+    leaves: hash::Map<Vec<u32>>,
+}
+
+impl Tree {
+    /// `open`: the template takes any word in some place. Such templates have leaves of their own,
+    /// so that no number of others can hide them.
+    pub fn insert(&mut self, ids: &[u32], open: bool, slot: u32) {
+        for leaf in leaves(ids, open).into_iter().flatten() {
+            let slots = self.leaves.entry(leaf).or_default();
+            if let Err(at) = slots.binary_search(&slot) {
+                slots.insert(at, slot);
+            }
+        }
+    }
+
+    pub fn remove(&mut self, ids: &[u32], open: bool, slot: u32) {
+        for leaf in leaves(ids, open).into_iter().flatten() {
+            if let Some(slots) = self.leaves.get_mut(&leaf) {
+                slots.retain(|s| *s != slot);
+                if slots.is_empty() {
+                    self.leaves.remove(&leaf);
+                }
+            }
+        }
+    }
+
+    /// Templates of the same length that share the first or the last word.
+    pub fn candidates(&self, ids: &[u32]) -> Vec<u32> {
+        let mut found = Vec::new();
+        for leaf in [false, true]
+            .into_iter()
+            .flat_map(|open| leaves(ids, open))
+            .flatten()
+        {
+            let slots = self.leaves.get(&leaf).map_or(&[][..], Vec::as_slice);
+            found.extend(slots.iter().rev().take(CANDIDATES_MAX));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+pub(super) fn is_word(id: u32) -> bool {
+    id > 255
+}
+
+fn leaves(ids: &[u32], open: bool) -> [Option<u64>; 2] {
+    let leaf = |id: &u32, end: u64| {
+        let place = u64::from(*id) << 32 | (ids.len() as u64) << 2 | u64::from(open) << 1 | end;
+        hash::fold(place ^ hash::K1, hash::SEED)
+    };
+    let first = ids.iter().find(|id| is_word(**id));
+    let last = ids.iter().rev().find(|id| is_word(**id));
+    [first.map(|id| leaf(id, 0)), last.map(|id| leaf(id, 1))]
+}

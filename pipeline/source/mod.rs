@@ -1,0 +1,80 @@
+//! Sources turn telemetry into batches in the streams' schemas. They block, keep nothing of what
+//! they hand out, and account for every row: it is either in a batch or a dead letter.
+
+mod csv;
+mod dead;
+mod error;
+pub mod escape;
+mod json;
+mod keys;
+mod lines;
+pub mod outage;
+mod rows;
+mod severity;
+pub mod tail;
+mod text;
+pub mod timestamp;
+
+pub use dead::{DeadLetter, DeadReason};
+pub use error::Error;
+pub use outage::Outage;
+pub use severity::normalise as normalise_severity;
+pub use tail::Tail;
+
+use arrow::record_batch::RecordBatch;
+
+use crate::model::Nanos;
+use crate::stream::schema::Stream;
+pub use crate::stream::series::Registries;
+
+/// Some rows of one partition.
+pub struct Chunk {
+    pub stream: Stream,
+    /// Stable number of the file within its source.
+    pub partition: u32,
+    /// Columns of [`Stream::schema`]; `template_id` and `template` are empty. May have no rows.
+    pub batch: RecordBatch,
+    pub dead: Vec<DeadLetter>,
+    /// Input bytes (as stored, so compressed where the file is) consumed since the last chunk.
+    pub bytes: u64,
+    /// The partition has no further rows and need not hold back a watermark.
+    pub last: bool,
+    /// Event time at which the next chunk of this stream, of whichever partition, begins; `None`
+    /// if there is none or it is not known yet.
+    pub frontier: Option<Nanos>,
+}
+
+impl Chunk {
+    /// Input rows that this chunk accounts for.
+    pub fn received(&self) -> u64 {
+        self.batch.num_rows() as u64 + self.rejected()
+    }
+
+    /// Input rows that became dead letters.
+    pub fn rejected(&self) -> u64 {
+        self.dead.iter().map(|d| d.rows).sum()
+    }
+}
+
+pub enum Next {
+    Chunk(Chunk),
+    /// Nothing new now; ask again later.
+    Idle,
+    End,
+}
+
+/// Where telemetry comes from.
+pub enum Source {
+    Outage(Outage),
+    Tail(Tail),
+}
+
+impl Source {
+    /// The next rows. A source that is no longer wanted is dropped.
+    pub fn next(&mut self, registries: &mut Registries) -> Result<Next, Error> {
+        match self {
+            Self::Outage(outage) => outage.next(registries),
+            Self::Tail(tail) => tail.next(registries),
+        }
+    }
+}

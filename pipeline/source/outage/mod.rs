@@ -1,0 +1,169 @@
+//! A past outage: a directory of metrics, logs, spans and changes, merged by event time.
+
+mod codes;
+mod columns;
+mod input;
+mod layout;
+mod parquet;
+mod text;
+mod topology;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampNanosecondType;
+use arrow::record_batch::RecordBatch;
+
+use super::dead::DeadLetter;
+use super::error::Error;
+use super::{Chunk, Next, Registries};
+use crate::model::Nanos;
+use crate::stream::schema::Stream;
+
+/// Reader of one outage directory. Every header and footer has been checked when it exists.
+pub struct Outage {
+    partitions: Vec<Partition>,
+    /// Per stream, the partitions with rows left, by the time at which they go on.
+    heads: [BTreeSet<(Nanos, u32)>; 4],
+    topology: Vec<(String, String)>,
+    batch_rows: usize,
+    total_bytes: u64,
+}
+
+struct Partition {
+    stream: Stream,
+    reader: Reader,
+    /// Read ahead, so that the time of its first row is known.
+    ready: Option<Rows>,
+}
+
+enum Reader {
+    Text(Box<text::TextFile>),
+    Parquet(Box<parquet::ParquetFile>),
+}
+
+/// What a reader hands out at once.
+struct Rows {
+    batch: RecordBatch,
+    dead: Vec<DeadLetter>,
+    bytes: u64,
+}
+
+impl Rows {
+    /// Time of the first row; rows that are all dead come at once.
+    fn head(&self) -> Nanos {
+        let ts = self.batch.column(0).as_primitive::<TimestampNanosecondType>();
+        ts.values().first().copied().unwrap_or(Nanos::MIN)
+    }
+}
+
+impl Reader {
+    /// Time of the first row as far as the footer tells it.
+    fn expected_head(&self) -> Option<Nanos> {
+        match self {
+            Self::Text(_) => None,
+            Self::Parquet(file) => file.expected_head(),
+        }
+    }
+
+    fn read(
+        &mut self,
+        batch_rows: usize,
+        registries: &mut Registries,
+    ) -> Result<Option<Rows>, Error> {
+        match self {
+            Self::Text(file) => file.read(batch_rows, registries),
+            Self::Parquet(file) => file.read(batch_rows, registries),
+        }
+    }
+}
+
+impl Outage {
+    /// Checks the directory and every header and footer in it. `cluster` names the cluster of rows
+    /// that do not name their own.
+    pub fn open(dir: &Path, batch_rows: usize, cluster: &str) -> Result<Self, Error> {
+        let layout = layout::scan(dir)?;
+        let topology = match &layout.topology {
+            Some(path) => topology::read(path)?,
+            None => Vec::new(),
+        };
+        let mut partitions = Vec::new();
+        let mut heads: [BTreeSet<(Nanos, u32)>; 4] = Default::default();
+        let mut total_bytes = 0;
+        for file in layout.files {
+            let reader = open(dir, &file.path, file.stream, cluster)?;
+            // A file whose beginning is not known yet is read first.
+            let head = reader.expected_head().unwrap_or(Nanos::MIN);
+            heads[file.stream as usize].insert((head, partitions.len() as u32));
+            partitions.push(Partition { stream: file.stream, reader, ready: None });
+            total_bytes += file.bytes;
+        }
+        Ok(Self { partitions, heads, topology, batch_rows: batch_rows.max(1), total_bytes })
+    }
+
+    /// Bytes of all files, as stored; the chunks' `bytes` add up to it.
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// Edges of `topology.csv` as (caller, callee), sorted, without repeats.
+    pub fn topology(&self) -> &[(String, String)] {
+        &self.topology
+    }
+
+    /// Streams that this outage has files of.
+    pub fn streams(&self) -> Vec<Stream> {
+        let has = |s: &Stream| self.partitions.iter().any(|p| p.stream == *s);
+        Stream::ALL.into_iter().filter(has).collect()
+    }
+
+    /// The chunk that begins earliest; ties go by stream, then by path.
+    pub fn next(&mut self, registries: &mut Registries) -> Result<Next, Error> {
+        loop {
+            let first = |s: Stream| self.heads[s as usize].first().map(|(ts, p)| (*ts, s, *p));
+            let Some((head, stream, number)) = Stream::ALL.into_iter().filter_map(first).min()
+            else {
+                return Ok(Next::End);
+            };
+            self.heads[stream as usize].pop_first();
+            let partition = &mut self.partitions[number as usize];
+            let ready = match partition.ready.take() {
+                Some(rows) => rows,
+                // Not begun: its true head decides about its turn.
+                None => {
+                    partition.ready = partition.reader.read(self.batch_rows, registries)?;
+                    if let Some(rows) = &partition.ready {
+                        self.heads[stream as usize].insert((rows.head().max(head), number));
+                    }
+                    continue;
+                }
+            };
+            partition.ready = partition.reader.read(self.batch_rows, registries)?;
+            if let Some(rows) = &partition.ready {
+                self.heads[stream as usize].insert((rows.head(), number));
+            }
+            return Ok(Next::Chunk(Chunk {
+                stream,
+                partition: number,
+                batch: ready.batch,
+                dead: ready.dead,
+                bytes: ready.bytes,
+                last: partition.ready.is_none(),
+                frontier: self.heads[stream as usize].first().map(|(ts, _)| *ts),
+            }));
+        }
+    }
+}
+
+fn open(dir: &Path, path: &Path, stream: Stream, cluster: &str) -> Result<Reader, Error> {
+    let name = path.strip_prefix(dir).unwrap_or(path).to_string_lossy().into_owned();
+    Ok(if path.extension().is_some_and(|e| e == "parquet") {
+        Reader::Parquet(Box::new(parquet::ParquetFile::open(path, name, stream, cluster)?))
+    } else {
+        Reader::Text(Box::new(text::TextFile::open(path, name, stream, cluster)?))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! Joins, ranks and re-aggregation inside closed windows, each run as a finite DataFusion plan.
+//!
+//! Rows of a window are kept until the watermark has passed its end; then the planned node runs
+//! over exactly these rows. The plan is made once and reset between windows.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{ArrayRef, AsArray, UInt32Array};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::take;
+use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::common::{DFSchemaRef, Result as DfResult};
+use datafusion::catalog::Session;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+use datafusion::prelude::Expr;
+
+use super::rows::Rows;
+use super::window::conform;
+use crate::error::Result;
+use crate::model::Nanos;
+
+/// Rows of the window that is being run, handed to the plan.
+#[derive(Default)]
+struct Slot(Mutex<Vec<RecordBatch>>);
+
+impl Slot {
+    fn set(&self, batches: Vec<RecordBatch>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = batches;
+    }
+
+    fn get(&self) -> Vec<RecordBatch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A plan over the closed windows of its inputs.
+pub struct Finite {
+    plan: Arc<dyn ExecutionPlan>,
+    slots: Vec<Arc<Slot>>,
+    context: Arc<TaskContext>,
+    /// Column of the window in each input, and in the output.
+    window_at: Vec<usize>,
+    output_window_at: usize,
+    output: SchemaRef,
+    /// Rows waiting, by (end, start) of their window and by input.
+    waiting: BTreeMap<(Nanos, Nanos), Vec<Vec<RecordBatch>>>,
+}
+
+impl Finite {
+    /// Plans `node`, whose inputs carry their window in the columns `window_at`.
+    pub async fn plan(
+        node: &LogicalPlan,
+        window_at: Vec<usize>,
+        output_window_at: usize,
+        state: &SessionState,
+    ) -> Result<Self> {
+        let mut slots = Vec::new();
+        let mut inputs = Vec::new();
+        for input in node.inputs() {
+            let slot = Arc::new(Slot::default());
+            slots.push(Arc::clone(&slot));
+            let node = Input { id: slots.len(), schema: Arc::clone(input.schema()), slot };
+            inputs.push(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
+        }
+        let logical = node.with_new_exprs(node.expressions(), inputs)?;
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(InputPlanner)]);
+        let plan = planner.create_physical_plan(&logical, state).await?;
+        let output = Arc::clone(node.schema().inner());
+        let context = state.task_ctx();
+        Ok(Self { plan, slots, context, window_at, output_window_at, output, waiting: BTreeMap::new() })
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Keeps rows until their window closes.
+    pub fn update(&mut self, input: usize, rows: &Rows) -> Result<()> {
+        let window = rows.batch.column(self.window_at[input]).as_struct();
+        let side = |i: usize| window.column(i).as_primitive::<TimestampNanosecondType>().values();
+        let (starts, ends) = (side(0), side(1));
+        let mut members: BTreeMap<(Nanos, Nanos), Vec<u32>> = BTreeMap::new();
+        for row in 0..rows.batch.num_rows() {
+            members.entry((ends[row], starts[row])).or_default().push(row as u32);
+        }
+        let whole = members.len() == 1;
+        for (window, rows_of_window) in members {
+            let batch = match whole {
+                true => rows.batch.clone(),
+                false => pick(&rows.batch, rows_of_window)?,
+            };
+            let inputs = self.slots.len();
+            let entry = self.waiting.entry(window).or_insert_with(|| vec![Vec::new(); inputs]);
+            entry[input].push(batch);
+        }
+        Ok(())
+    }
+
+    /// Runs the plan over every window that ends at or before the watermark, in order.
+    pub async fn advance(&mut self, watermark: Nanos) -> Result<Vec<Rows>> {
+        let mut out = Vec::new();
+        while let Some(entry) = self.waiting.first_entry() {
+            if entry.key().0 > watermark {
+                break;
+            }
+            let (start, inputs) = (entry.key().1, entry.remove());
+            for (slot, batches) in self.slots.iter().zip(inputs) {
+                slot.set(batches);
+            }
+            let plan = reset_plan_states(Arc::clone(&self.plan))?;
+            for batch in collect(plan, Arc::clone(&self.context)).await? {
+                let rows = batch.num_rows();
+                if rows > 0 {
+                    let batch = conform(&self.output, batch.columns().to_vec(), rows)?;
+                    out.push(Rows { ts: ScalarBuffer::from(vec![start; rows]), batch });
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    pub fn output_window_at(&self) -> usize {
+        self.output_window_at
+    }
+
+    /// Waiting rows by input; windows are read back from the rows themselves.
+    pub fn save(&self, input: usize) -> Vec<RecordBatch> {
+        self.waiting.values().flat_map(|inputs| inputs[input].iter().cloned()).collect()
+    }
+
+    pub fn restore(&mut self, input: usize, parts: &[RecordBatch]) -> Result<()> {
+        for batch in parts {
+            let ts = ScalarBuffer::from(vec![0; batch.num_rows()]);
+            self.update(input, &Rows { ts, batch: batch.clone() })?;
+        }
+        Ok(())
+    }
+
+    /// The planned node, for EXPLAIN.
+    pub fn display(&self) -> String {
+        let text = datafusion::physical_plan::displayable(self.plan.as_ref()).one_line().to_string();
+        text.lines().next().unwrap_or_default().trim().to_owned()
+    }
+}
+
+fn pick(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {
+    let rows = UInt32Array::from(rows);
+    let columns: Vec<ArrayRef> =
+        batch.columns().iter().map(|c| take(c, &rows, None)).collect::<Result<_, _>>()?;
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
+}
+
+/// Logical leaf that stands for the rows of one input inside one window.
+#[derive(Clone)]
+struct Input {
+    id: usize,
+    schema: DFSchemaRef,
+    slot: Arc<Slot>,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClosedWindow: input={}", self.id)
+    }
+}
+
+impl PartialEq for Input {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.slot, &other.slot)
+    }
+}
+
+impl Eq for Input {}
+
+impl PartialOrd for Input {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        self.id.partial_cmp(&other.id)
+    }
+}
+
+impl std::hash::Hash for Input {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Input {
+    fn name(&self) -> &str {
+        "ClosedWindow"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        Vec::new()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, _: Vec<LogicalPlan>) -> DfResult<Self> {
+        Ok(self.clone())
+    }
+}
+
+struct InputPlanner;
+
+#[async_trait]
+impl ExtensionPlanner for InputPlanner {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _: &[&LogicalPlan],
+        _: &[Arc<dyn ExecutionPlan>],
+        _: &dyn Session,
+        _: &PhysicalPlanningContext,
+    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(input) = node.as_any().downcast_ref::<Input>() else { return Ok(None) };
+        let schema = Arc::clone(input.schema.inner());
+        let rows = Arc::new(ClosedRows { schema: Arc::clone(&schema), slot: Arc::clone(&input.slot) });
+        let exec = StreamingTableExec::try_new(schema, vec![rows], None, vec![], false, None)?;
+        Ok(Some(Arc::new(exec)))
+    }
+}
+
+#[derive(Clone)]
+struct ClosedRows {
+    schema: SchemaRef,
+    slot: Arc<Slot>,
+}
+
+impl fmt::Debug for ClosedRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClosedRows")
+    }
+}
+
+impl PartitionStream for ClosedRows {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches = futures::stream::iter(self.slot.get().into_iter().map(Ok));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
+    }
+}

@@ -1,0 +1,112 @@
+//! `tumble`, `hop` and `session`: placeholders that SQL plans and the engine replaces by windows.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Result as DfResult, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::window::window_type;
+use crate::model::{DAY, Nanos};
+
+/// A window as written in GROUP BY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowKind {
+    /// Hops by `slide`; tumbles where that equals `width`.
+    Fixed { width: Nanos, slide: Nanos },
+    Session { gap: Nanos },
+}
+
+/// The three window functions, for registration.
+pub fn window_functions() -> Vec<Arc<ScalarUDF>> {
+    ["tumble", "hop", "session"]
+        .into_iter()
+        .map(|name| {
+            let args = if name == "hop" { 2 } else { 1 };
+            // Volatile, so that no optimizer folds or moves it.
+            let signature = Signature::any(args, Volatility::Volatile);
+            Arc::new(ScalarUDF::new_from_impl(Placeholder { name, signature }))
+        })
+        .collect()
+}
+
+/// Why a window function call cannot be used.
+pub struct BadWindow {
+    pub function: &'static str,
+    pub message: String,
+    pub remedy: &'static str,
+}
+
+/// Reads a group expression as a window, if it is a call of a window function.
+pub fn window_of(expr: &Expr) -> Option<Result<WindowKind, BadWindow>> {
+    let expr = expr.clone().unalias();
+    let Expr::ScalarFunction(call) = &expr else { return None };
+    let inner: &dyn Any = call.func.inner().as_ref();
+    let name = inner.downcast_ref::<Placeholder>()?.name;
+    let bad = |message: String, remedy| BadWindow { function: name, message, remedy };
+    let lengths: Result<Vec<Nanos>, _> = call.args.iter().map(fixed_length).collect();
+    let lengths = match lengths {
+        Ok(lengths) => lengths,
+        Err(message) => return Some(Err(bad(message, "write a fixed length, such as interval '1 minute'"))),
+    };
+    if lengths.iter().any(|l| *l <= 0) {
+        return Some(Err(bad("a window length must be above zero".into(), "write interval '1 minute'")));
+    }
+    Some(match (name, lengths.as_slice()) {
+        ("tumble", [width]) => Ok(WindowKind::Fixed { width: *width, slide: *width }),
+        ("hop", [slide, width]) if slide > width || width % slide != 0 => Err(bad(
+            "hop(slide, width): the width must be a multiple of the slide".into(),
+            "choose a slide that divides the width, such as hop(interval '1 minute', interval '5 minutes')",
+        )),
+        ("hop", [slide, width]) => Ok(WindowKind::Fixed { width: *width, slide: *slide }),
+        (_, [gap]) => Ok(WindowKind::Session { gap: *gap }),
+        _ => Err(bad("wrong number of arguments".into(), "see the dialect in README")),
+    })
+}
+
+fn fixed_length(expr: &Expr) -> Result<Nanos, String> {
+    let Expr::Literal(value, _) = expr else {
+        return Err("a window length must be a literal interval".into());
+    };
+    match value {
+        ScalarValue::IntervalMonthDayNano(Some(i)) if i.months != 0 => {
+            Err("months have no fixed length".into())
+        }
+        ScalarValue::IntervalMonthDayNano(Some(i)) => Ok(i64::from(i.days) * DAY + i.nanoseconds),
+        ScalarValue::IntervalDayTime(Some(i)) => {
+            Ok(i64::from(i.days) * DAY + i64::from(i.milliseconds) * 1_000_000)
+        }
+        _ => Err("a window length must be an interval".into()),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Placeholder {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Placeholder {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(window_type())
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        Err(DataFusionError::Plan(format!(
+            "{} belongs into the GROUP BY of a stream job",
+            self.name
+        )))
+    }
+}

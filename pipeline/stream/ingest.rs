@@ -1,0 +1,293 @@
+//! From what sources deliver to what jobs read: event time checked, late rows set aside, order restored.
+//!
+//! A row is judged by its own partition alone, in arrival order, so the verdict does not depend on
+//! batch boundaries or on how partitions interleave. Accepted rows wait until the watermark has
+//! passed them and leave sorted by event time, series and content. Everything behind this file
+//! therefore sees the same rows in the same order, however they arrived.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{AsArray, BooleanArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::TimestampNanosecondType;
+use arrow::record_batch::RecordBatch;
+
+use super::reorder::Reorder;
+use super::rows::Rows;
+use super::schema::Stream;
+use super::series::Registries;
+use crate::error::Result;
+use crate::model::{DAY, Nanos, SECOND};
+
+/// A row this far ahead of its partition is believed only when others follow it.
+const JUMP: Nanos = DAY;
+
+/// Rows in succession that must be ahead before a jump in time is believed.
+const JUMP_ROWS: usize = 8;
+
+/// Watermarks move in steps of this length.
+const STEP: Nanos = SECOND;
+
+#[derive(Clone, Debug)]
+pub struct IngestConfig {
+    /// How far a row may lie behind the newest row of its partition.
+    pub lateness: Nanos,
+    /// Rows later than this are refused; set from the clock at the source, where there is one.
+    pub not_after: Nanos,
+    /// Largest batch that is passed on, and how many rows may wait before a watermark is made.
+    pub batch_rows: usize,
+}
+
+/// Why a row was not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// Behind the watermark of its partition.
+    Late,
+    /// Too far in the future.
+    Future,
+}
+
+impl Refusal {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Future => "future",
+        }
+    }
+}
+
+/// A refused row.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub stream: Stream,
+    pub partition: u32,
+    pub reason: Refusal,
+    /// One row in the stream's columns.
+    pub row: RecordBatch,
+}
+
+/// What follows from a step.
+#[derive(Debug)]
+pub enum Feed {
+    Rows(Stream, Rows),
+    Watermark(Nanos),
+    Refused(Refused),
+    End,
+}
+
+#[derive(Debug)]
+struct Partition {
+    /// Newest accepted event time.
+    newest: Nanos,
+    /// No older row follows, as far as the source knows.
+    floor: Nanos,
+    /// Not asked when watermarks are combined: ended or idle.
+    silent: bool,
+    /// Rows of a jump that is not yet believed.
+    jump: Vec<RecordBatch>,
+}
+
+impl Default for Partition {
+    fn default() -> Self {
+        Self { newest: Nanos::MIN, floor: Nanos::MIN, silent: false, jump: Vec::new() }
+    }
+}
+
+/// All partitions of all streams.
+pub struct Ingest {
+    config: IngestConfig,
+    partitions: BTreeMap<(Stream, u32), Partition>,
+    waiting: BTreeMap<Stream, Reorder>,
+    watermark: Nanos,
+}
+
+impl Ingest {
+    pub fn new(config: IngestConfig) -> Self {
+        let waiting = Stream::ALL.into_iter().map(|s| (s, Reorder::new(s))).collect();
+        Self { config, partitions: BTreeMap::new(), waiting, watermark: Nanos::MIN }
+    }
+
+    /// Announces a partition, so that the watermark waits for it.
+    pub fn declare(&mut self, stream: Stream, partition: u32) {
+        self.partitions.entry((stream, partition)).or_default();
+    }
+
+    /// Event time up to which everything has been passed on.
+    pub fn watermark(&self) -> Nanos {
+        self.watermark
+    }
+
+    /// Rows that wait for the watermark.
+    pub fn in_flight(&self) -> usize {
+        let jumps: usize = self.partitions.values().map(|p| p.jump.len()).sum();
+        self.waiting.values().map(Reorder::len).sum::<usize>() + jumps
+    }
+
+    /// Accepts a batch of one partition.
+    pub fn push(&mut self, stream: Stream, partition: u32, batch: RecordBatch) -> Result<Vec<Feed>> {
+        let mut out = Vec::new();
+        let released = self.watermark;
+        let p = self.partitions.entry((stream, partition)).or_default();
+        p.silent = false;
+        let ts = batch.column(0).as_primitive::<TimestampNanosecondType>().values().clone();
+        let mut keep: Option<Vec<bool>> = None;
+        for (row, t) in ts.iter().enumerate() {
+            let verdict = judge(&self.config, p, *t, released);
+            if verdict == Verdict::Keep && p.jump.is_empty() {
+                p.newest = p.newest.max(*t);
+                continue;
+            }
+            let keep = keep.get_or_insert_with(|| vec![true; ts.len()]);
+            keep[row] = verdict == Verdict::Keep;
+            let one = batch.slice(row, 1);
+            let refuse = |row, reason| Feed::Refused(Refused { stream, partition, reason, row });
+            if verdict == Verdict::Jump {
+                p.jump.push(one);
+                if p.jump.len() == JUMP_ROWS {
+                    for row in std::mem::take(&mut p.jump) {
+                        p.newest = p.newest.max(time_of(&row));
+                        self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(row);
+                    }
+                }
+                continue;
+            }
+            // Its successors did not follow: the jump was a wrong clock.
+            out.extend(std::mem::take(&mut p.jump).into_iter().map(|row| refuse(row, Refusal::Future)));
+            match verdict {
+                Verdict::Refuse(reason) => out.push(refuse(one, reason)),
+                Verdict::Keep | Verdict::Jump => p.newest = p.newest.max(*t),
+            }
+        }
+        let batch = match keep {
+            None => batch,
+            Some(keep) => filter_record_batch(&batch, &BooleanArray::from(keep))?,
+        };
+        if batch.num_rows() > 0 {
+            self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(batch);
+        }
+        Ok(out)
+    }
+
+    /// The source knows that nothing before `ts` follows on any partition of these streams.
+    pub fn floor(&mut self, streams: &[Stream], ts: Nanos) {
+        for (_, p) in self.partitions.iter_mut().filter(|((s, _), _)| streams.contains(s)) {
+            p.floor = p.floor.max(ts);
+        }
+    }
+
+    /// A partition delivers nothing for now; it stops holding the watermark back.
+    pub fn idle(&mut self, stream: Stream, partition: u32) {
+        self.partitions.entry((stream, partition)).or_default().silent = true;
+    }
+
+    /// True when enough rows wait for it to be worth moving the watermark.
+    pub fn full(&self) -> bool {
+        self.waiting.values().map(Reorder::len).sum::<usize>() >= self.config.batch_rows
+    }
+
+    /// Moves the watermark as far as the partitions allow and passes on the rows behind it.
+    pub fn release(&mut self, registries: &mut Registries) -> Result<Vec<Feed>> {
+        let lateness = self.config.lateness;
+        let open = self.partitions.values().filter(|p| !p.silent);
+        let combined = open.map(|p| p.newest.max(p.floor).saturating_sub(lateness)).min();
+        let watermark = combined.map_or(self.watermark, |w| w.div_euclid(STEP).saturating_mul(STEP));
+        self.release_to(watermark, registries)
+    }
+
+    /// Passes on everything that waits: nothing will follow.
+    pub fn end(&mut self, registries: &mut Registries) -> Result<Vec<Feed>> {
+        let mut out = Vec::new();
+        for ((stream, partition), p) in &mut self.partitions {
+            for row in std::mem::take(&mut p.jump) {
+                let (stream, partition, reason) = (*stream, *partition, Refusal::Future);
+                out.push(Feed::Refused(Refused { stream, partition, reason, row }));
+            }
+        }
+        let newest = self.partitions.values().map(|p| p.newest).max().unwrap_or(Nanos::MIN);
+        if newest > Nanos::MIN {
+            out.extend(self.release_to((newest.div_euclid(STEP) + 1) * STEP, registries)?);
+        }
+        out.push(Feed::End);
+        Ok(out)
+    }
+
+    fn release_to(&mut self, watermark: Nanos, registries: &mut Registries) -> Result<Vec<Feed>> {
+        if watermark <= self.watermark {
+            return Ok(Vec::new());
+        }
+        let mut out = Vec::new();
+        for (stream, waiting) in &mut self.waiting {
+            let registry = registries.get_mut(*stream);
+            for rows in waiting.release(watermark, registry, self.config.batch_rows)? {
+                out.push(Feed::Rows(*stream, rows));
+            }
+        }
+        self.watermark = watermark;
+        out.push(Feed::Watermark(watermark));
+        Ok(out)
+    }
+
+    /// Waiting rows and partition clocks for a checkpoint.
+    pub fn save(&self) -> (Vec<PartitionState>, Vec<(Stream, RecordBatch)>) {
+        let partitions = self.partitions.iter().map(|((stream, partition), p)| PartitionState {
+            stream: stream.name().to_owned(),
+            partition: *partition,
+            newest: p.newest,
+            floor: p.floor,
+        });
+        let waiting = self.waiting.iter().flat_map(|(s, r)| r.batches().map(|b| (*s, b)));
+        let jumps = self.partitions.iter().flat_map(|((s, _), p)| p.jump.iter().map(|b| (*s, b.clone())));
+        (partitions.collect(), waiting.chain(jumps).collect())
+    }
+
+    pub fn restore(
+        &mut self,
+        watermark: Nanos,
+        partitions: Vec<PartitionState>,
+        waiting: Vec<(Stream, RecordBatch)>,
+    ) {
+        self.watermark = watermark;
+        for p in partitions {
+            let Some(stream) = Stream::parse(&p.stream) else { continue };
+            let state = self.partitions.entry((stream, p.partition)).or_default();
+            (state.newest, state.floor) = (p.newest, p.floor);
+        }
+        for (stream, batch) in waiting {
+            self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(batch);
+        }
+    }
+}
+
+/// How far one partition has come.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct PartitionState {
+    pub stream: String,
+    pub partition: u32,
+    pub newest: Nanos,
+    pub floor: Nanos,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Keep,
+    Jump,
+    Refuse(Refusal),
+}
+
+fn judge(config: &IngestConfig, p: &Partition, t: Nanos, released: Nanos) -> Verdict {
+    if t > config.not_after {
+        return Verdict::Refuse(Refusal::Future);
+    }
+    if p.newest == Nanos::MIN {
+        // The first row of a partition that joins late may lie behind what has been passed on.
+        return if t < released { Verdict::Refuse(Refusal::Late) } else { Verdict::Keep };
+    }
+    if t < p.newest.saturating_sub(config.lateness) || t < released {
+        return Verdict::Refuse(Refusal::Late);
+    }
+    if t > p.newest.saturating_add(JUMP) { Verdict::Jump } else { Verdict::Keep }
+}
+
+fn time_of(row: &RecordBatch) -> Nanos {
+    row.column(0).as_primitive::<TimestampNanosecondType>().value(0)
+}

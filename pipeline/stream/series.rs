@@ -1,0 +1,231 @@
+//! Interning of series keys, so that no per-row string work remains behind the sources.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, DictionaryArray, StringArray, UInt32Array};
+use arrow::datatypes::UInt32Type;
+
+use super::schema::Stream;
+
+/// Value of every key column of rows that came after the registry was full.
+pub const OVERFLOW: &str = "__overflow__";
+
+/// Distinct tuples of text columns: id → columns. Ids are dense, start at 0 and never change.
+///
+/// The dictionary columns made from a table share one key buffer, the id of each row, and value
+/// arrays that only ever grow at the end. Operators may therefore cache anything per id for as
+/// long as they live.
+pub struct KeyTable {
+    ids: HashMap<Vec<u8>, u32, BuildHasherDefault<KeyHasher>>,
+    keys: Vec<Vec<String>>,
+    hashes: Vec<u64>,
+    values: Vec<ArrayRef>,
+    scratch: Vec<u8>,
+}
+
+impl KeyTable {
+    /// An empty table of `columns` columns.
+    pub fn new(columns: usize) -> Self {
+        Self {
+            ids: HashMap::default(),
+            keys: vec![Vec::new(); columns],
+            hashes: Vec::new(),
+            values: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// Id of this tuple, if it has one.
+    pub fn find<'a>(&mut self, key: impl Iterator<Item = &'a str>) -> Option<u32> {
+        self.scratch.clear();
+        for part in key {
+            self.scratch.extend_from_slice(&(part.len() as u32).to_le_bytes());
+            self.scratch.extend_from_slice(part.as_bytes());
+        }
+        self.ids.get(self.scratch.as_slice()).copied()
+    }
+
+    /// Id of this tuple, given one if it is new.
+    pub fn intern<'a>(&mut self, key: impl Iterator<Item = &'a str> + Clone) -> u32 {
+        if let Some(id) = self.find(key.clone()) {
+            return id;
+        }
+        let id = self.len() as u32;
+        let mut hasher = KeyHasher::default();
+        for (column, part) in self.keys.iter_mut().zip(key) {
+            column.push(part.to_owned());
+            hasher.write_usize(part.len());
+            hasher.write(part.as_bytes());
+        }
+        self.hashes.push(hasher.finish());
+        self.ids.insert(self.scratch.clone(), id);
+        id
+    }
+
+    /// Hash of a tuple: equal for equal tuples in every process.
+    pub fn key_hash(&self, id: u32) -> u64 {
+        self.hashes[id as usize]
+    }
+
+    /// Text of one column of a tuple.
+    pub fn text(&self, column: usize, id: u32) -> &str {
+        &self.keys[column][id as usize]
+    }
+
+    /// Dictionary columns for rows with these ids, which must come from this table.
+    pub fn columns(&mut self, ids: &UInt32Array) -> Vec<ArrayRef> {
+        if self.values.first().is_none_or(|v| v.len() != self.len()) {
+            let array = |k: &Vec<String>| Arc::new(StringArray::from_iter_values(k)) as ArrayRef;
+            self.values = self.keys.iter().map(array).collect();
+        }
+        debug_assert!(ids.values().iter().all(|id| (*id as usize) < self.len()));
+        let column = |values: &ArrayRef| {
+            // SAFETY: ids come from `intern`, which returns only positions that exist in `values`;
+            // checking each of them again would cost as much as the whole window aggregation.
+            let array = unsafe {
+                DictionaryArray::<UInt32Type>::new_unchecked(ids.clone(), Arc::clone(values))
+            };
+            Arc::new(array) as ArrayRef
+        };
+        self.values.iter().map(column).collect()
+    }
+}
+
+/// All series of one stream, bounded.
+pub struct Registry {
+    stream: Stream,
+    limit: usize,
+    table: KeyTable,
+}
+
+impl Registry {
+    /// `limit` bounds the number of series; later ones share one overflow series.
+    pub fn new(stream: Stream, limit: usize) -> Self {
+        Self { stream, limit, table: KeyTable::new(stream.series_columns().len()) }
+    }
+
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// Number of series seen.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Id of the series with these key columns, in the order of [`Stream::series_columns`].
+    pub fn intern(&mut self, key: &[&str]) -> u32 {
+        debug_assert_eq!(key.len(), self.stream.series_columns().len());
+        if self.len() >= self.limit && self.table.find(key.iter().copied()).is_none() {
+            return self.table.intern(key.iter().map(|_| OVERFLOW));
+        }
+        self.table.intern(key.iter().copied())
+    }
+
+    /// Hash of the key columns of a series: equal for equal keys in every process.
+    pub fn key_hash(&self, id: u32) -> u64 {
+        self.table.key_hash(id)
+    }
+
+    /// Dictionary columns for rows of these series.
+    pub fn columns(&mut self, ids: UInt32Array) -> Vec<ArrayRef> {
+        self.table.columns(&ids)
+    }
+}
+
+/// The series of every stream of a run.
+pub struct Registries([Registry; 4]);
+
+impl Registries {
+    /// `limit` bounds the series of each stream.
+    pub fn new(limit: usize) -> Self {
+        Self(Stream::ALL.map(|s| Registry::new(s, limit)))
+    }
+
+    pub fn get(&self, stream: Stream) -> &Registry {
+        &self.0[stream as usize]
+    }
+
+    pub fn get_mut(&mut self, stream: Stream) -> &mut Registry {
+        &mut self.0[stream as usize]
+    }
+}
+
+/// 64-bit FNV-1a over words with a final mix: fixed seed, so that ids and order are reproducible.
+#[derive(Clone, Copy)]
+pub struct KeyHasher(u64);
+
+impl Default for KeyHasher {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        const PRIME: u64 = 0x0000_0100_0000_01b3;
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            let word = chunk.iter().rev().fold(0, |w, b| (w << 8) | u64::from(*b));
+            self.0 = (self.0 ^ word).wrapping_mul(PRIME).rotate_left(29);
+        }
+        for byte in chunks.remainder() {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(PRIME);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        let mut h = self.0;
+        h = (h ^ (h >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        h = (h ^ (h >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        h ^ (h >> 33)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_key_keeps_its_id_and_values_only_grow() {
+        let mut r = Registry::new(Stream::Changes, 10);
+        let a = r.intern(&["c", "api", "deploy"]);
+        let first = r.columns(UInt32Array::from(vec![a]));
+        let b = r.intern(&["c", "db", "deploy"]);
+        assert_eq!((a, b, r.intern(&["c", "api", "deploy"])), (0, 1, 0));
+        let second = r.columns(UInt32Array::from(vec![b, a]));
+        assert_eq!(first[1].len(), 1);
+        let text = arrow::compute::cast(&second[1], &arrow::datatypes::DataType::Utf8);
+        assert_eq!(*text.unwrap(), StringArray::from(vec!["db", "api"]));
+    }
+
+    #[test]
+    fn series_beyond_the_limit_share_one_overflow_series() {
+        let mut r = Registry::new(Stream::Changes, 1);
+        assert_eq!(r.intern(&["c", "a", "k"]), 0);
+        let other = r.intern(&["c", "b", "k"]);
+        assert_eq!(r.intern(&["c", "d", "k"]), other);
+        assert_eq!(r.intern(&["c", "a", "k"]), 0);
+        assert_eq!(r.len(), 2);
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        let mut r = Registry::new(Stream::Changes, 10);
+        assert_ne!(r.intern(&["ab", "c", "k"]), r.intern(&["a", "bc", "k"]));
+    }
+}

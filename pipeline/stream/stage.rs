@@ -1,0 +1,165 @@
+//! One step of a job, and the graph that they form.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::physical_plan::PhysicalExpr;
+
+use super::finite::Finite;
+use super::over::Over;
+use super::rows::{Msg, Rows};
+use super::schema::Stream;
+use super::session::Session;
+use super::window::{Window, conform};
+use crate::error::Result;
+use crate::model::Nanos;
+
+pub enum Stage {
+    Source(Stream),
+    Project { exprs: Vec<Arc<dyn PhysicalExpr>>, output: SchemaRef },
+    Filter { predicate: Arc<dyn PhysicalExpr> },
+    Window(Window),
+    Session(Session),
+    Over(Over),
+    Finite(Finite),
+}
+
+/// A stage, where its output goes, and how far its inputs have come.
+pub struct Node {
+    pub stage: Stage,
+    /// Downstream node and the input that this one feeds; `None` for the last.
+    pub next: Option<(usize, usize)>,
+    watermarks: Vec<Nanos>,
+    passed: Nanos,
+}
+
+impl Node {
+    pub fn new(stage: Stage, inputs: usize) -> Self {
+        Self { stage, next: None, watermarks: vec![Nanos::MIN; inputs.max(1)], passed: Nanos::MIN }
+    }
+
+    /// Handles rows or a watermark on one input; returns what follows from it, in order.
+    pub async fn step(&mut self, port: usize, msg: Msg) -> Result<Vec<Msg>> {
+        match msg {
+            Msg::Batch(rows) => Ok(self.rows(port, rows)?.map(Msg::Batch).into_iter().collect()),
+            Msg::Watermark(watermark) => self.watermark(port, watermark).await,
+            Msg::End => {
+                let mut out = self.watermark(port, Nanos::MAX).await?;
+                if self.passed == Nanos::MAX {
+                    out.push(Msg::End);
+                }
+                Ok(out)
+            }
+            Msg::Barrier(epoch) => Ok(vec![Msg::Barrier(epoch)]),
+        }
+    }
+
+    fn rows(&mut self, port: usize, rows: Rows) -> Result<Option<Rows>> {
+        let out = match &mut self.stage {
+            Stage::Source(_) => rows,
+            Stage::Project { exprs, output } => project(exprs, output, rows)?,
+            Stage::Filter { predicate } => keep(predicate, rows)?,
+            Stage::Window(window) => {
+                window.update(&rows)?;
+                return Ok(None);
+            }
+            Stage::Session(session) => {
+                session.update(&rows)?;
+                return Ok(None);
+            }
+            Stage::Over(over) => over.update(rows)?,
+            Stage::Finite(finite) => {
+                finite.update(port, &rows)?;
+                return Ok(None);
+            }
+        };
+        Ok((out.batch.num_rows() > 0).then_some(out))
+    }
+
+    async fn watermark(&mut self, port: usize, watermark: Nanos) -> Result<Vec<Msg>> {
+        self.watermarks[port] = self.watermarks[port].max(watermark);
+        let combined = self.watermarks.iter().copied().min().unwrap_or(watermark);
+        if combined <= self.passed {
+            return Ok(Vec::new());
+        }
+        self.passed = combined;
+        let fired = match &mut self.stage {
+            Stage::Window(window) => window.advance(combined)?,
+            Stage::Session(session) => session.advance(combined)?,
+            Stage::Finite(finite) => finite.advance(combined).await?,
+            Stage::Source(_) | Stage::Project { .. } | Stage::Filter { .. } | Stage::Over(_) => Vec::new(),
+        };
+        let mut out: Vec<Msg> = fired.into_iter().map(Msg::Batch).collect();
+        if combined < Nanos::MAX {
+            out.push(Msg::Watermark(combined));
+        }
+        Ok(out)
+    }
+
+    /// State for a checkpoint: named lists of batches that [`Node::restore`] reads back.
+    pub fn save(&mut self) -> Result<Vec<(String, Vec<RecordBatch>)>> {
+        let mut parts = match &mut self.stage {
+            Stage::Source(_) | Stage::Project { .. } | Stage::Filter { .. } => Vec::new(),
+            Stage::Window(window) => vec![("window".to_owned(), window.save()?)],
+            Stage::Session(session) => vec![("session".to_owned(), session.save()?)],
+            Stage::Over(over) => vec![("over".to_owned(), over.save()?)],
+            Stage::Finite(finite) => {
+                (0..finite.inputs()).map(|i| (format!("rows{i}"), finite.save(i))).collect()
+            }
+        };
+        let marks = self.watermarks.iter().copied().chain([self.passed]);
+        parts.push(("watermarks".to_owned(), vec![integers(marks.collect())?]));
+        Ok(parts)
+    }
+
+    pub fn restore(&mut self, name: &str, parts: &[RecordBatch]) -> Result<()> {
+        if name == "watermarks" {
+            let Some(batch) = parts.first() else { return Ok(()) };
+            let marks = batch.column(0).as_primitive::<Int64Type>().values();
+            if let Some((passed, inputs)) = marks.split_last() {
+                self.passed = *passed;
+                self.watermarks = inputs.to_vec();
+            }
+            return Ok(());
+        }
+        match &mut self.stage {
+            Stage::Source(_) | Stage::Project { .. } | Stage::Filter { .. } => Ok(()),
+            Stage::Window(window) => window.restore(parts),
+            Stage::Session(session) => session.restore(parts),
+            Stage::Over(over) => over.restore(parts),
+            Stage::Finite(finite) => {
+                let input = name.strip_prefix("rows").and_then(|n| n.parse().ok()).unwrap_or(0);
+                finite.restore(input, parts)
+            }
+        }
+    }
+}
+
+fn integers(values: Vec<i64>) -> Result<RecordBatch> {
+    let column = Arc::new(arrow::array::Int64Array::from(values)) as arrow::array::ArrayRef;
+    Ok(RecordBatch::try_from_iter([("value", column)])?)
+}
+
+fn project(exprs: &[Arc<dyn PhysicalExpr>], output: &SchemaRef, rows: Rows) -> Result<Rows> {
+    let n = rows.batch.num_rows();
+    let array = |e: &Arc<dyn PhysicalExpr>| Ok(e.evaluate(&rows.batch)?.into_array(n)?);
+    let columns = exprs.iter().map(array).collect::<Result<Vec<_>>>()?;
+    Ok(Rows { batch: conform(output, columns, n)?, ts: rows.ts })
+}
+
+fn keep(predicate: &Arc<dyn PhysicalExpr>, rows: Rows) -> Result<Rows> {
+    let n = rows.batch.num_rows();
+    let mask = predicate.evaluate(&rows.batch)?.into_array(n)?;
+    let mask = mask.as_boolean();
+    if mask.null_count() == 0 && mask.true_count() == n {
+        return Ok(rows);
+    }
+    let ts = arrow::array::Int64Array::new(rows.ts, None);
+    let ts = filter(&ts, mask)?;
+    let ts: ScalarBuffer<i64> = ts.as_primitive::<Int64Type>().values().clone();
+    Ok(Rows { ts, batch: filter_record_batch(&rows.batch, mask)? })
+}

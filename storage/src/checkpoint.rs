@@ -1,0 +1,406 @@
+//! Checkpoints of a stream job: all parts of an epoch, or the epoch before it.
+//!
+//! An epoch is a directory that gets its name last. Its `manifest.json` lists length and BLAKE3 hash
+//! of every part and is itself covered by `manifest.json.blake3`, so `b3sum --check` can tell what
+//! the store can tell. Batches are Arrow IPC streams: unlike IPC files they allow a dictionary to
+//! change between batches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::{Error, Result};
+
+/// Epochs kept: the one in use, and the one before in case it turns out damaged.
+const KEPT: usize = 2;
+
+const MANIFEST: &str = "manifest.json";
+const MANIFEST_HASH: &str = "manifest.json.blake3";
+const UNFINISHED: &str = ".tmp";
+
+/// The content of one file of a checkpoint.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// All of one schema.
+    Batches(Vec<RecordBatch>),
+    Bytes(Vec<u8>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    epoch: u64,
+    plan_hash: String,
+    parts: Vec<PartEntry>,
+    meta: serde_json::Value,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartEntry {
+    name: String,
+    bytes: u64,
+    blake3: String,
+}
+
+/// The checkpoints of one job, in one directory that only one process writes.
+#[derive(Debug)]
+pub struct CheckpointStore {
+    dir: PathBuf,
+}
+
+/// A directory `epoch-E-A`: a job that fell back may write epoch E a second time, as attempt A + 1,
+/// without taking the first away before the second is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    epoch: u64,
+    attempt: u64,
+}
+
+impl Name {
+    fn parse(text: &str) -> Option<Self> {
+        let (epoch, attempt) = text.strip_prefix("epoch-")?.split_once('-')?;
+        Some(Self { epoch: epoch.parse().ok()?, attempt: attempt.parse().ok()? })
+    }
+
+    fn dir(self, root: &Path) -> PathBuf {
+        root.join(format!("epoch-{:020}-{}", self.epoch, self.attempt))
+    }
+}
+
+impl CheckpointStore {
+    /// Opens the store in `dir`, creating it, and removes what a crash left unfinished.
+    pub fn open(dir: &Path) -> Result<Self> {
+        durable::create_dir_all(dir)?;
+        let store = Self { dir: dir.to_path_buf() };
+        for entry in store.entries()? {
+            if entry.ends_with(UNFINISHED) {
+                remove(&store.dir.join(entry))?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// Writes a checkpoint; when it returns, [`Self::latest`] finds this one also after a loss of
+    /// power. Part names are plain file names. Numbers in `meta` should be integers: JSON may round
+    /// others.
+    pub fn write(
+        &self,
+        epoch: u64,
+        plan_hash: &str,
+        parts: Vec<(String, Part)>,
+        meta: serde_json::Value,
+    ) -> Result<()> {
+        let present = self.complete()?;
+        let attempts = present.iter().filter(|n| n.epoch == epoch);
+        let name = Name { epoch, attempt: attempts.map(|n| n.attempt + 1).max().unwrap_or(0) };
+        let target = name.dir(&self.dir);
+        let mut staging = target.clone().into_os_string();
+        staging.push(UNFINISHED);
+        let staging = PathBuf::from(staging);
+        remove(&staging)?;
+        durable::create_dir_all(&staging)?;
+        let entries = self.write_parts(&staging, parts)?;
+        let manifest = Manifest { epoch, plan_hash: plan_hash.to_owned(), parts: entries, meta };
+        let text = serde_json::to_vec_pretty(&manifest)
+            .map_err(|e| self.unusable(format!("manifest: {e}")))?;
+        let hash = format!("{}  {MANIFEST}\n", blake3::hash(&text).to_hex());
+        durable::replace(&staging.join(MANIFEST), [text.as_slice()])?;
+        durable::replace(&staging.join(MANIFEST_HASH), [hash.as_bytes()])?;
+        fs::rename(&staging, &target).map_err(|e| Error::io("rename into", &target, e))?;
+        durable::sync_dir(&self.dir)?;
+        for old in present.iter().rev().skip(KEPT - 1) {
+            remove(&old.dir(&self.dir))?;
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint whose every byte is as written; `None` if none was ever written. A
+    /// damaged one is passed over with a warning.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if there are checkpoints and all are damaged: to start over in silence
+    /// would lose state.
+    pub fn latest(&self) -> Result<Option<Checkpoint>> {
+        let mut reasons = Vec::new();
+        for name in self.complete()?.into_iter().rev() {
+            let dir = name.dir(&self.dir);
+            match Checkpoint::load(&dir) {
+                Ok(checkpoint) => return Ok(Some(checkpoint)),
+                Err(err @ Error::Damaged { .. }) => {
+                    tracing::warn!(epoch = name.epoch, %err, "damaged checkpoint passed over");
+                    reasons.push(err.to_string());
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        if reasons.is_empty() {
+            return Ok(None);
+        }
+        Err(self.unusable(reasons.join("; ")))
+    }
+
+    fn write_parts(&self, dir: &Path, parts: Vec<(String, Part)>) -> Result<Vec<PartEntry>> {
+        let mut names = BTreeSet::new();
+        let mut entries = Vec::with_capacity(parts.len());
+        for (name, part) in parts {
+            let plain = Path::new(&name).file_name().is_some_and(|n| *n == *name);
+            if !plain || name.starts_with(MANIFEST) || !names.insert(name.clone()) {
+                return Err(self.unusable(format!("{name:?} cannot be the name of a part")));
+            }
+            let bytes = match part {
+                Part::Batches(batches) => encode(&batches)?,
+                Part::Bytes(bytes) => bytes,
+            };
+            durable::replace(&dir.join(&name), [bytes.as_slice()])?;
+            entries.push(PartEntry {
+                name,
+                bytes: bytes.len() as u64,
+                blake3: blake3::hash(&bytes).to_hex().to_string(),
+            });
+        }
+        Ok(entries)
+    }
+
+    /// The checkpoints that got their name, oldest first.
+    fn complete(&self) -> Result<Vec<Name>> {
+        let entries = self.entries()?;
+        let mut names: Vec<Name> = entries.iter().filter_map(|e| Name::parse(e)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn entries(&self) -> Result<Vec<String>> {
+        let io = |e| Error::io("list", &self.dir, e);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(io)? {
+            names.extend(entry.map_err(io)?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn unusable(&self, reason: String) -> Error {
+        Error::Checkpoint { path: self.dir.clone(), reason }
+    }
+}
+
+/// A checkpoint that was read and compared with its hashes.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub epoch: u64,
+    pub plan_hash: String,
+    pub meta: serde_json::Value,
+    dir: PathBuf,
+    parts: BTreeMap<String, Vec<u8>>,
+}
+
+impl Checkpoint {
+    fn load(dir: &Path) -> Result<Self> {
+        let text = read(&dir.join(MANIFEST))?;
+        let hash = read(&dir.join(MANIFEST_HASH))?;
+        let damaged = |name: &str, reason: &str| Error::Damaged {
+            path: dir.join(name),
+            reason: reason.to_owned(),
+        };
+        if !hash.starts_with(blake3::hash(&text).to_hex().as_bytes()) {
+            return Err(damaged(MANIFEST, "its hash differs"));
+        }
+        let manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|e| damaged(MANIFEST, &e.to_string()))?;
+        let mut parts = BTreeMap::new();
+        for entry in manifest.parts {
+            let bytes = read(&dir.join(&entry.name))?;
+            if bytes.len() as u64 != entry.bytes {
+                return Err(damaged(&entry.name, "its length differs"));
+            }
+            if blake3::hash(&bytes).to_hex().as_str() != entry.blake3 {
+                return Err(damaged(&entry.name, "its hash differs"));
+            }
+            parts.insert(entry.name, bytes);
+        }
+        Ok(Self {
+            epoch: manifest.epoch,
+            plan_hash: manifest.plan_hash,
+            meta: manifest.meta,
+            dir: dir.to_path_buf(),
+            parts,
+        })
+    }
+
+    /// Refuses to continue with the state of another plan.
+    pub fn require_plan(&self, plan_hash: &str) -> Result<()> {
+        if self.plan_hash == plan_hash {
+            return Ok(());
+        }
+        Err(Error::PlanMismatch {
+            epoch: self.epoch,
+            found: self.plan_hash.clone(),
+            wanted: plan_hash.to_owned(),
+        })
+    }
+
+    /// The names of the parts, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.keys().map(String::as_str)
+    }
+
+    /// The content of a part that was written as [`Part::Bytes`].
+    pub fn bytes(&self, name: &str) -> Result<&[u8]> {
+        self.parts
+            .get(name)
+            .map(Vec::as_slice)
+            .ok_or_else(|| Error::Missing { path: self.dir.join(name) })
+    }
+
+    /// The content of a part that was written as [`Part::Batches`].
+    pub fn batches(&self, name: &str) -> Result<Vec<RecordBatch>> {
+        match self.bytes(name)? {
+            [] => Ok(Vec::new()),
+            bytes => Ok(StreamReader::try_new(bytes, None)?.collect::<Result<_, _>>()?),
+        }
+    }
+}
+
+fn encode(batches: &[RecordBatch]) -> Result<Vec<u8>> {
+    let Some(first) = batches.first() else {
+        return Ok(Vec::new());
+    };
+    let mut writer = StreamWriter::try_new(Vec::new(), &first.schema())?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Error::Damaged {
+            path: path.to_path_buf(),
+            reason: "the file is missing".to_owned(),
+        }),
+        Err(e) => Err(Error::io("read", path, e)),
+    }
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    match fs::remove_dir_all(dir) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io("remove", dir, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{DictionaryArray, Int64Array};
+    use arrow::datatypes::Int32Type;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    fn batch(texts: &[&str]) -> RecordBatch {
+        let keys: DictionaryArray<Int32Type> = texts.iter().copied().collect();
+        let ids = Int64Array::from_iter_values(0..texts.len() as i64);
+        RecordBatch::try_from_iter([("k", Arc::new(keys) as _), ("id", Arc::new(ids) as _)])
+            .unwrap()
+    }
+
+    fn parts(text: &str) -> Vec<(String, Part)> {
+        let batches = vec![batch(&["a", "b", "a"]), batch(&["c"])];
+        vec![
+            ("frames.arrows".into(), Part::Batches(batches)),
+            ("none.arrows".into(), Part::Batches(vec![])),
+            ("state".into(), Part::Bytes(text.into())),
+        ]
+    }
+
+    fn part_file(root: &Path, epoch: u64, name: &str) -> PathBuf {
+        Name { epoch, attempt: 0 }.dir(root).join(name)
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_and_two_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
+        assert!(store.latest().unwrap().is_none());
+        for epoch in 1..=4 {
+            let meta = json!({"offset": epoch * 10});
+            store.write(epoch, "plan", parts("x"), meta).unwrap();
+        }
+        let found = store.latest().unwrap().unwrap();
+        assert_eq!((found.epoch, &found.meta), (4, &json!({"offset": 40})));
+        assert_eq!(found.bytes("state").unwrap(), b"x");
+        let batches = found.batches("frames.arrows").unwrap();
+        assert_eq!(batches, [batch(&["a", "b", "a"]), batch(&["c"])]);
+        assert!(found.batches("none.arrows").unwrap().is_empty());
+        let kept: Vec<u64> = store.complete().unwrap().iter().map(|n| n.epoch).collect();
+        assert_eq!(kept, [3, 4]);
+    }
+
+    #[test]
+    fn an_unfinished_write_is_not_seen_and_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
+        store.write(1, "plan", parts("x"), json!(null)).unwrap();
+        let torn = dir.path().join("epoch-00000000000000000002-0.tmp");
+        fs::create_dir(&torn).unwrap();
+        fs::write(torn.join("state"), "half").unwrap();
+        assert_eq!(store.latest().unwrap().unwrap().epoch, 1);
+        CheckpointStore::open(dir.path()).unwrap();
+        assert!(!torn.exists());
+    }
+
+    #[test]
+    fn damage_falls_back_to_the_epoch_before_and_can_be_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
+        for epoch in [1, 2] {
+            store.write(epoch, "plan", parts("xyz"), json!(null)).unwrap();
+        }
+        fs::write(part_file(dir.path(), 2, "state"), "xyZ").unwrap();
+        assert_eq!(store.latest().unwrap().unwrap().epoch, 1);
+
+        store.write(2, "plan", parts("new"), json!(null)).unwrap();
+        let found = store.latest().unwrap().unwrap();
+        assert_eq!((found.epoch, found.bytes("state").unwrap()), (2, b"new".as_slice()));
+    }
+
+    #[test]
+    fn with_every_checkpoint_damaged_nothing_starts_over_in_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
+        store.write(1, "plan", parts("x"), json!(null)).unwrap();
+        fs::remove_file(part_file(dir.path(), 1, "frames.arrows")).unwrap();
+        let err = store.latest().unwrap_err().to_string();
+        assert!(err.contains("frames.arrows: the file is missing"), "{err}");
+    }
+
+    #[test]
+    fn another_plan_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
+        store.write(7, "old", parts("x"), json!(null)).unwrap();
+        let found = store.latest().unwrap().unwrap();
+        found.require_plan("old").unwrap();
+        let err = found.require_plan("new").unwrap_err().to_string();
+        assert!(err.contains("epoch 7 belongs to plan old"), "{err}");
+    }
+
+    #[test]
+    fn a_part_cannot_leave_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
+        for name in ["../x", "a/b", "", "manifest.json"] {
+            let parts = vec![(name.to_owned(), Part::Bytes(vec![]))];
+            assert!(store.write(1, "plan", parts, json!(null)).is_err(), "{name:?}");
+        }
+    }
+}

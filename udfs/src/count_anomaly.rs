@@ -1,0 +1,378 @@
+//! Anomaly score of counts per window: log lines of a template, errors, restarts.
+//!
+//! The rate follows a gamma–Poisson model with forgetting: `n` effective windows of a mean `λ` per
+//! second make the rate uncertain by `λ²/n`. The dispersion `φ` is the exponentially weighted mean
+//! of the squared Pearson residual, never below 1. A window with mean `μ = λ · width` then has
+//! variance `φ·μ·(1 + 1/n)` and is negative binomial with these two moments; its tail is a
+//! regularised incomplete beta function. Both tails are looked at, so `p = 2·min(P(X ≥ k), P(X ≤
+//! k))`. `φ` is raised by its own uncertainty, the factor `1 + 2/√n`, so that the law never
+//! degenerates to Poisson's.
+//!
+//! `−ln p` is exponential with mean 1 if the model is right; where bursts make it wrong, [`peaks
+//! over threshold`](crate::peaks_over_threshold) with just this law as its prior corrects it,
+//! upwards and never downwards.
+//!
+//! A window without rows is a count of zero. Nobody reports it, so it is inferred from the gap
+//! before the next window and learnt in closed form.
+//!
+//! Sources: Gelman et al., Bayesian Data Analysis, §2.6 (gamma–Poisson predictive law); Numerical
+//! Recipes §6.4 (continued fraction).
+
+use crate::Verdict;
+use crate::codec::{Reader, put_f32s};
+use crate::peaks_over_threshold::{Prior, Tail};
+use crate::verdict::SCORE_MAX;
+
+const VERSION: u8 = 1;
+/// Windows before a key may speak. A new key is for another detector to tell of.
+const WARM_UP: f64 = 12.0;
+/// Windows that rate and dispersion remember.
+const MEMORY: f64 = 400.0;
+/// Score from which the baseline learns no more than a count of this improbability.
+const ALERT: f64 = 2.0;
+/// Alerting windows after which the new rate is the normal one.
+const PATIENCE: u16 = 60;
+/// Squared Pearson residual beyond which it is clipped: five standard deviations.
+const RESIDUAL_MAX: f64 = 25.0;
+/// Largest mean that the tail is computed for: the continued fraction takes about its square root
+/// of steps.
+const MEAN_MAX: f64 = 1e4;
+/// Larger counts are taken for this one: no window holds more events.
+const COUNT_MAX: f64 = 1e15;
+/// Steps of the continued fraction.
+const STEPS_MAX: usize = 200;
+/// The law of `−ln p`: exponential with mean 1, so the 98th percentile is `ln 50`.
+const PRIOR: Prior = Prior { threshold: 3.912, excess: 1.0, weight: 8.0 };
+
+/// The state of one key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    last_ts: i64,
+    /// Windows seen, up to `MEMORY`; 0 before the first.
+    windows: f32,
+    /// Events per second.
+    rate: f32,
+    /// Variance over mean.
+    dispersion: f32,
+    /// Rate of the recent, alerting or not: where to settle.
+    recent: f32,
+    hot: u16,
+    tail: Tail,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// A key never seen.
+    pub fn new() -> Self {
+        Self {
+            last_ts: 0,
+            windows: 0.0,
+            rate: 0.0,
+            dispersion: 1.0,
+            recent: 0.0,
+            hot: 0,
+            tail: Tail::new(PRIOR),
+        }
+    }
+
+    /// Scores the count of the window `[ts_ns, ts_ns + width_ns)`, then learns from it and from
+    /// the empty windows before it. A count that is negative or not finite, and a width that is
+    /// not positive, are ignored.
+    pub fn step(&mut self, ts_ns: i64, width_ns: i64, count: f64) -> Verdict {
+        let width = width_ns as f64 * 1e-9;
+        let mean = f64::from(self.rate) * width;
+        if !(count.is_finite() && count >= 0.0 && width > 0.0) {
+            return Verdict::silent(mean.max(0.0));
+        }
+        let count = count.min(COUNT_MAX);
+        if self.windows == 0.0 {
+            self.last_ts = ts_ns;
+            self.learn(width, count);
+            return Verdict::silent(count);
+        }
+        let gap = ts_ns.saturating_sub(self.last_ts) as f64 / width_ns as f64;
+        self.last_ts = self.last_ts.max(ts_ns);
+        self.learn_zeros((gap.round() - 1.0).max(0.0));
+        let mean = f64::from(self.rate) * width;
+        if f64::from(self.windows) < WARM_UP {
+            self.learn(width, count);
+            return Verdict::silent(mean);
+        }
+        let log_p = self.surprise(width, count);
+        let score = self.calibrated(log_p);
+        let direction = i8::from(count > mean) - i8::from(count < mean);
+        self.follow(width, count, log_p, score);
+        Verdict { score, expected: mean, direction: if score > 0.0 { direction } else { 0 } }
+    }
+
+    /// `−ln p` under the negative binomial law.
+    fn surprise(&self, width: f64, count: f64) -> f64 {
+        let n = f64::from(self.windows);
+        // Half an event of prior knowledge (Jeffreys) keeps a rate of zero from being certain.
+        let mean = f64::from(self.rate) * width + 0.5 / n;
+        let dispersion = f64::from(self.dispersion).max(1.0) * (1.0 + 2.0 / n.sqrt());
+        let variance = dispersion * mean * (1.0 + 1.0 / n);
+        if (count - mean).powi(2) < variance {
+            return 0.0;
+        }
+        // Beyond `MEAN_MAX` count in larger units; a spread below a Poisson law's there is not
+        // believed.
+        let unit = (mean / MEAN_MAX).max(1.0);
+        let (k, mean) = (count / unit, mean / unit);
+        let variance = (variance / (unit * unit)).max(1.1 * mean);
+        let size = mean * mean / (variance - mean);
+        let p = if k > mean { upper_tail(k, mean, size) } else { lower_tail(k, mean, size) };
+        (-(2.0 * p.max(1e-300)).ln()).max(0.0)
+    }
+
+    /// Never more surprised than the model, less where the key has often surprised it.
+    fn calibrated(&self, log_p: f64) -> f64 {
+        let model = log_p / std::f64::consts::LN_10;
+        self.tail.score(log_p, PRIOR).min(model).min(SCORE_MAX)
+    }
+
+    fn follow(&mut self, width: f64, count: f64, log_p: f64, score: f64) {
+        let alert = score >= ALERT;
+        self.hot = if alert { self.hot.saturating_add(1) } else { self.hot.saturating_sub(2) };
+        self.tail.learn(log_p, PRIOR, self.hot <= 1);
+        let recent = f64::from(self.recent);
+        self.recent = (recent + (count / width - recent) / 16.0) as f32;
+        if self.hot >= PATIENCE {
+            self.rate = self.recent;
+            self.windows = WARM_UP as f32;
+            self.hot = 0;
+        } else if !alert {
+            self.learn(width, count);
+        }
+    }
+
+    fn learn(&mut self, width: f64, count: f64) {
+        self.windows = (f64::from(self.windows) + 1.0).min(MEMORY) as f32;
+        let pace = 1.0 / f64::from(self.windows);
+        let mean = f64::from(self.rate) * width;
+        if f64::from(self.windows) > 1.0 {
+            let residual = ((count - mean).powi(2) / mean.max(0.5))
+                .min(RESIDUAL_MAX * f64::from(self.dispersion));
+            let dispersion = f64::from(self.dispersion);
+            self.dispersion = (dispersion + pace * (residual - dispersion)).max(1.0) as f32;
+        }
+        self.rate = (f64::from(self.rate) + pace * (count / width - f64::from(self.rate))) as f32;
+        if f64::from(self.windows) <= WARM_UP {
+            self.recent = self.rate;
+        }
+    }
+
+    /// Learns from `missing` empty windows at once: a mean with forgetting that sees only zeros.
+    fn learn_zeros(&mut self, missing: f64) {
+        if missing <= 0.0 {
+            return;
+        }
+        let n = f64::from(self.windows);
+        let filling = missing.min(MEMORY - n);
+        let keep = n / (n + filling) * (1.0 - 1.0 / MEMORY).powf(missing - filling);
+        self.rate = (f64::from(self.rate) * keep) as f32;
+        self.dispersion = (f64::from(self.dispersion) * keep).max(1.0) as f32;
+        self.recent = (f64::from(self.recent) * (15.0f64 / 16.0).powf(missing)) as f32;
+        self.windows = (n + filling) as f32;
+        self.hot = self.hot.saturating_sub(missing.min(100.0) as u16);
+    }
+
+    /// Appends the state to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        out.extend_from_slice(&self.last_ts.to_le_bytes());
+        out.extend_from_slice(&self.hot.to_le_bytes());
+        put_f32s(out, &[self.windows, self.rate, self.dispersion, self.recent]);
+        self.tail.write(out);
+    }
+
+    /// What `write` wrote, or `None` if the bytes are damaged or of another version.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::new(bytes, VERSION)?;
+        let (last_ts, hot) = (from.i64()?, from.u16()?);
+        let [windows, rate, dispersion, recent] = from.f32s()?;
+        let tail = Tail::read(&mut from)?;
+        from.end()?;
+        let sound = windows >= 0.0 && rate >= 0.0 && dispersion >= 1.0;
+        sound.then_some(Self { last_ts, windows, rate, dispersion, recent, hot, tail })
+    }
+}
+
+/// P(X ≥ k) of a negative binomial law with this mean and size.
+fn upper_tail(k: f64, mean: f64, size: f64) -> f64 {
+    if k > 0.0 { beta_regularised(mean / (mean + size), k, size) } else { 1.0 }
+}
+
+/// P(X ≤ k).
+fn lower_tail(k: f64, mean: f64, size: f64) -> f64 {
+    beta_regularised(size / (mean + size), size, k + 1.0)
+}
+
+/// ln Γ(x) for x > 0 by Stirling's series after shifting x above 8; relative error below 1e-10.
+fn ln_gamma(x: f64) -> f64 {
+    let (mut x, mut product) = (x, 1.0);
+    while x < 8.0 {
+        product *= x;
+        x += 1.0;
+    }
+    let inverse = 1.0 / x;
+    let square = inverse * inverse;
+    let series =
+        inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0)));
+    (x - 0.5) * x.ln() - x + 0.918_938_533_204_672_8 + series - product.ln()
+}
+
+/// I_x(a, b), by Lentz's continued fraction on the side where it converges fast.
+fn beta_regularised(x: f64, a: f64, b: f64) -> f64 {
+    let front = ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p();
+    if x < (a + 1.0) / (a + b + 2.0) {
+        (front - a.ln()).exp() * beta_fraction(x, a, b)
+    } else {
+        1.0 - (front - b.ln()).exp() * beta_fraction(1.0 - x, b, a)
+    }
+}
+
+fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
+    let guard = |v: f64| if v.abs() < 1e-300 { 1e-300 } else { v };
+    let (mut c, mut d) = (1.0, 1.0 / guard(1.0 - (a + b) * x / (a + 1.0)));
+    let mut h = d;
+    for i in 1..=STEPS_MAX {
+        let m = i as f64;
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        d = 1.0 / guard(1.0 + even * d);
+        c = guard(1.0 + even / c);
+        h *= d * c;
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        d = 1.0 / guard(1.0 + odd * d);
+        c = guard(1.0 + odd / c);
+        let factor = d * c;
+        h *= factor;
+        if (factor - 1.0).abs() < 1e-8 {
+            break;
+        }
+    }
+    h
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Rng;
+
+    const MINUTE: i64 = 60_000_000_000;
+
+    /// Share of windows with a score of 3 or more, once what differs from the model has been
+    /// learnt.
+    fn alarm_rate(mut count: impl FnMut(&mut Rng) -> f64) -> f64 {
+        let (mut alarms, mut windows) = (0.0, 0.0);
+        for seed in 0..20 {
+            let (mut rng, mut state) = (Rng(seed), State::new());
+            for i in 0..2_000 {
+                let k = count(&mut rng);
+                let alarm = state.step(i * MINUTE, MINUTE, k).score >= 3.0;
+                alarms += f64::from(u8::from(alarm && i >= 400));
+                windows += f64::from(u8::from(i >= 400));
+            }
+        }
+        alarms / windows
+    }
+
+    #[test]
+    fn tails_agree_with_exact_sums() {
+        // Negative binomial probabilities by their recurrence p(j+1) = p(j)·(j + r)/(j + 1)·q.
+        for (mean, size) in [(0.01, 0.1), (3.0, 2.0), (40.0, 400.0)] {
+            let q = mean / (mean + size);
+            let (mut p, mut below) = ((1.0f64 - q).powf(size), 0.0);
+            for j in 0..120 {
+                let k = f64::from(j);
+                let upper = upper_tail(k, mean, size);
+                assert!((upper - (1.0 - below)).abs() < 1e-6, "{mean} {size} {k}: {upper}");
+                below += p;
+                let lower = lower_tail(k, mean, size);
+                assert!((lower - below).abs() < 1e-6, "{mean} {size} {k}: {lower}");
+                p *= (k + size) / (k + 1.0) * q;
+            }
+        }
+    }
+
+    #[test]
+    fn stationary_counts_rarely_alarm() {
+        assert!(alarm_rate(|r| r.poisson(0.05)) < 2e-3);
+        assert!(alarm_rate(|r| r.poisson(3.0)) < 2e-3);
+        assert!(alarm_rate(|r| r.poisson(500.0)) < 2e-3);
+        assert!(alarm_rate(|r| r.poisson(1e7)) < 2e-3);
+        assert!(alarm_rate(|r| (1.0 * r.normal()).exp() * 20.0) < 2e-3);
+        assert!(alarm_rate(|r| if r.uniform() < 0.03 { r.poisson(30.0) } else { 0.0 }) < 2e-3);
+    }
+
+    #[test]
+    fn bursts_and_silence_are_seen_soon() {
+        let (mut rng, mut state) = (Rng(5), State::new());
+        for i in 0..60 {
+            state.step(i * MINUTE, MINUTE, rng.poisson(30.0));
+        }
+        let burst = state.clone().step(60 * MINUTE, MINUTE, 90.0);
+        assert!(burst.score > 3.0 && burst.direction == 1, "{burst:?}");
+        assert!((20.0..40.0).contains(&burst.expected));
+        let silence = state.step(60 * MINUTE, MINUTE, 0.0);
+        assert!(silence.score > 3.0 && silence.direction == -1, "{silence:?}");
+    }
+
+    #[test]
+    fn a_first_error_after_an_hour_of_none_is_news_and_ten_more_so() {
+        let mut state = State::new();
+        for i in 0..60 {
+            state.step(i * MINUTE, MINUTE, 0.0);
+        }
+        let one = state.clone().step(60 * MINUTE, MINUTE, 1.0).score;
+        let ten = state.step(60 * MINUTE, MINUTE, 10.0).score;
+        assert!(one > 0.5 && one < 3.0 && ten > 3.0, "{one} {ten}");
+    }
+
+    #[test]
+    fn missing_windows_are_zeros() {
+        let (mut told, mut inferred) = (State::new(), State::new());
+        for i in 0..600i64 {
+            let k = if i % 7 == 0 { 4.0 } else { 0.0 };
+            told.step(i * MINUTE, MINUTE, k);
+            if k > 0.0 {
+                inferred.step(i * MINUTE, MINUTE, k);
+            }
+        }
+        assert!((told.rate / inferred.rate - 1.0).abs() < 0.1);
+        let far = i64::MAX / 2;
+        inferred.step(far, MINUTE, 1.0);
+        assert!(inferred.rate.is_finite());
+    }
+
+    #[test]
+    fn a_lasting_change_becomes_normal() {
+        let (mut rng, mut state) = (Rng(1), State::new());
+        let mut late = 0;
+        for i in 0..600 {
+            let mean = if i < 200 { 5.0 } else { 80.0 };
+            let score = state.step(i * MINUTE, MINUTE, rng.poisson(mean)).score;
+            late += i32::from(i > 320 && score >= 3.0);
+        }
+        assert!(late <= 2, "{late}");
+    }
+
+    #[test]
+    fn nonsense_is_ignored_and_states_survive_bytes() {
+        let mut state = State::new();
+        for (i, k) in [3.0, f64::NAN, -1.0, f64::INFINITY, 2.0, f64::MAX].into_iter().enumerate() {
+            assert_eq!(state.step(i as i64 * MINUTE, MINUTE, k).score, 0.0);
+        }
+        assert_eq!(state.step(0, 0, 1.0).score, 0.0);
+        let mut bytes = Vec::new();
+        state.write(&mut bytes);
+        assert_eq!(State::read(&bytes).as_ref(), Some(&state));
+        assert_eq!(State::read(&bytes[1..]), None);
+        assert_eq!(State::read(&bytes[..bytes.len() - 1]), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! The stateful detectors as SQL sees them: argument and result columns around the pure functions.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float64Array, StringArray,
+    StructArray,
+};
+use arrow::datatypes::{DataType, Field, Fields, Float64Type};
+use datafusion::common::{Result, exec_datafusion_err};
+
+use crate::stateful::{Function, Rows, Stateful};
+use crate::verdict::Verdict;
+use crate::{alerting, count_anomaly, counter_rate, metric_anomaly};
+
+/// Score from which a window is abnormal where a job does not say: one window in a thousand.
+pub const THRESHOLD: f64 = 3.0;
+
+/// All stateful functions.
+pub const FUNCTIONS: [Function; 4] = [
+    Function {
+        name: "metric_anomaly",
+        args: &[DataType::Float64],
+        optional: 0,
+        returns: verdict_type,
+        make: || Box::new(Series::<metric_anomaly::State>::default()),
+    },
+    Function {
+        name: "count_anomaly",
+        args: &[DataType::Float64],
+        optional: 0,
+        returns: verdict_type,
+        make: || Box::new(Series::<count_anomaly::State>::default()),
+    },
+    Function {
+        name: "counter_rate",
+        args: &[DataType::Float64],
+        optional: 0,
+        returns: || DataType::Float64,
+        make: || Box::new(Series::<counter_rate::State>::default()),
+    },
+    Function {
+        name: "alerting",
+        args: &[DataType::Float64, DataType::Float64],
+        optional: 1,
+        returns: alert_type,
+        make: || Box::new(Series::<alerting::State>::default()),
+    },
+];
+
+/// One series' state and how a row of arguments advances it.
+trait Detector: Send + Sized + 'static {
+    type Answer: Copy;
+
+    fn new() -> Self;
+    fn step(&mut self, start: i64, width: i64, args: &[f64]) -> Self::Answer;
+    fn write(&self, out: &mut Vec<u8>);
+    fn read(bytes: &[u8]) -> Option<Self>;
+    fn column(answers: Vec<Self::Answer>) -> ArrayRef;
+}
+
+/// States of all series of one call.
+struct Series<D> {
+    states: Vec<D>,
+}
+
+impl<D> Default for Series<D> {
+    fn default() -> Self {
+        Self { states: Vec::new() }
+    }
+}
+
+impl<D: Detector> Stateful for Series<D> {
+    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
+        self.states.resize_with(rows.series_count.max(self.states.len()), D::new);
+        let columns: Vec<&Float64Array> =
+            rows.args.iter().map(|a| a.as_primitive::<Float64Type>()).collect();
+        let mut args = vec![0.0; columns.len()];
+        let mut answers = Vec::with_capacity(rows.series.len());
+        for (row, series) in rows.series.iter().enumerate() {
+            for (slot, column) in args.iter_mut().zip(&columns) {
+                // A null says nothing about its series, like NaN.
+                *slot = if column.is_valid(row) { column.value(row) } else { f64::NAN };
+            }
+            let state = &mut self.states[*series as usize];
+            answers.push(state.step(rows.start[row], rows.width[row], &args));
+        }
+        Ok(D::column(answers))
+    }
+
+    fn save(&self) -> BinaryArray {
+        let mut out = BinaryBuilder::with_capacity(self.states.len(), 128 * self.states.len());
+        let mut bytes = Vec::new();
+        for state in &self.states {
+            bytes.clear();
+            state.write(&mut bytes);
+            out.append_value(&bytes);
+        }
+        out.finish()
+    }
+
+    fn restore(&mut self, states: &BinaryArray) -> Result<()> {
+        let read = |bytes: Option<&[u8]>| {
+            bytes.and_then(D::read).ok_or_else(|| exec_datafusion_err!("saved detector state is damaged"))
+        };
+        self.states = states.iter().map(read).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.states.capacity() * size_of::<D>()
+    }
+}
+
+fn verdict_fields() -> Fields {
+    vec![
+        Field::new("score", DataType::Float64, false),
+        Field::new("expected", DataType::Float64, false),
+        Field::new("direction", DataType::Utf8, false),
+    ]
+    .into()
+}
+
+fn verdict_type() -> DataType {
+    DataType::Struct(verdict_fields())
+}
+
+fn verdicts(answers: &[Verdict]) -> ArrayRef {
+    let direction = |v: &Verdict| match v.direction {
+        1.. => "up",
+        0 => "none",
+        _ => "down",
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Float64Array::from_iter_values(answers.iter().map(|v| v.score))),
+        Arc::new(Float64Array::from_iter_values(answers.iter().map(|v| v.expected))),
+        Arc::new(StringArray::from_iter_values(answers.iter().map(direction))),
+    ];
+    Arc::new(StructArray::new(verdict_fields(), columns, None))
+}
+
+/// `fire`: a signal is due for this window; `active`: an episode is going on.
+fn alert_fields() -> Fields {
+    vec![
+        Field::new("fire", DataType::Boolean, false),
+        Field::new("active", DataType::Boolean, false),
+    ]
+    .into()
+}
+
+fn alert_type() -> DataType {
+    DataType::Struct(alert_fields())
+}
+
+impl Detector for metric_anomaly::State {
+    type Answer = Verdict;
+
+    fn new() -> Self {
+        Self::new()
+    }
+
+    fn step(&mut self, start: i64, _width: i64, args: &[f64]) -> Verdict {
+        self.step(start, args[0])
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
+    fn column(answers: Vec<Verdict>) -> ArrayRef {
+        verdicts(&answers)
+    }
+}
+
+impl Detector for count_anomaly::State {
+    type Answer = Verdict;
+
+    fn new() -> Self {
+        Self::new()
+    }
+
+    fn step(&mut self, start: i64, width: i64, args: &[f64]) -> Verdict {
+        self.step(start, width, args[0])
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
+    fn column(answers: Vec<Verdict>) -> ArrayRef {
+        verdicts(&answers)
+    }
+}
+
+impl Detector for counter_rate::State {
+    type Answer = Option<f64>;
+
+    fn new() -> Self {
+        Self::new()
+    }
+
+    fn step(&mut self, start: i64, _width: i64, args: &[f64]) -> Option<f64> {
+        self.step(start, args[0])
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
+    fn column(answers: Vec<Option<f64>>) -> ArrayRef {
+        Arc::new(Float64Array::from(answers))
+    }
+}
+
+impl Detector for alerting::State {
+    type Answer = (bool, bool);
+
+    fn new() -> Self {
+        Self::new()
+    }
+
+    fn step(&mut self, start: i64, _width: i64, args: &[f64]) -> (bool, bool) {
+        let threshold = args.get(1).copied().filter(|t| t.is_finite()).unwrap_or(THRESHOLD);
+        let fire = self.step(start, args[0], threshold);
+        (fire, self.active() && args[0] >= threshold)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
+    fn column(answers: Vec<(bool, bool)>) -> ArrayRef {
+        let side = |f: fn(&(bool, bool)) -> bool| -> ArrayRef {
+            Arc::new(answers.iter().map(|a| Some(f(a))).collect::<BooleanArray>())
+        };
+        Arc::new(StructArray::new(alert_fields(), vec![side(|a| a.0), side(|a| a.1)], None))
+    }
+}

@@ -1,0 +1,49 @@
+//! Statistics as pure functions over slices, their registration with DataFusion, and the loader of
+//! plugins built for Arroyo.
+
+pub mod alerting;
+pub mod benjamini_hochberg;
+mod codec;
+mod collected;
+pub mod count_anomaly;
+pub mod counter_rate;
+pub mod cusum_onset;
+pub mod detectors;
+pub mod error;
+pub mod forecast_breach;
+pub mod iqr;
+pub mod mad;
+pub mod metric_anomaly;
+#[cfg(test)]
+mod noise;
+mod order_statistics;
+mod peaks_over_threshold;
+pub mod peer_outlier;
+mod peers;
+pub mod plugin;
+pub mod quantile;
+mod sampling_period;
+mod seasonal_knots;
+pub mod share_shift;
+pub mod stateful;
+pub mod theil_sen;
+mod tick;
+mod trend_line;
+pub mod verdict;
+
+pub use verdict::Verdict;
+
+use datafusion::prelude::SessionContext;
+
+/// Makes every function of this crate known to SQL.
+pub fn register(context: &SessionContext) {
+    for function in detectors::FUNCTIONS {
+        context.register_udwf(function.udwf());
+    }
+    for function in tick::functions() {
+        context.register_udwf(function);
+    }
+    for function in collected::functions() {
+        context.register_udaf(function);
+    }
+}

@@ -1,0 +1,144 @@
+//! Functions that remember: `f(args) OVER (PARTITION BY series ORDER BY window)` on a stream.
+//!
+//! A stateful function keeps a small state per series and answers each row at once. DataFusion
+//! plans it as a window function; the stream engine runs it through [`Stateful`].
+
+use std::any::Any;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray};
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::Result;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
+use datafusion::logical_expr::{
+    PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl,
+};
+
+/// Rows handed to a stateful function, in the order of their windows within each series.
+pub struct Rows<'a> {
+    /// Dense series number of each row.
+    pub series: &'a [u32],
+    /// All series numbers are below this.
+    pub series_count: usize,
+    /// Start of each row's window, nanoseconds since the epoch; its time where it has no window.
+    pub start: &'a [i64],
+    /// Width of each row's window in nanoseconds, 0 where it has none.
+    pub width: &'a [i64],
+    /// Arguments, already of the declared types.
+    pub args: &'a [ArrayRef],
+}
+
+/// The states of all series of one call of a stateful function.
+pub trait Stateful: Send {
+    /// Advances each row's series and returns one value per row.
+    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef>;
+
+    /// The state of every series, by series number; what `restore` reads back exactly.
+    fn save(&self) -> BinaryArray;
+
+    fn restore(&mut self, states: &BinaryArray) -> Result<()>;
+
+    /// Bytes held.
+    fn size(&self) -> usize;
+}
+
+/// A stateful function as SQL sees it.
+#[derive(Clone, Copy)]
+pub struct Function {
+    pub name: &'static str,
+    /// Argument types; the last `optional` ones may be left out.
+    pub args: &'static [DataType],
+    pub optional: usize,
+    pub returns: fn() -> DataType,
+    pub make: fn() -> Box<dyn Stateful>,
+}
+
+impl Function {
+    /// The window function under which DataFusion plans this one.
+    pub fn udwf(self) -> WindowUDF {
+        WindowUDF::new_from_impl(Planned { signature: self.signature(), function: self })
+    }
+
+    /// The stateful function behind a planned window function, if it is one.
+    pub fn behind(udwf: &WindowUDF) -> Option<Self> {
+        let inner: &dyn Any = udwf.inner().as_ref();
+        inner.downcast_ref::<Planned>().map(|p| p.function)
+    }
+
+    fn signature(&self) -> Signature {
+        let shortest = self.args.len() - self.optional;
+        let forms = (shortest..=self.args.len())
+            .map(|n| datafusion::logical_expr::TypeSignature::Coercible(
+                self.args[..n].iter().map(coercion).collect(),
+            ))
+            .collect();
+        Signature::one_of(forms, Volatility::Stable)
+    }
+}
+
+fn coercion(to: &DataType) -> datafusion::logical_expr::Coercion {
+    use datafusion::common::types::{NativeType, logical_float64, logical_int64, logical_string};
+    use datafusion::logical_expr::{Coercion, TypeSignatureClass};
+    match to {
+        DataType::Float64 => Coercion::new_implicit(
+            TypeSignatureClass::Native(logical_float64()),
+            vec![TypeSignatureClass::Numeric],
+            NativeType::Float64,
+        ),
+        DataType::Int64 => Coercion::new_implicit(
+            TypeSignatureClass::Native(logical_int64()),
+            vec![TypeSignatureClass::Integer],
+            NativeType::Int64,
+        ),
+        _ => Coercion::new_exact(TypeSignatureClass::Native(logical_string())),
+    }
+}
+
+struct Planned {
+    signature: Signature,
+    function: Function,
+}
+
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.function.name)
+    }
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.function.name == other.function.name
+    }
+}
+
+impl Eq for Planned {}
+
+impl Hash for Planned {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.name.hash(state);
+    }
+}
+
+impl WindowUDFImpl for Planned {
+    fn name(&self) -> &str {
+        self.function.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn partition_evaluator(&self, _: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
+        Err(DataFusionError::Plan(format!(
+            "{} remembers earlier windows and runs only in stream jobs; replay the outage with a \
+             job that calls it",
+            self.function.name
+        )))
+    }
+
+    fn field(&self, args: WindowUDFFieldArgs) -> Result<FieldRef> {
+        Ok(Arc::new(Field::new(args.name(), (self.function.returns)(), true)))
+    }
+}
