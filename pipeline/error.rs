@@ -32,6 +32,9 @@ pub enum Error {
     #[error(transparent)]
     Storage(#[from] faultline_storage::Error),
 
+    #[error(transparent)]
+    Generate(#[from] crate::generate::Error),
+
     #[error("{0}")]
     Arrow(#[from] arrow::error::ArrowError),
 
@@ -46,6 +49,22 @@ pub enum Error {
 impl Error {
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.into(), source }
+    }
+
+    /// True where the user's input is at fault rather than the program or its surroundings.
+    pub fn is_bad_input(&self) -> bool {
+        use faultline_storage::Error as Storage;
+        match self {
+            Self::Job { .. } | Self::Config { .. } | Self::Usage { .. } | Self::Query { .. } => true,
+            Self::Source(_) => true,
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Storage(e) => matches!(e, Storage::Missing { .. } | Storage::Locked { .. }),
+            Self::Checkpoint { .. }
+            | Self::Generate(_)
+            | Self::Arrow(_)
+            | Self::DataFusion(_)
+            | Self::StageStopped { .. } => false,
+        }
     }
 
     pub fn usage(message: impl Into<String>, remedy: impl Into<String>) -> Self {

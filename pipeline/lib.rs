@@ -8,4 +8,20 @@ pub mod stream;
 
 pub mod source;
 
+pub mod generate;
+
 pub mod monitor;
+
+pub mod diagnose;
+
+pub mod coordinate;
+
+pub mod knowledge;
+
+pub mod query;
+
+pub mod run;
+
+pub mod config;
+
+pub mod cli;

@@ -8,8 +8,8 @@ use super::system::{Role, Service, System};
 use super::table::Table;
 use crate::model::{Nanos, SECOND};
 
-/// Severity, weight and text. `{n}` is a number, `{ms}` a duration, `{id}` an id, `{ip}` an address,
-/// `{sku}` an article.
+/// Severity, weight and text. `{n}` is a number, `{ms}` a duration, `{id}` an id, `{ip}` an
+/// address, `{sku}` an article.
 type Line = (&'static str, f64, &'static str);
 
 const EVERY_SERVICE: [Line; 3] = [
@@ -72,6 +72,9 @@ fn fault_lines(kind: FaultKind) -> &'static [Line] {
     }
 }
 
+/// Share of failed requests that are logged, for logs are sampled.
+const FAILURES_LOGGED: f64 = 0.1;
+
 pub struct Logs {
     random: Random,
     table: Table,
@@ -108,6 +111,18 @@ impl Logs {
                     let total = weight(own) + weight(&EVERY_SERVICE);
                     let line = self.pick(own.iter().chain(&EVERY_SERVICE), total);
                     self.say(ts, step, service, &name, line);
+                }
+                let requests = seconds * state.rate / service.replicas as f64 * FAILURES_LOGGED;
+                for _ in 0..self.random.count(requests * state.own_errors) {
+                    let at = self.moment(ts, step);
+                    self.failure(at, service, &name, ("", ""));
+                }
+                for call in &service.calls {
+                    let failed = call.per_request * states[call.callee].errors;
+                    for _ in 0..self.random.count(requests * failed) {
+                        let at = self.moment(ts, step);
+                        self.upstream(at, service, &name, &system.services[call.callee], ("", ""));
+                    }
                 }
                 let hit = faults.iter().filter(|f| f.service == service.name);
                 for fault in hit.filter(|f| f.replica.is_none_or(|r| r == replica)) {
@@ -170,7 +185,7 @@ impl Logs {
     }
 
     fn say(&mut self, ts: Nanos, step: Nanos, service: &Service, name: &str, line: &Line) {
-        let ts = ts + self.random.below(step as u64 / 1_000_000) as i64 * 1_000_000;
+        let ts = self.moment(ts, step);
         let body = self.filled(line.2);
         self.push(ts, service, name, line.0, body, ("", ""));
     }
@@ -193,6 +208,11 @@ impl Logs {
             ids.1.into(),
         ];
         self.table.push(ts, cells);
+    }
+
+    /// Some millisecond between a tick and the next.
+    fn moment(&mut self, ts: Nanos, step: Nanos) -> Nanos {
+        ts + self.random.below(step as u64 / 1_000_000) as i64 * 1_000_000
     }
 
     fn filled(&mut self, template: &str) -> String {

@@ -82,7 +82,7 @@ impl Scenario {
             start: 1_710_223_200 * SECOND,
             duration: 6 * HOUR,
             step: 30 * SECOND,
-            traces_per_minute: 7.0,
+            traces_per_minute: 10.0,
             system: System::shop(),
             faults: vec![
                 fault(3 * HOUR + 20 * MINUTE, 14 * MINUTE, "vault-db", FaultKind::SlowDatabase),
@@ -103,7 +103,7 @@ impl Scenario {
                     "scale",
                     "finder",
                     "autoscaler",
-                    "replicas 2 to 2: no change needed",
+                    "maximum replicas 6 to 8",
                 ),
                 ChangeSpec::new(
                     2 * HOUR + 40 * MINUTE,

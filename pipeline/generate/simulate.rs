@@ -12,7 +12,7 @@ const TIMEOUT_MS: f64 = 2_000.0;
 /// Share of a callee's failures that reach the caller's own reply; retries absorb the others.
 pub const PASSED_ON: f64 = 0.8;
 /// Failures of a healthy service.
-const FAILURES: f64 = 0.0008;
+const FAILURES: f64 = 0.0003;
 
 #[derive(Clone, Debug)]
 pub struct State {

@@ -61,97 +61,62 @@ impl System {
     /// A shop that sells seeds and garden tools.
     pub fn shop() -> Self {
         use Role::*;
-        let rows: [(&str, Role, usize, f64, f64, f64, f64, &str, &[(usize, f64)]); 12] = [
-            (
-                "gate",
-                Gateway,
-                3,
-                3.0,
-                1.6,
-                180.0,
-                0.0012,
-                "route request",
-                &[(1, 0.45), (2, 0.25), (3, 0.15), (4, 0.05), (5, 0.1)],
-            ),
-            (
-                "shelf",
-                Stateless,
-                3,
-                14.0,
-                6.0,
-                420.0,
-                0.0012,
-                "GET /shelf/{aisle}",
-                &[(8, 0.6), (10, 1.0), (9, 0.3)],
-            ),
-            ("finder", Stateless, 2, 22.0, 11.0, 760.0, 0.002, "GET /find", &[(10, 0.8), (9, 0.4)]),
-            (
-                "tote",
-                Stateless,
-                2,
-                8.0,
-                4.0,
-                300.0,
-                0.002,
-                "PUT /tote/{id}",
-                &[(10, 1.5), (8, 0.5)],
-            ),
-            (
-                "till",
-                Stateless,
-                2,
-                18.0,
-                9.0,
-                380.0,
-                0.012,
-                "POST /till",
-                &[(7, 1.0), (8, 1.0), (11, 1.0)],
-            ),
-            (
-                "visitor",
-                Stateless,
-                2,
-                9.0,
-                5.0,
-                260.0,
-                0.003,
-                "GET /visitor/me",
-                &[(10, 0.7), (9, 0.3)],
-            ),
-            (
-                "courier",
-                Stateless,
-                2,
-                25.0,
-                10.0,
-                240.0,
-                0.01,
-                "deliver parcel",
-                &[(11, 1.0), (9, 1.0)],
-            ),
-            ("ledger", Stateless, 3, 30.0, 8.0, 350.0, 0.015, "POST /charge", &[(9, 1.2)]),
-            ("stockroom", Stateless, 2, 10.0, 5.0, 310.0, 0.0015, "GET /stock/{sku}", &[(9, 0.8)]),
-            ("vault-db", Database, 2, 6.0, 3.0, 3_200.0, 0.0006, "query", &[]),
-            ("hot-cache", Cache, 2, 0.8, 0.3, 900.0, 0.0003, "get", &[]),
-            ("relay-queue", Queue, 1, 1.5, 0.6, 500.0, 0.004, "publish", &[]),
+        // Own and processor time per request in ms, idle memory in MiB, log lines per request.
+        let services = vec![
+            service("gate", Gateway, 3, [3.0, 1.6, 180.0, 0.0012], "route request").calls(&[
+                (1, 0.4),
+                (2, 0.22),
+                (3, 0.14),
+                (4, 0.12),
+                (5, 0.12),
+            ]),
+            service("shelf", Stateless, 3, [14.0, 6.0, 420.0, 0.0012], "GET /shelf/{aisle}")
+                .calls(&[(8, 0.6), (10, 1.0), (9, 0.3)]),
+            service("finder", Stateless, 2, [22.0, 11.0, 760.0, 0.002], "GET /find")
+                .calls(&[(10, 0.8), (9, 0.4)]),
+            service("tote", Stateless, 2, [8.0, 4.0, 300.0, 0.002], "PUT /tote/{id}")
+                .calls(&[(10, 1.5), (8, 0.5)]),
+            service("till", Stateless, 2, [18.0, 9.0, 380.0, 0.006], "POST /till").calls(&[
+                (7, 1.0),
+                (8, 1.0),
+                (11, 1.0),
+            ]),
+            service("visitor", Stateless, 2, [9.0, 5.0, 260.0, 0.003], "GET /visitor/me")
+                .calls(&[(10, 0.7), (9, 0.3)]),
+            service("courier", Stateless, 2, [25.0, 10.0, 240.0, 0.01], "deliver parcel")
+                .calls(&[(11, 1.0), (9, 1.0)]),
+            service("ledger", Stateless, 3, [30.0, 8.0, 350.0, 0.007], "POST /charge")
+                .calls(&[(9, 1.2)]),
+            service("stockroom", Stateless, 2, [10.0, 5.0, 310.0, 0.0015], "GET /stock/{sku}")
+                .calls(&[(9, 0.8)]),
+            service("vault-db", Database, 2, [6.0, 3.0, 3_200.0, 0.0006], "query"),
+            service("hot-cache", Cache, 2, [0.8, 0.3, 900.0, 0.0003], "get"),
+            service("relay-queue", Queue, 1, [1.5, 0.6, 500.0, 0.004], "publish"),
         ];
-        let service =
-            |row: &(&str, Role, usize, f64, f64, f64, f64, &str, &[(usize, f64)])| Service {
-                name: row.0.to_owned(),
-                role: row.1,
-                replicas: row.2,
-                self_ms: row.3,
-                cpu_ms: row.4,
-                memory_mib: row.5,
-                lines_per_request: row.6,
-                operation: row.7.to_owned(),
-                calls: row
-                    .8
-                    .iter()
-                    .map(|&(callee, per_request)| Call { callee, per_request })
-                    .collect(),
-            };
-        Self { services: rows.iter().map(service).collect(), requests_per_second: 110.0 }
+        Self { services, requests_per_second: 110.0 }
+    }
+}
+
+fn service(name: &str, role: Role, replicas: usize, numbers: [f64; 4], operation: &str) -> Service {
+    let [self_ms, cpu_ms, memory_mib, lines_per_request] = numbers;
+    Service {
+        name: name.to_owned(),
+        role,
+        replicas,
+        self_ms,
+        cpu_ms,
+        memory_mib,
+        lines_per_request,
+        operation: operation.to_owned(),
+        calls: Vec::new(),
+    }
+}
+
+impl Service {
+    fn calls(mut self, calls: &[(usize, f64)]) -> Self {
+        let call = |&(callee, per_request)| Call { callee, per_request };
+        self.calls = calls.iter().map(call).collect();
+        self
     }
 }
 

@@ -8,7 +8,10 @@ use parquet::errors::ParquetError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("no outage directory at {path}: give the path of an existing directory", path = path.display())]
+    #[error(
+        "no outage directory at {path}: give the path of an existing directory",
+        path = path.display()
+    )]
     Missing { path: PathBuf },
     #[error(
         "nothing to read in {path}: expected metrics.csv, logs.jsonl, spans.jsonl or changes.jsonl \

@@ -142,7 +142,7 @@ impl JsonDecoder {
     }
 }
 
-fn clean<'a>(text: &'a Cow<'_, str>) -> Cow<'a, str> {
+fn clean(text: &str) -> Cow<'_, str> {
     if escape::is_clean(text.as_bytes()) { Cow::Borrowed(text) } else { escape::body(text) }
 }
 

@@ -144,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn gives_the_ids_that_interning_alone_gives(keys in prop::collection::vec("[ab]{0,2}", 1..60)) {
+        fn gives_the_ids_that_interning_gives(keys in prop::collection::vec("[ab]{0,2}", 1..60)) {
             let mut cache = KeyCache::default();
             let mut ids: BTreeMap<String, u32> = BTreeMap::new();
             // Ids begin above 0, as they do where several files share a registry.

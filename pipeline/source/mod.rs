@@ -15,7 +15,7 @@ pub mod tail;
 mod text;
 pub mod timestamp;
 
-pub use dead::{DeadLetter, DeadReason};
+pub use dead::{DEAD_TEXT_BYTES_MAX, DeadLetter, DeadReason};
 pub use error::Error;
 pub use outage::Outage;
 pub use severity::normalise as normalise_severity;

@@ -78,6 +78,15 @@ impl Driver {
         Ok(())
     }
 
+    /// How many series the job's first stateful stage watches, from which event time on.
+    pub fn take_census(&mut self) -> Vec<(Nanos, usize)> {
+        let over = self.job.nodes.iter_mut().find_map(|n| match &mut n.stage {
+            Stage::Over(over) => Some(over),
+            _ => None,
+        });
+        over.map_or_else(Vec::new, super::over::Over::take_census)
+    }
+
     /// The state of every stage; the job goes on unchanged.
     pub fn save(&mut self) -> Result<Saved> {
         let mut out = Vec::new();

@@ -41,6 +41,9 @@ pub struct Over {
     spec: OverSpec,
     partitions: Partitions,
     states: Vec<Box<dyn Stateful>>,
+    /// Number of series from a window's end on, told when it grew.
+    census: Vec<(Nanos, usize)>,
+    counted: usize,
 }
 
 impl Over {
@@ -50,7 +53,7 @@ impl Over {
             false => Partitions::General(GeneralKeys::new(&spec.key_types)?),
         };
         let states = spec.calls.iter().map(|c| (c.function.make)()).collect();
-        Ok(Self { spec, partitions, states })
+        Ok(Self { spec, partitions, states, census: Vec::new(), counted: 0 })
     }
 
     pub fn spec(&self) -> &OverSpec {
@@ -68,6 +71,10 @@ impl Over {
             Some(e) => widths(array(e)?.as_struct()),
             None => vec![0; n],
         };
+        if series_count > self.counted && n > 0 && width[0] > 0 {
+            self.counted = series_count;
+            self.census.push((rows.ts[n - 1] + width[n - 1], series_count));
+        }
         let mut out = rows.batch.columns().to_vec();
         for (call, state) in self.spec.calls.iter().zip(&mut self.states) {
             let args: Vec<ArrayRef> = call.args.iter().map(array).collect::<Result<_>>()?;
@@ -75,6 +82,11 @@ impl Over {
             out.push(state.update(&call)?);
         }
         Ok(Rows { ts: rows.ts, batch: conform(&self.spec.output, out, n)? })
+    }
+
+    /// Growth of the number of series since the last call.
+    pub fn take_census(&mut self) -> Vec<(Nanos, usize)> {
+        std::mem::take(&mut self.census)
     }
 
     fn partition(&mut self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {

@@ -141,6 +141,11 @@ impl Registry {
         self.table.key_hash(id)
     }
 
+    /// Text of one key column of a series.
+    pub fn text(&self, column: usize, id: u32) -> &str {
+        self.table.text(column, id)
+    }
+
     /// Dictionary columns for rows of these series.
     pub fn columns(&mut self, ids: UInt32Array) -> Vec<ArrayRef> {
         self.table.columns(&ids)

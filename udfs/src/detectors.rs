@@ -17,7 +17,7 @@ use crate::{alerting, count_anomaly, counter_rate, metric_anomaly};
 pub const THRESHOLD: f64 = 3.0;
 
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 4] = [
+pub const FUNCTIONS: [Function; 5] = [
     Function {
         name: "metric_anomaly",
         args: &[DataType::Float64],
@@ -38,6 +38,13 @@ pub const FUNCTIONS: [Function; 4] = [
         optional: 0,
         returns: || DataType::Float64,
         make: || Box::new(Series::<counter_rate::State>::default()),
+    },
+    Function {
+        name: "first_seen",
+        args: &[DataType::Float64],
+        optional: 0,
+        returns: || DataType::Float64,
+        make: || Box::new(Series::<FirstSeen>::default()),
     },
     Function {
         name: "alerting",
@@ -217,6 +224,39 @@ impl Detector for counter_rate::State {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         Self::read(bytes)
+    }
+
+    fn column(answers: Vec<Option<f64>>) -> ArrayRef {
+        Arc::new(Float64Array::from(answers))
+    }
+}
+
+/// Whether the series had a value before; 1 for its first one, 0 afterwards.
+struct FirstSeen(bool);
+
+impl Detector for FirstSeen {
+    type Answer = Option<f64>;
+
+    fn new() -> Self {
+        Self(false)
+    }
+
+    fn step(&mut self, _start: i64, _width: i64, args: &[f64]) -> Option<f64> {
+        let first = !self.0 && args[0] > 0.0;
+        self.0 |= first;
+        Some(f64::from(u8::from(first)))
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.0));
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0] => Some(Self(false)),
+            [1] => Some(Self(true)),
+            _ => None,
+        }
     }
 
     fn column(answers: Vec<Option<f64>>) -> ArrayRef {

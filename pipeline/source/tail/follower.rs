@@ -122,7 +122,8 @@ impl Follower {
                     Fate::Same => {}
                     Fate::Renamed => current.complete = true,
                     Fate::Replaced => {
-                        tracing::info!(path = %self.file.path.display(), "file was truncated or replaced, reading it from its start");
+                        let path = self.file.path.display();
+                        tracing::info!(%path, "file was truncated or replaced, reading it anew");
                         (self.current, self.resume) = (None, None);
                         continue;
                     }
@@ -169,7 +170,8 @@ impl Follower {
                 return Current::resume(old, saved, &self.file, &self.cluster).map(Some);
             }
             if opened.is_some() {
-                tracing::warn!(path = %path.display(), "the file read before is gone, rows may be missing");
+                let path = path.display();
+                tracing::warn!(%path, "the file read before is gone, rows may be missing");
             }
         }
         let Some(file) = opened else { return Ok(None) };

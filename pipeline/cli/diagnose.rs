@@ -1,0 +1,199 @@
+//! `faultline diagnose`: ranked causes for moments that the user names.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampNanosecondType;
+use clap::ValueEnum;
+
+use super::replay::now;
+use crate::diagnose::{self, Request, Slices};
+use crate::error::{Error, Result};
+use crate::model::{DAY, Diagnosis, Nanos, SECOND, stable_id};
+use crate::monitor::calls::Calls;
+use crate::monitor::logs::LogStage;
+use crate::source::{Next, Outage, Source, escape, timestamp};
+use crate::stream::ingest::{Feed, Ingest, IngestConfig};
+use crate::stream::interval;
+use crate::stream::rows::Rows;
+use crate::stream::schema::Stream;
+use crate::stream::series::Registries;
+
+/// Rank the causes of what was wrong at given moments of an outage directory.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  faultline diagnose outage/ --at 2024-03-12T09:20:00Z
+  faultline diagnose outage/ --at 2024-03-12T09:20:00Z --at 2024-03-12T10:55:00Z --format jsonl")]
+pub struct Args {
+    /// The outage directory.
+    dir: PathBuf,
+    /// When it went wrong: RFC 3339, or nanoseconds since the epoch. May be given several times.
+    #[arg(long, value_name = "TIME", required = true)]
+    at: Vec<String>,
+    /// How long from then on counts as abnormal.
+    #[arg(long, value_name = "LENGTH", default_value = "5m")]
+    window: String,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    #[arg(long, default_value = "default")]
+    cluster: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Table,
+    Jsonl,
+}
+
+/// A moment that the user named.
+struct Moment {
+    text: String,
+    request: Request,
+    slices: Slices,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let window = interval::parse(&args.window).filter(|w| *w > 0).ok_or_else(|| {
+        Error::usage(format!("{:?} is no length of time", args.window), "write --window 5m")
+    })?;
+    let outage = Outage::open(&args.dir, 8192, &args.cluster)?;
+    let edges = outage.topology().to_vec();
+    let mut moments =
+        args.at.iter().map(|t| moment(args, t, window, &edges)).collect::<Result<Vec<_>>>()?;
+    read(Source::Outage(outage), &mut moments)?;
+    let mut out = std::io::stdout().lock();
+    for moment in &moments {
+        let diagnosis = diagnose::diagnose(&moment.request, &moment.slices)?;
+        let text = match args.format {
+            Format::Jsonl => json(&moment.text, &diagnosis),
+            Format::Table => table(&moment.text, &diagnosis),
+        };
+        if writeln!(out, "{text}").is_err() {
+            // A reader that has gone away wants no more lines.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn moment(args: &Args, text: &str, window: Nanos, edges: &[(String, String)]) -> Result<Moment> {
+    let at = timestamp::read(text).map_err(|problem| {
+        Error::usage(format!("{text:?}: {problem}"), "write --at 2024-03-12T09:20:00Z")
+    })?;
+    let wanted = diagnose::wanted(at, window);
+    let request = Request {
+        incident_id: stable_id(&["diagnose", text]),
+        cluster: args.cluster.clone(),
+        at,
+        window,
+        until: wanted.metrics.to,
+        edges: edges.to_vec(),
+    };
+    Ok(Moment { text: text.to_owned(), request, slices: Slices::default() })
+}
+
+/// Reads the outage once and keeps, for each moment, what its diagnosis looks at.
+fn read(mut source: Source, moments: &mut [Moment]) -> Result<()> {
+    let mut registries = Registries::new(2_000_000);
+    let config = IngestConfig { lateness: 5 * SECOND, not_after: now() + DAY, batch_rows: 8192 };
+    let mut ingest = Ingest::new(config);
+    let mut logs = LogStage::default();
+    let mut calls = Calls::default();
+    loop {
+        let (fed, end) = match source.next(&mut registries)? {
+            Next::Chunk(chunk) => {
+                ingest.declare(chunk.stream, chunk.partition);
+                let mut fed = ingest.push(chunk.stream, chunk.partition, chunk.batch)?;
+                if chunk.last {
+                    ingest.idle(chunk.stream, chunk.partition);
+                }
+                if ingest.full() {
+                    fed.extend(ingest.release(&mut registries)?);
+                }
+                (fed, false)
+            }
+            Next::Idle => (Vec::new(), false),
+            Next::End => (ingest.end(&mut registries)?, true),
+        };
+        for item in fed {
+            let Feed::Rows(stream, rows) = item else { continue };
+            let rows = match stream {
+                Stream::Logs => logs.annotate(rows, registries.get_mut(stream))?,
+                Stream::Metrics | Stream::Spans | Stream::Changes => rows,
+            };
+            if stream == Stream::Spans {
+                learn(&mut calls, &rows, moments);
+            }
+            keep(stream, &rows, moments);
+        }
+        if end {
+            return Ok(());
+        }
+    }
+}
+
+fn learn(calls: &mut Calls, rows: &Rows, moments: &mut [Moment]) {
+    for (at, edge) in calls.observe(rows) {
+        for moment in moments.iter_mut().filter(|m| at < m.request.until) {
+            if !moment.request.edges.contains(&edge) {
+                moment.request.edges.push(edge.clone());
+            }
+        }
+    }
+}
+
+fn keep(stream: Stream, rows: &Rows, moments: &mut [Moment]) {
+    for moment in moments {
+        let wanted = diagnose::wanted(moment.request.at, moment.request.window);
+        let (period, kept) = match stream {
+            Stream::Metrics => (wanted.metrics, &mut moment.slices.metrics),
+            Stream::Logs => (wanted.logs, &mut moment.slices.logs),
+            Stream::Spans => (wanted.logs, &mut moment.slices.spans),
+            Stream::Changes => (wanted.changes, &mut moment.slices.changes),
+        };
+        let times = rows.batch.column(0).as_primitive::<TimestampNanosecondType>().values();
+        let from = times.partition_point(|t| *t < period.from);
+        let to = times.partition_point(|t| *t < period.to);
+        if from < to {
+            kept.push(rows.batch.slice(from, to - from));
+        }
+    }
+}
+
+fn json(at: &str, diagnosis: &Diagnosis) -> String {
+    let candidates: Vec<serde_json::Value> = diagnosis
+        .causes
+        .iter()
+        .map(|c| {
+            serde_json::json!({
+                "service": c.service, "instance": c.instance, "kind": c.kind,
+                "score": c.score, "confidence": c.confidence, "evidence_ids": c.evidence_ids,
+            })
+        })
+        .collect();
+    serde_json::json!({ "at": at, "candidates": candidates }).to_string()
+}
+
+fn table(at: &str, diagnosis: &Diagnosis) -> String {
+    let mut out = format!("at {at}\n");
+    if diagnosis.causes.is_empty() {
+        out += "  nothing stands out in the telemetry around it\n";
+    }
+    for (rank, c) in diagnosis.causes.iter().enumerate() {
+        let who = if c.instance.is_empty() { &c.service } else { &c.instance };
+        out += &format!(
+            "  {:>2}  {}  {}  score {:.2}\n",
+            rank + 1,
+            escape::line(who),
+            c.kind,
+            c.score
+        );
+        for id in &c.evidence_ids {
+            if let Some(e) = diagnosis.evidence.iter().find(|e| e.id == *id) {
+                out += &format!("      {id}  {}\n", escape::line(&e.statement));
+            }
+        }
+    }
+    out
+}

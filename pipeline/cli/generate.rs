@@ -1,0 +1,37 @@
+//! `faultline generate`: the synthetic outage that the demo bundles, and bulk data for benchmarks.
+
+use std::path::PathBuf;
+
+use crate::error::Result;
+use crate::generate::{self, Format, Scenario};
+
+/// Write a synthetic outage directory.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where it is written.
+    dir: PathBuf,
+    #[arg(long)]
+    seed: Option<u64>,
+    /// CSV and JSON lines instead of Parquet.
+    #[arg(long)]
+    text: bool,
+    /// Only metrics: this many rows of 4,000 series.
+    #[arg(long, value_name = "ROWS")]
+    bulk: Option<usize>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let mut scenario = Scenario::demo();
+    scenario.seed = args.seed.unwrap_or(scenario.seed);
+    if let Some(rows) = args.bulk {
+        let path = args.dir.join("metrics").join("part-0.parquet");
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(crate::error::Error::io(parent))?;
+        }
+        return Ok(generate::write_bulk(rows, 4000, scenario.seed, &path)?);
+    }
+    if args.text {
+        scenario.format = Format::Text;
+    }
+    Ok(generate::write(&scenario, &args.dir)?)
+}

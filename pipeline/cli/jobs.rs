@@ -1,0 +1,70 @@
+//! The jobs of a run: those that ship, or files that the user names.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::stream::{self, Job};
+
+/// Name and text of every job in `sql/detect`.
+const SHIPPED: [(&str, &str); 8] = [
+    ("error_burst.sql", include_str!("../../sql/detect/error_burst.sql")),
+    ("log_template_rate.sql", include_str!("../../sql/detect/log_template_rate.sql")),
+    ("metric_level.sql", include_str!("../../sql/detect/metric_level.sql")),
+    ("metric_shift.sql", include_str!("../../sql/detect/metric_shift.sql")),
+    ("new_template.sql", include_str!("../../sql/detect/new_template.sql")),
+    ("peer_outlier.sql", include_str!("../../sql/detect/peer_outlier.sql")),
+    ("span_errors.sql", include_str!("../../sql/detect/span_errors.sql")),
+    ("span_latency.sql", include_str!("../../sql/detect/span_latency.sql")),
+];
+
+/// Compiles the named files, every `.sql` file of named folders, or all shipped jobs.
+pub async fn load(paths: &[PathBuf]) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    if paths.is_empty() {
+        for (name, text) in SHIPPED {
+            jobs.push(stream::compile(name, text).await?);
+        }
+    }
+    for file in expand(paths)? {
+        jobs.push(compile(&file).await?);
+    }
+    for (i, job) in jobs.iter().enumerate() {
+        if let Some(other) = jobs[..i].iter().find(|o| o.file.name == job.file.name) {
+            return Err(Error::usage(
+                format!("{} and {} are both named {}", other.file.origin, job.file.origin, job.file.name),
+                "give one of them another `-- name:`",
+            ));
+        }
+    }
+    Ok(jobs)
+}
+
+/// Compiles one job file.
+pub async fn compile(path: &Path) -> Result<Job> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    stream::compile(&path.display().to_string(), &text).await
+}
+
+fn expand(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
+            inside.push(entry.map_err(Error::io(path))?.path());
+        }
+        inside.retain(|p| p.extension().is_some_and(|e| e == "sql"));
+        inside.sort();
+        if inside.is_empty() {
+            return Err(Error::usage(
+                format!("no .sql file in {}", path.display()),
+                "name a job file or a folder of job files",
+            ));
+        }
+        files.extend(inside);
+    }
+    Ok(files)
+}

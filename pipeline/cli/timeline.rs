@@ -1,0 +1,250 @@
+//! A run as people read it: a progress bar on standard error, incidents on standard output.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::knowledge::ClosedCase;
+use crate::model::{Action, Nanos, Signal, Step};
+use crate::run::{Observer, Report};
+use crate::source::escape;
+use crate::source::timestamp;
+use crate::stream::interval;
+
+/// Causes shown per incident.
+const CAUSES: usize = 3;
+
+/// Evidence shown per cause.
+const EVIDENCE: usize = 4;
+
+/// Signals shown per incident.
+const SIGNALS: usize = 4;
+
+pub struct Timeline {
+    bar: ProgressBar,
+    signals: bool,
+    paint: Paint,
+    started: Instant,
+}
+
+/// Prints the end of a run.
+pub struct Summary {
+    bar: ProgressBar,
+    paint: Paint,
+    started: Instant,
+}
+
+/// Colours, on a terminal only.
+#[derive(Clone, Copy)]
+struct Paint(bool);
+
+impl Paint {
+    fn new() -> Self {
+        Self(std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+    }
+
+    fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    fn red(self, text: &str) -> String {
+        self.wrap("31;1", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+impl Timeline {
+    /// `total` is the number of input bytes; 0 where it is not known.
+    pub fn new(total: u64, signals: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let style = match total {
+            0 => "{spinner} {bytes} read, event time {msg}",
+            _ => "{wide_bar} {percent:>3}%  event time {msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        Self { bar, signals, paint: Paint::new(), started: Instant::now() }
+    }
+
+    pub fn summary(&self) -> Summary {
+        Summary { bar: self.bar.clone(), paint: self.paint, started: self.started }
+    }
+
+    fn print(&self, text: &str) {
+        self.bar.suspend(|| {
+            // A reader that has gone away wants no more lines.
+            let _gone = writeln!(std::io::stdout(), "{text}");
+        });
+    }
+}
+
+impl Observer for Timeline {
+    fn progress(&mut self, bytes: u64, event_time: i64) {
+        self.bar.inc(bytes);
+        if event_time > 0 {
+            self.bar.set_message(timestamp::format(event_time));
+        }
+    }
+
+    fn signal(&mut self, signal: &Signal) {
+        if self.signals {
+            let line = format!("{}  signal  {}", clock(signal.window_end), describe(signal));
+            self.print(&self.paint.dim(&line));
+        }
+    }
+
+    fn case(&mut self, case: &ClosedCase) {
+        self.print(&render(case, self.paint));
+    }
+}
+
+impl Summary {
+    pub fn print(&self, report: &Report, archive: Option<&Path>) {
+        self.bar.finish_and_clear();
+        let a = &report.accounts;
+        let mut lines = vec![format!(
+            "{} rows in {:.1} s: {} processed, {} late, {} rejected, {} dead, {} in flight",
+            a.received,
+            self.started.elapsed().as_secs_f64(),
+            a.processed,
+            a.late,
+            a.rejected,
+            a.dead,
+            a.in_flight
+        )];
+        lines.push(format!("{} signals, {} incidents", report.signals, report.incidents));
+        for (reason, rows) in &report.dead_letters {
+            lines.push(format!("  {rows} rows set aside: {reason}"));
+        }
+        if let Some(archive) = archive {
+            let archive = archive.display();
+            lines.push(format!("archive: {archive}"));
+            lines.push("ask it, for example:".to_owned());
+            for sql in [
+                "SELECT opened_at, title, root_service, root_kind FROM incidents ORDER BY opened_at",
+                "SELECT rank, service, kind, confidence FROM diagnoses ORDER BY incident_id, rank",
+                "SELECT statement, sql FROM evidence",
+            ] {
+                lines.push(format!("  faultline query --archive {archive} \"{sql}\""));
+            }
+        }
+        let text = lines.join("\n");
+        let _gone = writeln!(std::io::stdout(), "{}", self.paint.dim(&text));
+    }
+}
+
+fn render(case: &ClosedCase, paint: Paint) -> String {
+    let i = &case.incident;
+    let mut out = String::new();
+    let lasted = i.closed_at.map_or("still open".to_owned(), |c| {
+        format!("lasted {}", interval::format((c - i.started_at) / 1_000_000_000 * 1_000_000_000))
+    });
+    out += &format!(
+        "{}  {}  {}\n",
+        clock(i.opened_at),
+        paint.red("INCIDENT"),
+        paint.bold(&safe(&case.title)),
+    );
+    out += &format!(
+        "   {} · {} · began {} · {lasted} · {} signals\n",
+        i.id,
+        i.severity.as_str(),
+        clock(i.started_at),
+        case.signal_count
+    );
+    let mut signals: Vec<&Signal> = i.signals.iter().collect();
+    signals.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    for signal in signals.iter().take(SIGNALS) {
+        out += &paint.dim(&format!("   signal    {}\n", describe(signal)));
+    }
+    if signals.len() > SIGNALS {
+        out += &paint.dim(&format!("             and {} more series\n", signals.len() - SIGNALS));
+    }
+    causes(case, paint, &mut out);
+    for step in &case.plan.steps {
+        out += &format!("   {}  {}\n", paint.bold("proposed"), action(step));
+    }
+    out += &paint.dim("             dry run: nothing was carried out\n");
+    out
+}
+
+fn causes(case: &ClosedCase, paint: Paint, out: &mut String) {
+    if case.diagnosis.causes.is_empty() {
+        *out += "   cause     unknown: nothing stood out in the telemetry around it\n";
+    }
+    for (rank, cause) in case.diagnosis.causes.iter().take(CAUSES).enumerate() {
+        let label = format!("cause {}", rank + 1);
+        let who = if cause.instance.is_empty() { &cause.service } else { &cause.instance };
+        let text = format!("{} · {} · score {:.2}", safe(who), cause.kind, cause.score);
+        *out += &format!("   {}   {}\n", paint.bold(&label), if rank == 0 { paint.bold(&text) } else { text });
+        let cited = cause.evidence_ids.iter().filter_map(|id| {
+            case.diagnosis.evidence.iter().find(|e| e.id == *id)
+        });
+        for evidence in cited.take(if rank == 0 { EVIDENCE } else { 1 }) {
+            *out += &format!("             {} {}\n", paint.dim(&evidence.id[..8.min(evidence.id.len())]), safe(&evidence.statement));
+        }
+    }
+}
+
+fn describe(s: &Signal) -> String {
+    let who = if s.instance.is_empty() { &s.service } else { &s.instance };
+    let detail = if s.detail.is_empty() { String::new() } else { format!(" ({})", s.detail) };
+    let text = format!(
+        "{}: {} {} {} (expected {}), score {:.1}{detail}",
+        s.job, who, s.metric, short(s.observed), short(s.expected), s.score
+    );
+    safe(&text)
+}
+
+fn action(step: &Step) -> String {
+    let what = match &step.action {
+        Action::RolloutRestart { service } => format!("restart the rollout of {service}"),
+        Action::Scale { service, replicas_delta } => format!("scale {service} by {replicas_delta:+}"),
+        Action::RollBack { service, object } => format!("roll back {object} of {service}"),
+        Action::DeletePod { service, instance } => format!("delete pod {instance} of {service}"),
+        Action::Cordon { node } => format!("cordon {node}"),
+        Action::RaiseLimit { service, resource, percent } => {
+            format!("raise the {resource} limit of {service} by {percent} %")
+        }
+        Action::PauseRollout { service, object } => format!("pause the rollout {object} of {service}"),
+        Action::ToggleFlag { service, flag } => format!("toggle {flag} of {service}"),
+        Action::Investigate { service } => format!("look at {service} yourself"),
+    };
+    format!("{} · {} risk · {}", safe(&what), step.risk.as_str(), safe(&step.reason))
+}
+
+/// Text from telemetry, without anything that a terminal would act on.
+fn safe(text: &str) -> String {
+    let mut line = escape::line(text).into_owned();
+    let end = escape::boundary(&line, 240);
+    if end < line.len() {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+fn clock(at: Nanos) -> String {
+    let text = timestamp::format(at);
+    text.get(..19).map_or(text.clone(), |t| t.replace('T', " "))
+}
+
+fn short(value: f64) -> String {
+    match value.abs() {
+        v if v == 0.0 => "0".into(),
+        v if v >= 1e6 || v < 1e-3 => format!("{value:.2e}"),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.4}"),
+    }
+}

@@ -1,0 +1,115 @@
+//! The configuration of a live run: one TOML file, every key checked before anything starts.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::model::{Nanos, SECOND};
+use crate::monitor::correlate::CorrelateConfig;
+use crate::stream::interval;
+use crate::stream::schema::Stream;
+
+/// Largest configuration file that is read.
+const BYTES_MAX: u64 = 1 << 20;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where a source does not name the cluster.
+    #[serde(default = "default_cluster")]
+    pub cluster: String,
+    /// Where incidents are kept.
+    pub archive: PathBuf,
+    /// Job files or folders of them; all shipped jobs where none is named.
+    #[serde(default)]
+    pub jobs: Vec<PathBuf>,
+    /// How far a row may lie behind the newest of its file.
+    #[serde(default = "default_lateness", deserialize_with = "length")]
+    pub lateness: Nanos,
+    /// Raw telemetry kept for diagnosis, in MiB.
+    #[serde(default = "default_capture")]
+    pub capture_mib: usize,
+    /// Files to follow.
+    pub tail: Vec<Tail>,
+    #[serde(default)]
+    pub correlate: CorrelateConfig,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tail {
+    pub path: PathBuf,
+    /// `metrics` (CSV), `logs`, `spans` or `changes` (JSON lines).
+    #[serde(deserialize_with = "stream")]
+    pub stream: Stream,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the place and the remedy.
+    pub fn load(path: &Path) -> Result<Self> {
+        let size = std::fs::metadata(path).map_err(Error::io(path))?.len();
+        if size > BYTES_MAX {
+            return Err(bad(path, format!("{size} bytes"), "a configuration has at most 1 MiB"));
+        }
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let config: Self = toml::from_str(&text).map_err(|e| {
+            let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
+            bad(path, format!("line {line}: {}", e.message()), "see faultline.example.toml")
+        })?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        if self.tail.is_empty() {
+            return Err(bad(path, "no [[tail]] entry", "name at least one file to follow"));
+        }
+        for (i, tail) in self.tail.iter().enumerate() {
+            if self.tail[..i].iter().any(|t| t.path == tail.path) {
+                let message = format!("{} is followed twice", tail.path.display());
+                return Err(bad(path, message, "remove one of the entries"));
+            }
+        }
+        if self.cluster.is_empty() {
+            return Err(bad(path, "`cluster` is empty", "write a name, such as \"prod\""));
+        }
+        if !(1..=1 << 20).contains(&self.capture_mib) {
+            let message = format!("`capture_mib` is {}", self.capture_mib);
+            return Err(bad(path, message, "write a number from 1 to 1048576"));
+        }
+        self.correlate.check().map_err(|m| bad(path, m, "correct [correlate]"))
+    }
+}
+
+fn bad(path: &Path, message: impl Into<String>, remedy: &str) -> Error {
+    Error::Config { path: path.to_owned(), message: message.into(), remedy: remedy.to_owned() }
+}
+
+fn default_cluster() -> String {
+    "default".to_owned()
+}
+
+fn default_lateness() -> Nanos {
+    5 * SECOND
+}
+
+fn default_capture() -> usize {
+    256
+}
+
+fn length<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Nanos, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    interval::parse(&text)
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no length of time; write \"5s\"")))
+}
+
+fn stream<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Stream, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Stream::parse(&text).ok_or_else(|| {
+        serde::de::Error::custom(format!("{text:?} is no stream; write metrics, logs, spans or changes"))
+    })
+}

@@ -1,0 +1,79 @@
+//! Batches to [`Telemetry`]: two periods, series in order of time, templates counted.
+
+mod lines;
+mod series;
+mod spans;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::columns::Table;
+use super::periods::wanted;
+use super::telemetry::{Change, Period, Telemetry};
+use super::{Request, Slices, lookback};
+use crate::error::Result;
+use crate::model::Nanos;
+
+/// Telemetry, and beside it what citing it needs.
+pub struct Captured {
+    pub telemetry: Telemetry,
+    /// Baseline of logs and spans; that of metrics is the telemetry's.
+    pub control: Period,
+    /// Template ids as the stream writes them.
+    pub template_ids: BTreeMap<u64, String>,
+    /// `(service, operation)` of spans; what else the span statistics name are log templates.
+    pub operations: BTreeSet<(String, String)>,
+}
+
+pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
+    let wanted = wanted(request.at, request.window);
+    let known = |p: Period| Period { from: p.from, to: p.to.min(request.until).max(p.from) };
+    let (series, sampling) =
+        series::capture(&slices.metrics, &request.cluster, known(wanted.metrics))?;
+    let window = lookback::window(request.at, request.window.max(0), sampling);
+    let to = window.to.min(wanted.logs.to).min(request.until).max(request.at);
+    let window = Period { to, ..window };
+    let baseline = lookback::metrics(request.at, sampling);
+    let read = Period { from: wanted.logs.from, to: window.to };
+    let lines = lines::read(&slices.logs, &request.cluster, read)?;
+    let spans = spans::read(&slices.spans, &request.cluster, read)?;
+    let control = lookback::events(window, |p| count(&lines, p) + count(&spans, p));
+    let (templates, template_ids) = lines::count(&lines, control, window);
+    let (stats, operations) = spans::summarise(&spans, &lines, control, window);
+    let mut edges = request.edges.clone();
+    edges.sort();
+    edges.dedup();
+    let telemetry = Telemetry {
+        baseline,
+        window,
+        series: series::cut(series, Period { from: baseline.from, to: window.to }),
+        templates,
+        spans: stats,
+        edges,
+        changes: changes(request, slices, known(wanted.changes))?,
+    };
+    Ok(Captured { telemetry, control, template_ids, operations })
+}
+
+/// Rows of a sorted table in `period`.
+fn count(table: &Table, period: Period) -> u64 {
+    let before = |ts: Nanos| table.rows.partition_point(|row| row.ts < ts);
+    (before(period.to) - before(period.from)) as u64
+}
+
+fn changes(request: &Request, slices: &Slices, period: Period) -> Result<Vec<Change>> {
+    let columns = ["service", "kind", "object", "detail"];
+    let mut table = Table::read(&slices.changes, &request.cluster, period, &columns, None)?;
+    table.sort();
+    let text = |row, column| table.text(row, column).to_owned();
+    Ok(table
+        .rows
+        .iter()
+        .map(|row| Change {
+            ts: row.ts,
+            service: text(*row, 0),
+            kind: text(*row, 1),
+            object: text(*row, 2),
+            detail: text(*row, 3),
+        })
+        .collect())
+}

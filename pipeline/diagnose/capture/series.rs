@@ -1,0 +1,71 @@
+//! Samples to series, and how often they were taken.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+
+use super::super::columns::Table;
+use super::super::telemetry::{Period, Series};
+use crate::error::Result;
+use crate::model::Nanos;
+
+/// Series of finite samples in the order of their keys, each by time, and their sampling period
+/// (0 where no series has two samples).
+///
+/// Series that differ in labels only are kept apart, under one name.
+pub fn capture(
+    batches: &[RecordBatch],
+    cluster: &str,
+    period: Period,
+) -> Result<(Vec<Series>, Nanos)> {
+    let columns = ["service", "instance", "metric", "labels"];
+    let table = Table::read(batches, cluster, period, &columns, Some("value"))?;
+    // Looked up only; the order comes from sorting the keys.
+    let mut places: HashMap<[&str; 4], usize> = HashMap::new();
+    let mut all: Vec<([&str; 4], Vec<(Nanos, f64)>)> = Vec::new();
+    for row in &table.rows {
+        let value = table.number(*row);
+        if !value.is_finite() {
+            continue;
+        }
+        let key = [0, 1, 2, 3].map(|column| table.text(*row, column));
+        let place = *places.entry(key).or_insert_with(|| {
+            all.push((key, Vec::new()));
+            all.len() - 1
+        });
+        all[place].1.push((row.ts, value));
+    }
+    all.sort_unstable_by_key(|(key, _)| *key);
+    let series: Vec<Series> = all.into_iter().map(|(key, points)| sorted(key, points)).collect();
+    let sampling = median(series.iter().filter_map(|s| step(&s.points)).collect()).unwrap_or(0);
+    Ok((series, sampling))
+}
+
+/// The part of each series in `period`; series without samples there are left out.
+pub fn cut(mut series: Vec<Series>, period: Period) -> Vec<Series> {
+    for s in &mut series {
+        s.points.retain(|(ts, _)| period.contains(*ts));
+    }
+    series.retain(|s| !s.points.is_empty());
+    series
+}
+
+fn sorted([service, instance, metric, _]: [&str; 4], mut points: Vec<(Nanos, f64)>) -> Series {
+    points.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    Series {
+        service: service.to_owned(),
+        instance: instance.to_owned(),
+        metric: metric.to_owned(),
+        points,
+    }
+}
+
+/// Median time between samples; samples of the same time are one.
+fn step(points: &[(Nanos, f64)]) -> Option<Nanos> {
+    median(points.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|d| *d > 0).collect())
+}
+
+fn median(mut values: Vec<Nanos>) -> Option<Nanos> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
+}

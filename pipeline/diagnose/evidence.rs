@@ -1,0 +1,180 @@
+//! Citable facts: each names the rows it comes from, so that a query can fetch them again.
+
+/// One fact about the incident.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evidence {
+    MetricWindow {
+        service: String,
+        instance: String,
+        metric: String,
+        /// In the metric's own unit.
+        observed: f64,
+        expected: f64,
+        /// Median of the window against the baseline's median, in IQRs, signed.
+        deviation: f64,
+        /// -log10 of the tail probability under the series' own baseline.
+        surprise: f64,
+        direction: Direction,
+        /// Back-dated change point, nanoseconds.
+        onset: Option<i64>,
+    },
+    LogTemplate {
+        service: String,
+        instance: String,
+        template_id: u64,
+        template: String,
+        severity: String,
+        owner: Option<String>,
+        finding: LogFinding,
+        observed: u64,
+        expected: f64,
+    },
+    SpanPath {
+        service: String,
+        operation: String,
+        /// The calling operation, where the finding is about a call.
+        caller: Option<(String, String)>,
+        finding: SpanFinding,
+        /// Microseconds for self time, spans for errors, traces for the rest.
+        observed: f64,
+        expected: f64,
+    },
+    Change {
+        ts: i64,
+        service: String,
+        kind: String,
+        object: String,
+        detail: String,
+    },
+    /// A caller's deviation that its callee accounts for.
+    Edge {
+        caller: String,
+        callee: String,
+        /// 0..=1.
+        share: f64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Up,
+    Down,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFinding {
+    New,
+    Burst,
+    Gone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanFinding {
+    SelfTime,
+    ErrorOrigin,
+    Missing,
+    New,
+}
+
+/// A fact that speaks against one service.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Index of the service.
+    pub service: usize,
+    pub lane: Lane,
+    /// 0..1; decides which findings are cited first.
+    pub strength: f64,
+    pub evidence: Evidence,
+}
+
+/// An independent line of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Metrics that deviate and that nothing else accounts for.
+    Severity,
+    Onset,
+    /// Blame that runs from the symptoms along the calls.
+    Graph,
+    Spans,
+    Logs,
+    Changes,
+}
+
+impl Evidence {
+    /// The fact in one line.
+    pub fn text(&self) -> String {
+        match self {
+            Evidence::MetricWindow {
+                service,
+                instance,
+                metric,
+                observed,
+                expected,
+                deviation,
+                direction,
+                ..
+            } => {
+                let turn = match direction {
+                    Direction::Up => "rose",
+                    Direction::Down => "fell",
+                };
+                let who = if instance.is_empty() { service } else { instance };
+                format!(
+                    "{metric} of {who} {turn} from {} to {} ({deviation:+.1} IQR)",
+                    short(*expected),
+                    short(*observed)
+                )
+            }
+            Evidence::LogTemplate { service, template, finding, observed, expected, .. } => {
+                let what = match finding {
+                    LogFinding::New => "new log template",
+                    LogFinding::Burst => "log template bursts",
+                    LogFinding::Gone => "usual log template is gone",
+                };
+                let expected = short(*expected);
+                format!(
+                    "{service}: {what}, {observed} lines where {expected} are usual: {template}"
+                )
+            }
+            Evidence::SpanPath { service, operation, caller, finding, observed, expected } => {
+                let (seen, usual) = (short(*observed), short(*expected));
+                let below =
+                    caller.as_ref().map_or_else(String::new, |(s, o)| format!(" below {s} {o}"));
+                match finding {
+                    SpanFinding::SelfTime => format!(
+                        "{service} {operation} itself takes {seen} us where {usual} us are usual"
+                    ),
+                    SpanFinding::ErrorOrigin => format!(
+                        "errors begin in {service} {operation}: {seen} spans where {usual} are usual"
+                    ),
+                    SpanFinding::Missing => format!(
+                        "{service} {operation}{below} is missing: in {seen} traces where {usual} are usual"
+                    ),
+                    SpanFinding::New => format!(
+                        "{service} {operation}{below} is new: in {seen} traces where {usual} are usual"
+                    ),
+                }
+            }
+            Evidence::Change { service, kind, object, detail, .. } => {
+                format!("{kind} of {object} on {service} just before: {detail}")
+            }
+            Evidence::Edge { caller, callee, share } => {
+                format!("{callee} accounts for {:.0} % of what {caller} shows", share * 100.0)
+            }
+        }
+    }
+}
+
+/// Four significant digits.
+fn short(x: f64) -> String {
+    if x == 0.0 {
+        return "0".to_owned();
+    }
+    let digits = (3 - x.abs().log10().floor() as i32).clamp(0, 9) as usize;
+    let text = format!("{x:.digits$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}

@@ -1,0 +1,316 @@
+//! What a metric measures, read from the words of its name.
+//!
+//! Only the field's common words are known here, never the names of one system. A metric whose
+//! words say nothing forms a family of its own.
+
+use std::fmt;
+
+/// Metrics that can be compared with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    Cpu,
+    Memory,
+    Disk,
+    Network,
+    /// Packets dropped or sent again.
+    Loss,
+    Runtime,
+    Queue,
+    Latency,
+    Error,
+    Success,
+    Traffic,
+    Other,
+}
+
+/// How a deviation of a family travels through the call graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Aspect {
+    /// Stays where it arises: saturation, leaks, full disks.
+    Resource,
+    /// Climbs from callee to caller.
+    Latency,
+    /// Latency of a service's own calls, seen from its side: the callee's, or its own network's.
+    Dependency,
+    /// Climbs from callee to caller.
+    Error,
+    /// Falls from caller to callee.
+    Traffic,
+}
+
+/// Which end of a call measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+/// The meaning of a metric's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    pub family: Family,
+    pub side: Option<Side>,
+    /// Measured on the machine, so shared by all that run there.
+    pub node: bool,
+    /// The other end, where the name ends with a known service after a separator.
+    pub peer: Option<String>,
+}
+
+/// First match wins. Devices come before what happens on them (`disk_read_latency` is the disk's),
+/// outcomes and durations before volume (`request_errors`, `request_duration`).
+const WORDS: [(Family, &[&str]); 11] = [
+    (Family::Cpu, &["cpu", "cpus", "processor", "throttled", "throttling", "loadavg"]),
+    (Family::Memory, &["memory", "mem", "rss", "heap", "swap", "oom", "paging"]),
+    (
+        Family::Disk,
+        &[
+            "disk",
+            "fs",
+            "filesystem",
+            "io",
+            "iops",
+            "iowait",
+            "inode",
+            "inodes",
+            "volume",
+            "storage",
+            "read",
+            "reads",
+            "write",
+            "writes",
+            "fsync",
+        ],
+    ),
+    (
+        Family::Loss,
+        &[
+            "retransmit",
+            "retransmits",
+            "retransmission",
+            "retransmissions",
+            "drop",
+            "drops",
+            "dropped",
+            "loss",
+            "lost",
+        ],
+    ),
+    (Family::Runtime, &["gc", "thread", "threads", "goroutine", "goroutines", "fds", "handles"]),
+    (
+        Family::Error,
+        &[
+            "error",
+            "errors",
+            "err",
+            "fail",
+            "failed",
+            "failure",
+            "failures",
+            "fault",
+            "faults",
+            "exception",
+            "exceptions",
+            "5xx",
+            "4xx",
+            "timeout",
+            "timeouts",
+            "rejected",
+            "aborted",
+            "restart",
+            "restarts",
+            "retries",
+            "retry",
+        ],
+    ),
+    (
+        Family::Success,
+        &["success", "successful", "availability", "available", "ready", "healthy", "up", "ok"],
+    ),
+    (
+        Family::Latency,
+        &["latency", "latencies", "duration", "delay", "rtt", "elapsed", "time", "rt"],
+    ),
+    (
+        Family::Queue,
+        &[
+            "queue",
+            "queued",
+            "backlog",
+            "lag",
+            "pending",
+            "inflight",
+            "pool",
+            "connection",
+            "connections",
+            "conns",
+            "saturation",
+        ],
+    ),
+    (
+        Family::Network,
+        &[
+            "network",
+            "net",
+            "bytes",
+            "packet",
+            "packets",
+            "rx",
+            "tx",
+            "receive",
+            "received",
+            "transmit",
+            "transmitted",
+            "tcp",
+            "socket",
+            "sockets",
+            "bandwidth",
+        ],
+    ),
+    (
+        Family::Traffic,
+        &[
+            "request",
+            "requests",
+            "req",
+            "reqs",
+            "rps",
+            "qps",
+            "tps",
+            "ops",
+            "throughput",
+            "workload",
+            "calls",
+            "call",
+            "hits",
+            "invocations",
+            "messages",
+            "transactions",
+        ],
+    ),
+];
+
+const CLIENT: [&str; 4] = ["client", "outbound", "upstream", "egress"];
+const SERVER: [&str; 4] = ["server", "inbound", "downstream", "ingress"];
+const NODE: [&str; 4] = ["node", "host", "machine", "hypervisor"];
+const SEPARATORS: [char; 7] = [':', '/', '|', '@', '>', '=', '#'];
+
+/// Reads a metric's name. `is_service` tells whether a text is a known service.
+pub fn read(metric: &str, is_service: impl Fn(&str) -> bool) -> Meaning {
+    let (name, peer) = split_peer(metric, is_service);
+    let words = words(name);
+    let has = |list: &[&str]| words.iter().any(|w| list.contains(&w.as_str()));
+    let family =
+        WORDS.iter().find(|(_, list)| has(list)).map_or(Family::Other, |(family, _)| *family);
+    let side = match (has(&CLIENT), has(&SERVER)) {
+        (true, false) => Some(Side::Client),
+        (false, true) => Some(Side::Server),
+        _ => None,
+    };
+    Meaning { family, side, node: has(&NODE), peer: peer.map(str::to_owned) }
+}
+
+/// Cuts a known service off the end of the name; the longest such suffix wins.
+fn split_peer(metric: &str, is_service: impl Fn(&str) -> bool) -> (&str, Option<&str>) {
+    metric
+        .char_indices()
+        .filter(|(_, c)| SEPARATORS.contains(c))
+        .map(|(i, c)| (&metric[..i], &metric[i + c.len_utf8()..]))
+        .find(|(_, rest)| is_service(rest))
+        .map_or((metric, None), |(name, peer)| (name, Some(peer)))
+}
+
+/// Lower-case words of a name: cut at punctuation and where `camelCase` changes.
+fn words(name: &str) -> Vec<String> {
+    let mut out = vec![String::new()];
+    let mut before = ' ';
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        let next_lower = chars.peek().is_some_and(|n| n.is_lowercase());
+        let hump = c.is_uppercase() && (!before.is_uppercase() || next_lower);
+        if (!c.is_alphanumeric() || hump) && out.last().is_some_and(|w| !w.is_empty()) {
+            out.push(String::new());
+        }
+        if c.is_alphanumeric()
+            && let Some(word) = out.last_mut()
+        {
+            word.extend(c.to_lowercase());
+        }
+        before = c;
+    }
+    out
+}
+
+impl Family {
+    pub fn aspect(self, side: Option<Side>) -> Aspect {
+        match self {
+            Family::Latency if side == Some(Side::Client) => Aspect::Dependency,
+            Family::Latency => Aspect::Latency,
+            Family::Error | Family::Success => Aspect::Error,
+            Family::Traffic | Family::Network => Aspect::Traffic,
+            _ => Aspect::Resource,
+        }
+    }
+
+    /// +1 where only a rise is harmful, -1 where only a drop is, 0 where both may be.
+    pub fn harmful(self) -> i8 {
+        match self {
+            Family::Latency | Family::Error | Family::Queue | Family::Memory | Family::Loss => 1,
+            Family::Success => -1,
+            _ => 0,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Cpu => "cpu",
+            Family::Memory => "memory",
+            Family::Disk => "disk",
+            Family::Network => "network",
+            Family::Loss => "loss",
+            Family::Runtime => "runtime",
+            Family::Queue => "queue",
+            Family::Latency => "latency",
+            Family::Error => "error",
+            Family::Success => "success",
+            Family::Traffic => "traffic",
+            Family::Other => "other",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn family(name: &str) -> Family {
+        read(name, |_| false).family
+    }
+
+    #[test]
+    fn common_names_are_understood() {
+        for (name, expect) in [
+            ("container_cpu_usage_seconds_total", Family::Cpu),
+            ("jvmHeapUsed", Family::Memory),
+            ("disk_read_latency", Family::Disk),
+            ("http_request_duration_seconds", Family::Latency),
+            ("HTTPRequestErrors", Family::Error),
+            ("availability_Average", Family::Success),
+            ("requests_Sum", Family::Traffic),
+            ("node_network_receive_bytes_total", Family::Network),
+            ("kafka_consumer_lag", Family::Queue),
+            ("zorbs", Family::Other),
+        ] {
+            assert_eq!(family(name), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_known_service_after_a_separator_is_the_peer() {
+        let m = read("ClientLatency:db", |s| s == "db");
+        assert_eq!(m.peer.as_deref(), Some("db"));
+        assert_eq!((m.family, m.side), (Family::Latency, Some(Side::Client)));
+        assert_eq!(read("ClientLatency:db", |_| false).peer, None);
+    }
+}

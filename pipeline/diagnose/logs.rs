@@ -1,0 +1,278 @@
+//! The log lane: templates that are new, that burst or that are gone.
+
+use std::collections::BTreeMap;
+
+use super::deviation::{count_z, strength, surprise_of};
+use super::evidence::{Evidence, Finding, Lane, LogFinding, SpanFinding};
+use super::graph::{self, CallGraph};
+use super::telemetry::{SpanStats, TemplateCounts};
+
+/// Worth of a template by what it says. Errors are findings; information is mostly a shadow of
+/// traffic.
+const ERROR: f64 = 1.0;
+const WARNING: f64 = 0.6;
+const INFORMATION: f64 = 0.3;
+/// Worth of a line that parts from the lines and spans it always came with: the code has taken
+/// another way, whatever the line says.
+const BROKEN_FLOW: f64 = 0.8;
+/// Fewest lines of baseline that show which counts go together.
+const MIN_FLOW: u64 = 5;
+/// Counts that go together are equal up to this share, and one: the requests that an edge cuts.
+const FLOW_TOLERANCE: f64 = 0.1;
+/// Half a count for what was never seen (Jeffreys).
+const PRIOR: f64 = 0.5;
+/// Least surprise that is a finding.
+const NOTABLE: f64 = 1.3;
+
+const ERROR_WORDS: [&str; 12] = [
+    "error",
+    "exception",
+    "fail",
+    "fatal",
+    "panic",
+    "traceback",
+    "timeout",
+    "timed out",
+    "refused",
+    "unavailable",
+    "abort",
+    "denied",
+];
+const THROWN_WORDS: [&str; 5] = ["exception", "traceback", "panic", "stack trace", "segfault"];
+
+/// Per service 0..1 as read, the same less what callees account for, and the findings.
+pub struct LogLane {
+    pub raw: Vec<f64>,
+    pub residual: Vec<f64>,
+    /// Part of `raw` that comes from errors and stack traces.
+    pub exceptions: Vec<f64>,
+    pub findings: Vec<Finding>,
+}
+
+/// `None` where neither period has lines.
+pub fn read(
+    templates: &[TemplateCounts],
+    spans: &SpanStats,
+    services: &BTreeMap<&str, usize>,
+    graph: &CallGraph,
+) -> Option<LogLane> {
+    let n = services.len();
+    let merged = merge(templates, services);
+    let counters = counters(&merged, spans, services);
+    if merged.iter().all(|m| m.window == 0) {
+        return None;
+    }
+    let mut totals = vec![(0u64, 0u64); n];
+    for m in &merged {
+        totals[m.owner].0 += m.baseline;
+        totals[m.owner].1 += m.window;
+    }
+    let exposure = exposure(&totals);
+    let mut lane = LogLane {
+        raw: vec![0.0; n],
+        residual: Vec::new(),
+        exceptions: vec![0.0; n],
+        findings: Vec::new(),
+    };
+    let mut excess = vec![0.0; n];
+    for m in &merged {
+        let v = m.owner;
+        let flow = m.companions(&counters[v]).and_then(|(ratio, agree)| {
+            m.judge(ratio).map(|j| Judgement { effect: j.effect * agree, ..j })
+        });
+        let own = totals[v];
+        // A service that handles more writes more of everything, but not more errors.
+        let own_ratio = (own.1 as f64 + PRIOR) / (own.0 as f64 + PRIOR);
+        let level = m.level();
+        let alone = m.judge(if level == ERROR { exposure } else { exposure.max(own_ratio) });
+        let worth = |j: &Judgement, w: f64| w * strength(j.surprise, n) * j.effect;
+        let fewer_errors = |j: &Judgement| j.finding == LogFinding::Gone && level == ERROR;
+        let by_flow = flow.filter(|j| !fewer_errors(j)).map(|j| (worth(&j, BROKEN_FLOW), j));
+        let by_level =
+            alone.filter(|j| j.finding != LogFinding::Gone).map(|j| (worth(&j, level), j));
+        let best = by_flow.into_iter().chain(by_level).max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((worth, Judgement { finding, expected, .. })) = best else { continue };
+        lane.raw[v] = lane.raw[v].max(worth);
+        if finding != LogFinding::Gone && m.level() == ERROR {
+            lane.exceptions[v] = lane.exceptions[v].max(worth);
+            excess[v] = f64::max(excess[v], m.window as f64 - expected);
+        }
+        lane.findings.push(m.finding(finding, expected, worth));
+    }
+    // Failures climb: a callee with as many new error lines accounts for its caller's.
+    lane.residual = graph::residuals(
+        &lane.raw,
+        |v| graph.callees(v).to_vec(),
+        |v, c| {
+            let likely = if lane.raw[v] > 0.0 { (lane.raw[c] / lane.raw[v]).min(1.0) } else { 0.0 };
+            let cover = if excess[v] > 0.0 { (excess[c] / excess[v]).min(1.0) } else { likely };
+            likely * cover
+        },
+    );
+    Some(lane)
+}
+
+/// Whether a finding is a line that code which threw or crashed writes.
+pub fn is_exception(evidence: &Evidence) -> bool {
+    match evidence {
+        Evidence::LogTemplate { finding: LogFinding::Gone, .. } => false,
+        Evidence::LogTemplate { template, owner, .. } => owner.is_some() || says_thrown(template),
+        Evidence::SpanPath { finding: SpanFinding::New, operation, .. } => says_thrown(operation),
+        _ => false,
+    }
+}
+
+fn says_thrown(text: &str) -> bool {
+    let text = text.to_lowercase();
+    THROWN_WORDS.iter().any(|w| text.contains(w))
+}
+
+/// Whether a text speaks of a failure.
+pub fn says_error(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ERROR_WORDS.iter().any(|w| text.contains(w))
+}
+
+/// Lines of the window per line of the baseline: the median over services, so that one that
+/// bursts or falls silent does not shift what is expected of the others.
+fn exposure(totals: &[(u64, u64)]) -> f64 {
+    let mut ratios: Vec<f64> = totals
+        .iter()
+        .filter(|(b, w)| *b > 0 && *w > 0)
+        .map(|(b, w)| *w as f64 / *b as f64)
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().unwrap_or(1.0)
+}
+
+/// Baseline and window of every line and every operation of each service.
+fn counters(
+    merged: &[Merged<'_>],
+    spans: &SpanStats,
+    services: &BTreeMap<&str, usize>,
+) -> Vec<Vec<(u64, u64)>> {
+    let mut out = vec![Vec::new(); services.len()];
+    for m in merged {
+        out[m.owner].push((m.baseline, m.window));
+    }
+    let mut operations: BTreeMap<(usize, &str), (u64, u64)> = BTreeMap::new();
+    for o in &spans.operations {
+        if let Some(&v) = services.get(o.service.as_str()) {
+            let c = operations.entry((v, &o.operation)).or_default();
+            c.0 += o.baseline.count;
+            c.1 += o.window.count;
+        }
+    }
+    for ((v, _), c) in operations {
+        out[v].push(c);
+    }
+    out
+}
+
+/// What a template's counts show.
+struct Judgement {
+    finding: LogFinding,
+    expected: f64,
+    surprise: f64,
+    /// Share of the lines that are too many or too few.
+    effect: f64,
+}
+
+/// One template of one service over all its instances.
+struct Merged<'a> {
+    first: &'a TemplateCounts,
+    /// Who is to answer for it: the owner of the stack trace, else who wrote it.
+    owner: usize,
+    baseline: u64,
+    window: u64,
+}
+
+fn merge<'a>(templates: &'a [TemplateCounts], services: &BTreeMap<&str, usize>) -> Vec<Merged<'a>> {
+    let mut out: BTreeMap<(usize, u64), Merged<'a>> = BTreeMap::new();
+    for t in templates {
+        let writer = services.get(t.service.as_str()).copied();
+        let named = t.owner.as_deref().and_then(|o| services.get(o)).copied();
+        let Some(owner) = named.or(writer) else { continue };
+        let m = out.entry((owner, t.template_id)).or_insert(Merged {
+            first: t,
+            owner,
+            baseline: 0,
+            window: 0,
+        });
+        m.baseline += t.baseline;
+        m.window += t.window;
+    }
+    out.into_values().collect()
+}
+
+impl Merged<'_> {
+    /// Against `ratio` lines of the window per line of the baseline.
+    fn judge(&self, ratio: f64) -> Option<Judgement> {
+        let surprise = surprise_of(count_z(self.window, self.baseline, ratio));
+        let (now, expected) = (self.window as f64, self.baseline as f64 * ratio);
+        let finding = match (now > expected, self.baseline) {
+            (true, 0) => LogFinding::New,
+            (true, _) => LogFinding::Burst,
+            (false, _) => LogFinding::Gone,
+        };
+        let effect = (now - expected).abs() / now.max(expected);
+        (surprise >= NOTABLE).then_some(Judgement { finding, expected, surprise, effect })
+    }
+
+    /// Window against baseline of the counts of the same service that were equal in the baseline,
+    /// by their median, and how far they agree on it (1 all, 0 half): lines and spans of one
+    /// request handler rise and fall together.
+    fn companions(&self, counters: &[(u64, u64)]) -> Option<(f64, f64)> {
+        if self.baseline < MIN_FLOW {
+            return None;
+        }
+        let slack = 1.0 + FLOW_TOLERANCE * self.baseline as f64;
+        let mut ratios: Vec<f64> = counters
+            .iter()
+            .filter(|(b, _)| (*b as f64 - self.baseline as f64).abs() <= slack)
+            .map(|(b, w)| *w as f64 / *b as f64)
+            .collect();
+        if ratios.len() < 3 {
+            return None; // the template itself is among them
+        }
+        ratios.sort_by(f64::total_cmp);
+        let middle = ratios[ratios.len() / 2];
+        let own = self.window as f64 / self.baseline as f64;
+        let others = (ratios.len() - 1) as f64;
+        let like_own = ratios.iter().filter(|r| (**r - own).abs() < (**r - middle).abs()).count();
+        let against = like_own.saturating_sub(1) as f64 / others;
+        Some((middle, (1.0 - 2.0 * against).max(0.0)))
+    }
+
+    fn level(&self) -> f64 {
+        let severity = self.first.severity.to_lowercase();
+        match severity.as_str() {
+            "error" | "err" | "fatal" | "critical" | "crit" | "alert" | "emerg" | "panic"
+            | "severe" => ERROR,
+            _ if self.first.owner.is_some() => ERROR,
+            _ if says_error(&self.first.template) => ERROR,
+            "warn" | "warning" => WARNING,
+            _ => INFORMATION,
+        }
+    }
+
+    fn finding(&self, finding: LogFinding, expected: f64, strength: f64) -> Finding {
+        let t = self.first;
+        Finding {
+            service: self.owner,
+            lane: Lane::Logs,
+            strength,
+            evidence: Evidence::LogTemplate {
+                service: t.service.clone(),
+                instance: t.instance.clone(),
+                template_id: t.template_id,
+                template: t.template.clone(),
+                severity: t.severity.clone(),
+                owner: t.owner.clone(),
+                finding,
+                observed: self.window,
+                expected,
+            },
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! How much history a ranking wants, so that a capture can keep that much and no more.
+
+use super::readings::MAX_BASELINE;
+use super::telemetry::Period;
+
+/// Length of the abnormal window where nothing else is said, nanoseconds.
+pub const WINDOW_NS: i64 = 300_000_000_000;
+/// Metrics are looked back at for a day at most: a full cycle of load.
+pub const METRICS_NS_MAX: i64 = 86_400_000_000_000;
+/// Logs and spans change with every release and are large.
+pub const EVENTS_NS_MAX: i64 = 3_600_000_000_000;
+/// Samples that a window of the default length holds at the usual minute's sampling; where
+/// sampling is coarser the window grows to hold as many.
+const WINDOW_SAMPLES: i64 = 5;
+
+/// Events of a window per event that its control must have: what is few is tested as few, but a
+/// longer control may hold an earlier fault.
+const CONTROL_SHARE: u64 = 10;
+
+/// The abnormal window from `at`: `wanted` long, or longer where the metrics are so coarse that
+/// it would hold fewer samples than usual.
+pub fn window(at: i64, wanted: i64, sampling: i64) -> Period {
+    Period { from: at, to: at + wanted.max(WINDOW_SAMPLES * sampling) }
+}
+
+/// The baseline of metrics before `at`: as many samples as are read, at most a day.
+pub fn metrics(at: i64, sampling: i64) -> Period {
+    let wanted = (MAX_BASELINE as i64).saturating_mul(sampling.max(1));
+    Period { from: at - wanted.min(METRICS_NS_MAX), to: at }
+}
+
+/// The baseline of logs and spans before the window: a matched control, the stretch just before
+/// (same release, same load, same time of day), as long as the window, and doubled until it holds
+/// a tenth as many events as the window does. `count` tells the events of a period.
+pub fn events(window: Period, count: impl Fn(Period) -> u64) -> Period {
+    let wanted = count(window) / CONTROL_SHARE;
+    let mut length = (window.to - window.from).min(EVENTS_NS_MAX);
+    loop {
+        let control = Period { from: window.from - length, to: window.from };
+        if length >= EVENTS_NS_MAX || count(control) >= wanted {
+            return control;
+        }
+        length = (2 * length).min(EVENTS_NS_MAX);
+    }
+}

@@ -1,0 +1,320 @@
+//! The metric lane: how far each service deviates by itself, after what its callees, its callers
+//! and its load account for.
+
+use std::collections::BTreeMap;
+
+use super::evidence::{Finding, Lane};
+use super::family::{Aspect, Family};
+use super::graph::{self, CallGraph};
+use super::readings::{self, NOTABLE, Reading};
+use super::telemetry::Series;
+
+/// Share of its callers' change at which a callee's change counts by half.
+const NEGLIGIBLE: f64 = 0.1;
+/// Weight of the second strongest reading beside the strongest: one alone may be a glitch.
+const SECOND: f64 = 0.5;
+
+/// Severity of one service by aspect, 0..1.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aspects {
+    pub resource: f64,
+    pub latency: f64,
+    pub dependency: f64,
+    pub error: f64,
+    pub traffic: f64,
+}
+
+/// What metrics say about every service.
+pub struct MetricLane {
+    pub readings: Vec<Reading>,
+    /// As measured.
+    pub raw: Vec<Aspects>,
+    /// After what others account for.
+    pub residual: Vec<Aspects>,
+    pub onsets: Vec<Option<i64>>,
+    /// Median sampling period, nanoseconds; 0 if unknown.
+    pub sampling: i64,
+    /// Per service the greatest change by metric, in the metric's unit.
+    changes: Vec<BTreeMap<String, f64>>,
+    calls: EdgeSeverity,
+}
+
+/// Strongest plus a part of the second: one fluke is worth less than two that agree.
+#[derive(Clone, Copy, Default)]
+struct Top2(f64, f64);
+
+impl Top2 {
+    fn add(&mut self, x: f64) {
+        if x > self.0 {
+            *self = Top2(x, self.0);
+        } else if x > self.1 {
+            self.1 = x;
+        }
+    }
+
+    fn value(self) -> f64 {
+        (self.0 + SECOND * self.1) / (1.0 + SECOND)
+    }
+}
+
+/// Puts readings together per service and takes away what others account for.
+pub fn assess(
+    readings: Vec<Reading>,
+    series: &[Series],
+    graph: &CallGraph,
+    n: usize,
+) -> MetricLane {
+    let calls = edge_severity(&readings);
+    let mut tops = vec![[Top2::default(); 5]; n];
+    let mut changes: Vec<BTreeMap<String, f64>> = vec![BTreeMap::new(); n];
+    for r in readings.iter().filter(|r| r.peer.is_none()) {
+        tops[r.service][slot(r.aspect())].add(r.severity);
+        let metric = &series[r.series].metric;
+        let change = changes[r.service].entry(metric.clone()).or_insert(0.0);
+        if r.change().abs() > change.abs() {
+            *change = r.change();
+        }
+    }
+    let mut raw: Vec<Aspects> = tops
+        .iter()
+        .map(|t| Aspects {
+            resource: t[0].value(),
+            latency: t[1].value(),
+            dependency: t[2].value(),
+            error: t[3].value(),
+            traffic: t[4].value(),
+        })
+        .collect();
+    for (v, aspects) in raw.iter_mut().enumerate() {
+        aspects.latency = aspects.latency.max(calls.towards(graph, v));
+        aspects.dependency = aspects.dependency.max(calls.out_of(graph, v));
+    }
+    let onsets = (0..n).map(|v| earliest(&readings, v)).collect();
+    let sampling = sampling(series);
+    let mut lane =
+        MetricLane { residual: raw.clone(), readings, raw, onsets, sampling, changes, calls };
+    lane.residual = lane.residuals(graph);
+    lane
+}
+
+fn slot(aspect: Aspect) -> usize {
+    match aspect {
+        Aspect::Resource => 0,
+        Aspect::Latency => 1,
+        Aspect::Dependency => 2,
+        Aspect::Error => 3,
+        Aspect::Traffic => 4,
+    }
+}
+
+/// Severity per call, where metrics tell calls apart.
+struct EdgeSeverity(BTreeMap<(usize, usize), f64>);
+
+fn edge_severity(readings: &[Reading]) -> EdgeSeverity {
+    let mut out: BTreeMap<(usize, usize), f64> = BTreeMap::new();
+    for r in readings {
+        if let Some(call) = r.call() {
+            let s = out.entry(call).or_insert(0.0);
+            *s = s.max(r.severity);
+        }
+    }
+    EdgeSeverity(out)
+}
+
+impl EdgeSeverity {
+    fn get(&self, caller: usize, callee: usize) -> Option<f64> {
+        self.0.get(&(caller, callee)).copied()
+    }
+
+    /// A slow callee is slow for all its callers: their mean, each without the part that its
+    /// caller shows towards everyone.
+    fn towards(&self, graph: &CallGraph, callee: usize) -> f64 {
+        let seen: Vec<f64> = graph
+            .callers(callee)
+            .iter()
+            .filter_map(|&c| Some(self.get(c, callee)? * (1.0 - self.breadth(graph, c))))
+            .collect();
+        mean(&seen)
+    }
+
+    /// A caller whose network or processor is slow sees all its callees slow.
+    fn out_of(&self, graph: &CallGraph, caller: usize) -> f64 {
+        let seen: Vec<f64> =
+            graph.callees(caller).iter().filter_map(|&c| self.get(caller, c)).collect();
+        mean(&seen) * self.breadth(graph, caller)
+    }
+
+    /// 0 if one callee alone is slow for this caller, 1 if all are equally.
+    fn breadth(&self, graph: &CallGraph, caller: usize) -> f64 {
+        let mut seen: Vec<f64> =
+            graph.callees(caller).iter().filter_map(|&c| self.get(caller, c)).collect();
+        seen.sort_by(f64::total_cmp);
+        match seen.pop() {
+            Some(most) if most > 0.0 && !seen.is_empty() => mean(&seen) / most,
+            _ => 0.0,
+        }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+}
+
+/// Earliest onset among the service's readings that are at least half as severe as its worst.
+fn earliest(readings: &[Reading], service: usize) -> Option<i64> {
+    let own = || readings.iter().filter(|r| r.service == service && r.onset.is_some());
+    let worst = own().map(|r| r.severity).fold(0.0, f64::max);
+    own().filter(|r| r.severity >= worst / 2.0).filter_map(|r| r.onset).min()
+}
+
+/// Median over series of the mean distance between samples.
+fn sampling(series: &[Series]) -> i64 {
+    let mut steps: Vec<i64> = series
+        .iter()
+        .filter_map(|s| {
+            let (first, last) = (s.points.first()?.0, s.points.last()?.0);
+            (s.points.len() > 1).then(|| (last - first) / (s.points.len() as i64 - 1))
+        })
+        .collect();
+    steps.sort_unstable();
+    steps.get(steps.len() / 2).copied().unwrap_or(0)
+}
+
+impl MetricLane {
+    /// Share of `v`'s slowness or errors that callee `c` accounts for: as seen in `c`'s own
+    /// metrics, or in those of the call.
+    pub fn explains(&self, graph: &CallGraph, v: usize, c: usize) -> f64 {
+        let own = performance(&self.raw[v]);
+        if own <= 0.0 {
+            return 0.0;
+        }
+        let likely = f64::min(1.0, performance(&self.raw[c]) / own);
+        let by_metrics = self.cover(v, c).map_or(likely, |cover| cover * likely);
+        let call = self.calls.get(v, c).unwrap_or(0.0) * (1.0 - self.calls.breadth(graph, v));
+        by_metrics.max((call / own).min(1.0))
+    }
+
+    /// Share of `v`'s worst change, in the metric's own unit, that `c`'s change of the same metric
+    /// covers: added milliseconds and added failures are passed on from callee to caller.
+    fn cover(&self, v: usize, c: usize) -> Option<f64> {
+        let metric = &self.worst(v)?.metric;
+        let (own, theirs) = (self.changes[v].get(metric)?, self.changes[c].get(metric)?);
+        (*own != 0.0).then(|| (theirs / own).clamp(0.0, 1.0))
+    }
+
+    /// The most severe slowness or failure that `v` itself reports.
+    fn worst(&self, v: usize) -> Option<&Reading> {
+        self.readings
+            .iter()
+            .filter(|r| r.service == v && r.peer.is_none())
+            .filter(|r| matches!(r.aspect(), Aspect::Latency | Aspect::Error))
+            .max_by(|a, b| a.severity.total_cmp(&b.severity).then(b.series.cmp(&a.series)))
+    }
+
+    /// How much of what its callers show `v` could bring about, 0..=1: a database that takes a
+    /// millisecond more does not matter where its callers take a second more. Callers that show
+    /// nothing do not count.
+    fn matters(&self, graph: &CallGraph, v: usize) -> f64 {
+        graph
+            .callers(v)
+            .iter()
+            .filter(|&&c| performance(&self.raw[c]) >= performance(&self.raw[v]) / 2.0)
+            .filter_map(|&c| self.cover(c, v))
+            .map(|cover| cover / (cover + NEGLIGIBLE) * (1.0 + NEGLIGIBLE))
+            .fold(1.0, f64::min)
+    }
+
+    fn residuals(&self, graph: &CallGraph) -> Vec<Aspects> {
+        let n = self.raw.len();
+        let column = |f: fn(&Aspects) -> f64| -> Vec<f64> { self.raw.iter().map(f).collect() };
+        let callees = |v: usize| graph.callees(v).to_vec();
+        let explains = |v: usize, c: usize| self.explains(graph, v, c);
+        let latency = graph::residuals(&column(|a| a.latency), callees, explains);
+        let error = graph::residuals(&column(|a| a.error), callees, explains);
+        let ratios: Vec<Option<f64>> = (0..n).map(|v| self.log_ratio(v, Family::Traffic)).collect();
+        (0..n)
+            .map(|v| {
+                let by_callers = graph
+                    .callers(v)
+                    .iter()
+                    .map(|&c| readings::covers(ratios[v], ratios[c]))
+                    .fold(0.0, f64::max);
+                let matters = self.matters(graph, v);
+                Aspects {
+                    resource: self.beyond_load(v, ratios[v]),
+                    latency: latency[v] * matters,
+                    dependency: self.own_network(graph, v),
+                    error: error[v] * matters,
+                    traffic: self.raw[v].traffic * (1.0 - by_callers),
+                }
+            })
+            .collect()
+    }
+
+    /// Slowness of `v`'s calls without what one slow callee accounts for.
+    fn own_network(&self, graph: &CallGraph, v: usize) -> f64 {
+        let own = self.raw[v].dependency;
+        if own <= 0.0 {
+            return 0.0;
+        }
+        let slow = |c: &usize| self.calls.towards(graph, *c).max(performance(&self.raw[*c]));
+        let most = graph.callees(v).iter().map(slow).fold(0.0, f64::max);
+        own * (1.0 - (1.0 - self.calls.breadth(graph, v)) * (most / own).min(1.0))
+    }
+
+    /// Natural logarithm of window against baseline of the service's most severe reading of a
+    /// family.
+    fn log_ratio(&self, v: usize, family: Family) -> Option<f64> {
+        self.readings
+            .iter()
+            .filter(|r| r.service == v && r.peer.is_none() && r.meaning.family == family)
+            .max_by(|a, b| {
+                a.deviation.surprise.total_cmp(&b.deviation.surprise).then(b.series.cmp(&a.series))
+            })
+            .and_then(|r| readings::ratio(r.deviation.expected, r.deviation.observed))
+    }
+
+    /// Resource severity without what the service's own load accounts for.
+    fn beyond_load(&self, v: usize, load: Option<f64>) -> f64 {
+        let mut top = Top2::default();
+        for r in self.readings.iter().filter(|r| r.service == v && r.peer.is_none()) {
+            if r.aspect() == Aspect::Resource {
+                top.add(r.beyond(load));
+            }
+        }
+        top.value()
+    }
+
+    /// Family, direction (true for up) and severity beyond the load of each of `v`'s readings.
+    pub fn uses(&self, v: usize) -> Vec<(Family, bool, f64)> {
+        let load = self.log_ratio(v, Family::Traffic);
+        self.readings
+            .iter()
+            .filter(|r| r.service == v && r.peer.is_none())
+            .map(|r| {
+                let severity =
+                    if r.meaning.family == Family::Traffic { r.severity } else { r.beyond(load) };
+                (r.meaning.family, r.change() > 0.0, severity)
+            })
+            .collect()
+    }
+
+    /// The readings worth citing, as findings.
+    pub fn findings(&self, series: &[Series]) -> Vec<Finding> {
+        self.readings
+            .iter()
+            .filter(|r| r.deviation.surprise >= NOTABLE)
+            .map(|r| Finding {
+                service: r.service,
+                lane: Lane::Severity,
+                strength: r.severity,
+                evidence: r.evidence(series),
+            })
+            .collect()
+    }
+}
+
+/// The worse of slowness and errors.
+pub fn performance(a: &Aspects) -> f64 {
+    a.latency.max(a.error)
+}

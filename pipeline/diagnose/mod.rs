@@ -1,0 +1,84 @@
+//! Agent 2: turns the raw telemetry around an incident into ranked causes with citable evidence.
+//!
+//! A pure function of its input: [`capture`] cuts the slices to two periods, [`rank`] weighs what
+//! differs between them, and [`cite`] makes of every fact a statement and the query that returns
+//! the rows behind it. Neither the order of rows nor how they are cut into batches matters.
+
+mod capture;
+mod changes;
+mod cite;
+mod columns;
+mod deviation;
+pub mod evidence;
+mod family;
+mod graph;
+pub mod kind;
+mod logs;
+pub mod lookback;
+mod metrics;
+mod onset;
+mod periods;
+mod pin;
+pub mod rank;
+mod readings;
+mod shape;
+mod sql;
+pub mod telemetry;
+#[cfg(test)]
+mod tests;
+pub mod traces;
+
+use arrow::array::RecordBatch;
+
+pub use periods::{Wanted, wanted};
+pub use pin::{Caps, pinned};
+
+use crate::error::Result;
+use crate::model::{Diagnosis, Nanos};
+
+/// The `method` of a diagnosis that no language model has seen.
+pub const METHOD: &str = "statistical";
+
+/// What to diagnose.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub incident_id: String,
+    /// Rows of other clusters are not looked at.
+    pub cluster: String,
+    /// Start of the abnormal window.
+    pub at: Nanos,
+    /// Wanted length of the abnormal window; [`lookback::WINDOW_NS`] is the usual one.
+    pub window: Nanos,
+    /// Event time up to which telemetry may be read, exclusive. A window that has not ended by
+    /// then is diagnosed as far as it goes.
+    pub until: Nanos,
+    /// Known calls: `(caller, callee)`.
+    pub edges: Vec<(String, String)>,
+}
+
+/// Raw rows around an incident, each stream in columns of
+/// [`Stream::schema`](crate::stream::schema::Stream::schema). May hold more than [`wanted`].
+#[derive(Clone, Debug, Default)]
+pub struct Slices {
+    pub metrics: Vec<RecordBatch>,
+    /// With `template_id` and `template` filled in.
+    pub logs: Vec<RecordBatch>,
+    pub spans: Vec<RecordBatch>,
+    pub changes: Vec<RecordBatch>,
+}
+
+/// Ranks the causes of an incident, best first; none where nothing stands out.
+///
+/// Fails only where a batch lacks a column or holds another type than its stream's.
+pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
+    let captured = capture::capture(request, slices)?;
+    let ranking = rank::rank(&captured.telemetry);
+    let (causes, evidence) = cite::cite(request, &captured, &ranking);
+    Ok(Diagnosis {
+        incident_id: request.incident_id.clone(),
+        diagnosed_at: request.until,
+        method: METHOD.to_owned(),
+        causes,
+        evidence,
+    })
+}

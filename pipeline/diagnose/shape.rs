@@ -1,0 +1,203 @@
+//! The span lane: where time is really spent, where errors begin, and which calls are missing or
+//! new against the usual shape of a trace.
+
+use std::collections::BTreeMap;
+
+use super::deviation::{count_z, share_z, strength, surprise_of};
+use super::evidence::{Evidence, Finding, Lane, SpanFinding};
+use super::graph::{self, CallGraph};
+use super::logs::says_error;
+use super::telemetry::{CallStats, OperationStats, Quantiles, SpanStats};
+
+/// Fewest spans, or traces, per period for a statement about an operation.
+const MIN_SPANS: u64 = 5;
+/// Self times drift by as much between any two periods (caches, neighbours).
+const DRIFT: f64 = 0.2;
+const NOTABLE: f64 = 1.3;
+/// IQR of a normal distribution in standard deviations.
+const NORMAL_IQR: f64 = 1.349;
+
+/// Per service 0..1, and the findings.
+pub struct SpanLane {
+    pub self_time: Vec<f64>,
+    pub errors: Vec<f64>,
+    pub shape: Vec<f64>,
+    pub findings: Vec<Finding>,
+}
+
+/// `None` where one of the periods has no traces: without a baseline there is no usual shape.
+pub fn read(
+    stats: &SpanStats,
+    services: &BTreeMap<&str, usize>,
+    graph: &CallGraph,
+) -> Option<SpanLane> {
+    if stats.traces.window == 0 || stats.traces.baseline == 0 {
+        return None;
+    }
+    let n = services.len();
+    let mut findings = Vec::new();
+    let self_time = self_time(stats, services, &mut findings);
+    let errors = errors(stats, services, &mut findings);
+    let shape = shape(&stats.calls, services, graph, n, &mut findings);
+    Some(SpanLane { self_time, errors, shape, findings })
+}
+
+/// Latency of a trace is the sum of the self times on its path. What a service adds counts both
+/// as a share of what its operation then takes and of what a trace then takes: their product's
+/// root, where each alone would blame the trivial or the large.
+fn self_time(
+    stats: &SpanStats,
+    services: &BTreeMap<&str, usize>,
+    findings: &mut Vec<Finding>,
+) -> Vec<f64> {
+    let n = services.len();
+    let (mut added_us, mut best) = (vec![0.0; n], vec![0.0; n]);
+    let per_trace = |us: f64, count: u64, traces: u64| us * count as f64 / traces.max(1) as f64;
+    let usual: f64 = stats
+        .operations
+        .iter()
+        .map(|o| per_trace(o.baseline.self_us.mean, o.baseline.count, stats.traces.baseline))
+        .sum();
+    for o in &stats.operations {
+        let Some(&v) = services.get(o.service.as_str()) else { continue };
+        if o.baseline.count < MIN_SPANS || o.window.count < MIN_SPANS {
+            continue;
+        }
+        let (before, now) = (trimean(&o.baseline.self_us), trimean(&o.window.self_us));
+        let added = now - before;
+        let s = surprise_of(added / standard_error(o, before));
+        if added <= 0.0 || s < NOTABLE {
+            continue;
+        }
+        let worth = strength(s, n) * added / now;
+        added_us[v] += per_trace(added, o.window.count, stats.traces.window);
+        best[v] = f64::max(best[v], worth);
+        findings.push(Finding {
+            service: v,
+            lane: Lane::Spans,
+            strength: worth,
+            evidence: Evidence::SpanPath {
+                service: o.service.clone(),
+                operation: o.operation.clone(),
+                caller: None,
+                finding: SpanFinding::SelfTime,
+                observed: now,
+                expected: before,
+            },
+        });
+    }
+    (0..n).map(|v| best[v] * (added_us[v] / (added_us[v] + usual).max(1.0)).sqrt()).collect()
+}
+
+/// Tukey's trimean: robust like the median, but sees a shift of either half.
+fn trimean(q: &Quantiles) -> f64 {
+    (q.p25 + 2.0 * q.p50 + q.p75) / 4.0
+}
+
+/// Of the difference of two trimeans; never below `DRIFT`.
+fn standard_error(o: &OperationStats, level: f64) -> f64 {
+    let variance = |q: &Quantiles, n: u64| {
+        let sd = (q.p75 - q.p25) / NORMAL_IQR;
+        1.25 * sd * sd / n as f64
+    };
+    let noise = variance(&o.baseline.self_us, o.baseline.count)
+        + variance(&o.window.self_us, o.window.count);
+    noise.sqrt().max(DRIFT * level).max(1.0)
+}
+
+/// Errors that begin in a service (no span below failed), beyond its usual rate, as a share of all
+/// traces that newly fail.
+fn errors(
+    stats: &SpanStats,
+    services: &BTreeMap<&str, usize>,
+    findings: &mut Vec<Finding>,
+) -> Vec<f64> {
+    let n = services.len();
+    let scale = stats.traces.window as f64 / stats.traces.baseline as f64;
+    let (mut excess, mut best) = (vec![0.0; n], vec![0.0; n]);
+    for o in &stats.operations {
+        let Some(&v) = services.get(o.service.as_str()) else { continue };
+        let expected = o.baseline.origins as f64 * scale;
+        let now = o.window.origins as f64;
+        let s = surprise_of(count_z(o.window.origins, o.baseline.origins, scale));
+        if now <= expected || s < NOTABLE {
+            continue;
+        }
+        excess[v] += now - expected;
+        best[v] = f64::max(best[v], strength(s, n));
+        findings.push(Finding {
+            service: v,
+            lane: Lane::Spans,
+            strength: strength(s, n),
+            evidence: Evidence::SpanPath {
+                service: o.service.clone(),
+                operation: o.operation.clone(),
+                caller: None,
+                finding: SpanFinding::ErrorOrigin,
+                observed: now,
+                expected,
+            },
+        });
+    }
+    let most = excess.iter().copied().fold(0.0, f64::max);
+    (0..n).map(|v| if most > 0.0 { best[v] * excess[v] / most } else { 0.0 }).collect()
+}
+
+/// The share of traces with a kind of parent in which it has a kind of child, against the usual
+/// share: so the mix of requests does not matter, nor how often one request calls. The parent's service is to answer for it,
+/// less what its callees show of the same: they may have made it turn another way.
+fn shape(
+    calls: &[CallStats],
+    services: &BTreeMap<&str, usize>,
+    graph: &CallGraph,
+    n: usize,
+    findings: &mut Vec<Finding>,
+) -> Vec<f64> {
+    let (mut affected, mut best) = (vec![0.0; n], vec![0.0; n]);
+    for c in calls {
+        let Some(&v) = services.get(c.caller.as_str()) else { continue };
+        if c.parents.baseline < MIN_SPANS || c.parents.window == 0 {
+            continue;
+        }
+        let usual = c.with_child.baseline as f64 / c.parents.baseline as f64;
+        let expected = usual * c.parents.window as f64;
+        let now = c.with_child.window as f64;
+        let s = surprise_of(share_z(
+            (c.with_child.window, c.parents.window),
+            (c.with_child.baseline, c.parents.baseline),
+        ));
+        if s < NOTABLE {
+            continue;
+        }
+        if now < expected && says_error(&c.callee_operation) {
+            continue; // fewer errors are no fault
+        }
+        let worth = strength(s, n) * (now / c.parents.window as f64 - usual).abs();
+        affected[v] = f64::max(affected[v], (now - expected).abs());
+        best[v] = f64::max(best[v], worth);
+        let missing = now < expected;
+        findings.push(Finding {
+            service: v,
+            lane: Lane::Spans,
+            strength: worth,
+            evidence: Evidence::SpanPath {
+                service: c.callee.clone(),
+                operation: c.callee_operation.clone(),
+                caller: Some((c.caller.clone(), c.caller_operation.clone())),
+                finding: if missing { SpanFinding::Missing } else { SpanFinding::New },
+                observed: now,
+                expected,
+            },
+        });
+    }
+    graph::residuals(
+        &best,
+        |v| graph.callees(v).to_vec(),
+        |v, c| {
+            if best[v] <= 0.0 || affected[v] <= 0.0 {
+                return 0.0;
+            }
+            (best[c] / best[v]).min(1.0) * (affected[c] / affected[v]).min(1.0)
+        },
+    )
+}

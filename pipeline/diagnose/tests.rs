@@ -1,0 +1,284 @@
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+    UInt32Array,
+};
+use arrow::compute::{cast, concat_batches, take_record_batch};
+use arrow::datatypes::DataType;
+use datafusion::sql::parser::DFParser;
+
+use super::*;
+use crate::model::{Evidence, HOUR, MINUTE, Nanos, SECOND};
+use crate::stream::schema::Stream;
+
+const AT: Nanos = 1_780_000_000 * SECOND;
+const HOSTILE: &str = "read failed '; DROP TABLE logs; --\u{1b}[31m";
+
+/// A batch of a stream from its columns in order; text is interned where the stream interns it.
+fn batch(stream: Stream, columns: Vec<ArrayRef>) -> RecordBatch {
+    let schema = stream.schema();
+    let cast_all = columns.iter().zip(schema.fields()).map(|(c, f)| cast(c, f.data_type()));
+    RecordBatch::try_new(Arc::clone(&schema), cast_all.collect::<Result<_, _>>().unwrap()).unwrap()
+}
+
+fn times<R>(rows: &[R], ts: impl Fn(&R) -> Nanos) -> ArrayRef {
+    Arc::new(TimestampNanosecondArray::from_iter_values(rows.iter().map(ts)))
+}
+
+fn texts<R>(rows: &[R], text: impl Fn(&R) -> String) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(rows.iter().map(text)))
+}
+
+/// (time, service, metric, value)
+fn metrics(rows: &[(Nanos, &str, &str, f64)]) -> RecordBatch {
+    let columns = vec![
+        times(rows, |r| r.0),
+        texts(rows, |_| "c".into()),
+        texts(rows, |r| r.1.into()),
+        texts(rows, |r| format!("{}-0", r.1)),
+        texts(rows, |r| r.2.into()),
+        texts(rows, |_| String::new()),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.3))),
+    ];
+    batch(Stream::Metrics, columns)
+}
+
+/// (time, service, severity, template id, text)
+fn logs(rows: &[(Nanos, &str, &str, &str, &str)]) -> RecordBatch {
+    let columns = vec![
+        times(rows, |r| r.0),
+        texts(rows, |_| "c".into()),
+        texts(rows, |r| r.1.into()),
+        texts(rows, |r| format!("{}-0", r.1)),
+        texts(rows, |r| r.2.into()),
+        texts(rows, |r| r.4.into()),
+        texts(rows, |r| r.3.into()),
+        texts(rows, |r| r.4.into()),
+        texts(rows, |_| String::new()),
+        texts(rows, |_| String::new()),
+    ];
+    batch(Stream::Logs, columns)
+}
+
+/// (time, service, operation, trace, span, parent, microseconds)
+fn spans(rows: &[(Nanos, &str, &str, String, &str, &str, i64)]) -> RecordBatch {
+    let columns = vec![
+        times(rows, |r| r.0),
+        texts(rows, |_| "c".into()),
+        texts(rows, |r| r.1.into()),
+        texts(rows, |r| format!("{}-0", r.1)),
+        texts(rows, |r| r.2.into()),
+        texts(rows, |_| "ok".into()),
+        texts(rows, |r| r.3.clone()),
+        texts(rows, |r| r.4.into()),
+        texts(rows, |r| r.5.into()),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.6))),
+    ];
+    batch(Stream::Spans, columns)
+}
+
+fn changes(rows: &[(Nanos, &str, &str, &str)]) -> RecordBatch {
+    let columns = vec![
+        times(rows, |r| r.0),
+        texts(rows, |_| "c".into()),
+        texts(rows, |r| r.1.into()),
+        texts(rows, |r| r.2.into()),
+        texts(rows, |r| r.3.into()),
+        texts(rows, |_| "ci".into()),
+        texts(rows, |_| "it's new".into()),
+    ];
+    batch(Stream::Changes, columns)
+}
+
+/// web -> api -> db; from `AT` on the database is slow and busy, and complains.
+fn outage() -> Slices {
+    let (mut samples, mut lines, mut traces) = (Vec::new(), Vec::new(), Vec::new());
+    for minute in -90..10 {
+        let ts = AT + minute * MINUTE;
+        let noise = 1.0 + (minute * 7919).rem_euclid(11) as f64 / 200.0;
+        let slow = if minute < 0 { 0.0 } else { 500.0 };
+        for (service, usual) in [("web", 80.0), ("api", 50.0), ("db", 5.0)] {
+            samples.push((ts, service, "latency_p50", (usual + slow) * noise));
+            lines.push((ts, service, "INFO", "00000000000000aa", "served <*>"));
+        }
+        samples.push((ts, "db", "cpu_usage", if minute < 0 { 10.0 } else { 95.0 } * noise));
+        for i in 0..20 {
+            let (at, trace) = (ts + i * SECOND, format!("{minute}/{i}"));
+            let own = 5_000 + 100 * ((i * 3 + minute).rem_euclid(7)) + slow as i64 * 1_000;
+            traces.push((at, "web", "GET /", trace.clone(), "1", "", own + 75_000));
+            traces.push((at, "api", "get", trace.clone(), "2", "1", own + 45_000));
+            traces.push((at, "db", "select 'x'", trace, "3", "2", own));
+            if minute >= 0 {
+                lines.push((at, "db", "ERROR", "", HOSTILE));
+            }
+        }
+    }
+    Slices {
+        metrics: vec![metrics(&samples)],
+        logs: vec![logs(&lines)],
+        spans: vec![spans(&traces)],
+        changes: vec![changes(&[(AT - MINUTE + 1, "db", "deploy", "db:v2")])],
+    }
+}
+
+fn request() -> Request {
+    Request {
+        incident_id: "in'cident".to_owned(),
+        cluster: "c".to_owned(),
+        at: AT,
+        window: lookback::WINDOW_NS,
+        until: AT + 10 * MINUTE,
+        edges: vec![("web".into(), "api".into()), ("api".into(), "db".into())],
+    }
+}
+
+/// The same rows in another order and other batches.
+fn shuffled(batches: &[RecordBatch]) -> Vec<RecordBatch> {
+    let all = concat_batches(&batches[0].schema(), batches).unwrap();
+    let n = all.num_rows() as u32;
+    let step = (n / 2..).find(|s| (2..=*s).all(|d| n % d > 0 || s % d > 0)).unwrap_or(1);
+    let order: UInt32Array =
+        (0..n).map(|i| ((u64::from(i) * u64::from(step) + 5) % u64::from(n)) as u32).collect();
+    let mixed = take_record_batch(&all, &order).unwrap();
+    let cut = n as usize / 3;
+    vec![mixed.slice(cut, n as usize - cut), mixed.slice(0, cut)]
+}
+
+fn all_shuffled(s: &Slices) -> Slices {
+    Slices {
+        metrics: shuffled(&s.metrics),
+        logs: shuffled(&s.logs),
+        spans: shuffled(&s.spans),
+        changes: shuffled(&s.changes),
+    }
+}
+
+fn cited<'a>(diagnosis: &'a Diagnosis, kind: &str) -> Vec<&'a Evidence> {
+    let first = &diagnosis.causes[0].evidence_ids;
+    diagnosis.evidence.iter().filter(|e| e.kind == kind && first.contains(&e.id)).collect()
+}
+
+#[test]
+fn the_planted_fault_is_found_and_cited() {
+    let diagnosis = diagnose(&request(), &outage()).unwrap();
+    let cause = &diagnosis.causes[0];
+    assert_eq!((cause.service.as_str(), cause.kind.as_str()), ("db", "cpu"), "{diagnosis:#?}");
+    assert_eq!((diagnosis.diagnosed_at, diagnosis.method.as_str()), (request().until, METHOD));
+    for kind in ["metric", "log", "change", "edge", "span"] {
+        assert!(!cited(&diagnosis, kind).is_empty(), "no {kind}: {diagnosis:#?}");
+    }
+    for c in &diagnosis.causes {
+        assert!((0.0..=1.0).contains(&c.score) && (0.0..=1.0).contains(&c.confidence));
+        assert!(c.evidence_ids.iter().all(|id| diagnosis.evidence.iter().any(|e| &e.id == id)));
+    }
+}
+
+#[test]
+fn order_of_rows_and_batches_does_not_matter() {
+    let slices = outage();
+    let (a, b) = (diagnose(&request(), &slices).unwrap(), all_shuffled(&slices));
+    assert_eq!(a, diagnose(&request(), &b).unwrap());
+    let caps = Caps { metrics: 50, logs: 40, spans: 30, changes: 1 };
+    let pin = |s: &Slices| pinned(&request(), &a, &["web".to_owned()], s, caps).unwrap();
+    let (x, y) = (pin(&slices), pin(&b));
+    assert_eq!((&x.metrics, &x.logs, &x.spans), (&y.metrics, &y.logs, &y.spans));
+    assert_eq!(x.metrics[0].num_rows(), 50);
+}
+
+#[test]
+fn plain_text_reads_like_interned() {
+    let mut slices = outage();
+    let interned = diagnose(&request(), &slices).unwrap();
+    let all = [&mut slices.metrics, &mut slices.logs, &mut slices.spans, &mut slices.changes];
+    for batch in all.into_iter().flatten() {
+        let columns = batch.schema().fields().iter().zip(batch.columns()).map(|(f, c)| {
+            let text = matches!(f.data_type(), DataType::Dictionary(..));
+            let column = if text { cast(c, &DataType::Utf8).unwrap() } else { Arc::clone(c) };
+            (f.name().clone(), column)
+        });
+        *batch = RecordBatch::try_from_iter(columns.collect::<Vec<_>>()).unwrap();
+    }
+    assert_eq!(interned, diagnose(&request(), &slices).unwrap());
+}
+
+#[test]
+fn every_query_is_one_safe_statement() {
+    let diagnosis = diagnose(&request(), &outage()).unwrap();
+    for e in &diagnosis.evidence {
+        let statements = DFParser::parse_sql(&e.sql).unwrap_or_else(|x| panic!("{}: {x}", e.sql));
+        assert_eq!(statements.len(), 1, "{}", e.sql);
+        assert!(e.sql.contains("incident_id = 'in''cident'"), "{}", e.sql);
+        let printed = [&e.sql, &e.statement, &e.subject];
+        assert!(printed.iter().all(|text| !text.chars().any(char::is_control)), "{e:?}");
+    }
+    let log = cited(&diagnosis, "log")[0];
+    assert!(log.sql.contains("template = ('read failed ''; DROP TABLE"), "{}", log.sql);
+    assert!(log.sql.contains("--' || chr(27) || '[31m')"), "{}", log.sql);
+}
+
+#[test]
+fn nothing_after_until_or_of_another_cluster_is_read() {
+    let early = Request { until: AT, ..request() };
+    assert!(diagnose(&early, &outage()).unwrap().causes.is_empty());
+    let other = Request { cluster: "d".to_owned(), ..request() };
+    assert!(diagnose(&other, &outage()).unwrap().causes.is_empty());
+    assert!(diagnose(&request(), &Slices::default()).unwrap().causes.is_empty());
+    let mut slices = outage();
+    let all = slices.metrics[0].clone();
+    let half = Request { until: AT + 3 * MINUTE, ..request() };
+    let before = diagnose(&half, &slices).unwrap();
+    let known = all.num_rows() - 7 * 4;
+    slices.metrics = vec![all.slice(0, known)];
+    assert_eq!(before, diagnose(&half, &slices).unwrap());
+}
+
+#[test]
+fn a_missing_column_is_an_error() {
+    let mut slices = outage();
+    slices.metrics[0].remove_column(4);
+    let error = diagnose(&request(), &slices).unwrap_err();
+    assert!(error.to_string().contains("metric"), "{error}");
+}
+
+#[test]
+fn a_burst_does_not_crowd_out_what_is_rare() {
+    let mut lines = vec![(AT + 4 * MINUTE, "db", "INFO", "01", "rare")];
+    lines.extend((0..500).map(|i| (AT + i, "db", "ERROR", "02", "burst")));
+    lines.push((AT, "cache", "INFO", "03", "not of this incident"));
+    lines.push((AT - 2 * HOUR, "db", "INFO", "04", "long ago"));
+    let slices = Slices { logs: vec![logs(&lines)], ..Slices::default() };
+    let diagnosis = diagnose(&request(), &Slices::default()).unwrap();
+    let caps = Caps { logs: 10, ..Caps::default() };
+    let kept = pinned(&request(), &diagnosis, &["db".to_owned()], &slices, caps).unwrap();
+    let mut templates: Vec<String> = Vec::new();
+    let table = columns::Table::read(
+        &kept.logs,
+        "c",
+        telemetry::Period { from: i64::MIN, to: i64::MAX },
+        &["template"],
+        None,
+    );
+    let table = table.unwrap();
+    templates.extend(table.rows.iter().map(|row| table.text(*row, 0).to_owned()));
+    assert_eq!(templates.len(), 10);
+    assert_eq!(templates.iter().filter(|t| *t == "rare").count(), 1);
+    assert!(kept.metrics.is_empty());
+}
+
+#[test]
+fn queries_keep_what_microseconds_round() {
+    let scope = sql::Scope {
+        incident_id: "i",
+        cluster: "c",
+        period: telemetry::Period { from: 1_999, to: SECOND + 1 },
+    };
+    assert_eq!(
+        scope.spans("db", "get"),
+        "SELECT ts, service, instance, operation, trace_id, span_id, parent_span_id, duration_us, \
+         status FROM spans WHERE incident_id = 'i' AND cluster = 'c' \
+         AND ts >= TIMESTAMP '1970-01-01T00:00:00.000001Z' \
+         AND ts < TIMESTAMP '1970-01-01T00:00:01.000001Z' \
+         AND service = 'db' AND operation = 'get' ORDER BY ts"
+    );
+}

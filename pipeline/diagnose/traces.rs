@@ -1,0 +1,535 @@
+//! Raw spans to the aggregates that the ranking reads.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::telemetry::{
+    CallStats, Counts, OperationStats, Period, Quantiles, SpanAggregate, SpanStats,
+};
+
+/// Spans one incident may bring; what comes later is refused by `SpanTable::push`.
+pub const MAX_SPANS: usize = 400_000;
+/// A parent chain longer than this is a loop in the data.
+const MAX_DEPTH: usize = 128;
+
+/// One span as its source wrote it.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanRow<'a> {
+    pub service: &'a str,
+    pub instance: &'a str,
+    pub operation: &'a str,
+    pub trace_id: &'a str,
+    pub span_id: &'a str,
+    /// Empty for the first span of a trace.
+    pub parent_span_id: &'a str,
+    /// Nanoseconds.
+    pub start: i64,
+    pub duration_us: i64,
+    pub error: bool,
+}
+
+/// FNV-1a with the standard offset: the same ids and order in every run.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    /// Keys that are hashes or small ids already need mixing, not eight byte steps.
+    fn write_u64(&mut self, x: u64) {
+        let mixed = (self.0 ^ x).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 29);
+    }
+
+    fn write_u32(&mut self, x: u32) {
+        self.write_u64(u64::from(x));
+    }
+}
+
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<Fnv>>;
+
+/// An operation of one instance, as ids of `SpanTable::names`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    service: u32,
+    instance: u32,
+    operation: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    place: u32,
+    /// Number of the trace in order of arrival.
+    trace: u32,
+    /// Key of the parent span, 0 for none.
+    parent: u64,
+    start: i64,
+    duration_us: i64,
+    error: bool,
+}
+
+/// Spans with their texts interned.
+#[derive(Default)]
+pub struct SpanTable {
+    names: Vec<String>,
+    ids: Map<String, u32>,
+    places: Vec<Place>,
+    place_ids: Map<Place, u32>,
+    traces: Map<u64, u32>,
+    /// Row by key of trace and span id.
+    rows: Map<u64, u32>,
+    spans: Vec<Span>,
+}
+
+impl SpanTable {
+    /// False, and nothing kept, once `MAX_SPANS` are held.
+    pub fn push(&mut self, row: SpanRow<'_>) -> bool {
+        if self.spans.len() == MAX_SPANS {
+            return false;
+        }
+        let place = Place {
+            service: self.name(row.service),
+            instance: self.name(row.instance),
+            operation: self.name(row.operation),
+        };
+        let next = self.places.len() as u32;
+        let place = *self.place_ids.entry(place).or_insert_with(|| {
+            self.places.push(place);
+            next
+        });
+        let trace = key(0, row.trace_id);
+        let next = self.traces.len() as u32;
+        self.rows.insert(key(trace, row.span_id), self.spans.len() as u32);
+        self.spans.push(Span {
+            place,
+            trace: *self.traces.entry(trace).or_insert(next),
+            parent: if row.parent_span_id.is_empty() { 0 } else { key(trace, row.parent_span_id) },
+            start: row.start,
+            duration_us: row.duration_us.max(0),
+            error: row.error,
+        });
+        true
+    }
+
+    /// Adds a log line that names its span, as an event below it: a line that a span always wrote
+    /// and no longer does tells as much as a call that it no longer makes. `row.operation` is the
+    /// template, `row.span_id` the span that wrote it, which must have been pushed before; false if
+    /// it was not.
+    pub fn push_line(&mut self, row: SpanRow<'_>) -> bool {
+        let span = key(key(0, row.trace_id), row.span_id);
+        if row.span_id.is_empty() || !self.rows.contains_key(&span) {
+            return false;
+        }
+        let id = format!("line {}", self.spans.len());
+        self.push(SpanRow {
+            span_id: &id,
+            parent_span_id: row.span_id,
+            duration_us: 0,
+            error: false,
+            ..row
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    fn name(&mut self, text: &str) -> u32 {
+        if let Some(id) = self.ids.get(text) {
+            return *id;
+        }
+        let id = self.names.len() as u32;
+        self.names.push(text.to_owned());
+        self.ids.insert(text.to_owned(), id);
+        id
+    }
+
+    fn text(&self, id: u32) -> String {
+        self.names[id as usize].clone()
+    }
+}
+
+fn key(seed: u64, text: &str) -> u64 {
+    let mut h = Fnv::default();
+    h.write_u64(seed);
+    h.write(text.as_bytes());
+    h.finish().max(1)
+}
+
+/// Where the spans of a table hang in their traces.
+struct Forest {
+    /// Children of row `i` are `children[first[i]..first[i + 1]]`.
+    first: Vec<u32>,
+    children: Vec<u32>,
+    /// Whether the row has no known parent.
+    top: Vec<bool>,
+    /// Row of the ancestor by which the trace came into the row's service.
+    entry: Vec<u32>,
+}
+
+/// Aggregates the spans of the traces that begin in either period.
+pub fn summarise(table: &SpanTable, baseline: Period, window: Period) -> SpanStats {
+    let forest = Forest::grow(table);
+    let period = periods(table, baseline, window);
+    let mut traces = Counts::default();
+    for (p, _) in period.iter().zip(&forest.top).filter(|(_, top)| **top) {
+        p.iter().for_each(|p| bump(&mut traces, *p));
+    }
+    SpanStats {
+        traces,
+        operations: operations(table, &forest, &period),
+        calls: calls(table, &forest, &period),
+    }
+}
+
+fn bump(counts: &mut Counts, period: usize) {
+    if period == 0 {
+        counts.baseline += 1;
+    } else {
+        counts.window += 1;
+    }
+}
+
+/// Per row 0 for the baseline, 1 for the window: the period in which the row's trace began, so
+/// that a trace is never split.
+fn periods(table: &SpanTable, baseline: Period, window: Period) -> Vec<Option<usize>> {
+    let mut begin = vec![i64::MAX; table.traces.len()];
+    for s in &table.spans {
+        let first = &mut begin[s.trace as usize];
+        *first = s.start.min(*first);
+    }
+    let of = |ts: i64| match (window.contains(ts), baseline.contains(ts)) {
+        (true, _) => Some(1),
+        (_, true) => Some(0),
+        _ => None,
+    };
+    table.spans.iter().map(|s| of(begin[s.trace as usize])).collect()
+}
+
+impl Forest {
+    fn grow(table: &SpanTable) -> Forest {
+        let spans = &table.spans;
+        let parent: Vec<Option<u32>> = spans
+            .iter()
+            .enumerate()
+            .map(|(i, s)| match s.parent {
+                0 => None,
+                key => table.rows.get(&key).copied().filter(|p| *p as usize != i),
+            })
+            .collect();
+        let mut first = vec![0u32; spans.len() + 1];
+        for p in parent.iter().flatten() {
+            first[*p as usize + 1] += 1;
+        }
+        for i in 0..spans.len() {
+            first[i + 1] += first[i];
+        }
+        let mut next = first.clone();
+        let mut children = vec![0u32; first[spans.len()] as usize];
+        for (i, p) in parent.iter().enumerate() {
+            if let Some(p) = p {
+                children[next[*p as usize] as usize] = i as u32;
+                next[*p as usize] += 1;
+            }
+        }
+        let service = |row: u32| table.places[spans[row as usize].place as usize].service;
+        let entry = (0..spans.len() as u32)
+            .map(|i| {
+                let mut at = i;
+                for _ in 0..MAX_DEPTH {
+                    match parent[at as usize] {
+                        Some(p) if service(p) == service(i) => at = p,
+                        _ => break,
+                    }
+                }
+                at
+            })
+            .collect();
+        let top = parent.iter().map(Option::is_none).collect();
+        Forest { first, children, top, entry }
+    }
+
+    fn children(&self, row: usize) -> &[u32] {
+        &self.children[self.first[row] as usize..self.first[row + 1] as usize]
+    }
+
+    /// Duration of `row` that no child covers, microseconds.
+    fn self_us(&self, spans: &[Span], row: usize, scratch: &mut Vec<(i64, i64)>) -> f64 {
+        let span = &spans[row];
+        let end = span.start + span.duration_us * 1000;
+        scratch.clear();
+        scratch.extend(self.children(row).iter().map(|c| {
+            let child = &spans[*c as usize];
+            let to = (child.start + child.duration_us * 1000).min(end);
+            (child.start.max(span.start), to)
+        }));
+        scratch.sort_unstable();
+        let (mut covered, mut reach) = (0, span.start);
+        for &(from, to) in scratch.iter() {
+            if to > reach {
+                covered += to - from.max(reach);
+                reach = to;
+            }
+        }
+        span.duration_us as f64 - covered as f64 / 1000.0
+    }
+}
+
+#[derive(Default)]
+struct Samples {
+    selves: [Vec<f64>; 2],
+    origins: [u64; 2],
+}
+
+fn operations(table: &SpanTable, forest: &Forest, period: &[Option<usize>]) -> Vec<OperationStats> {
+    let mut samples: Vec<Samples> = table.places.iter().map(|_| Samples::default()).collect();
+    let mut scratch = Vec::new();
+    for (row, span) in table.spans.iter().enumerate() {
+        let Some(p) = period[row] else { continue };
+        let s = &mut samples[span.place as usize];
+        s.selves[p].push(forest.self_us(&table.spans, row, &mut scratch));
+        if span.error {
+            let deeper = forest.children(row).iter().any(|c| table.spans[*c as usize].error);
+            s.origins[p] += u64::from(!deeper);
+        }
+    }
+    let mut out: Vec<OperationStats> = table
+        .places
+        .iter()
+        .zip(samples)
+        .filter(|(_, s)| s.selves.iter().any(|d| !d.is_empty()))
+        .map(|(place, mut s)| OperationStats {
+            service: table.text(place.service),
+            instance: table.text(place.instance),
+            operation: table.text(place.operation),
+            baseline: s.aggregate(0),
+            window: s.aggregate(1),
+        })
+        .collect();
+    out.sort_by(|a, b| {
+        (&a.service, &a.operation, &a.instance).cmp(&(&b.service, &b.operation, &b.instance))
+    });
+    out
+}
+
+impl Samples {
+    fn aggregate(&mut self, p: usize) -> SpanAggregate {
+        SpanAggregate {
+            count: self.selves[p].len() as u64,
+            origins: self.origins[p],
+            self_us: quantiles(&mut self.selves[p]),
+        }
+    }
+}
+
+fn quantiles(values: &mut [f64]) -> Quantiles {
+    if values.is_empty() {
+        return Quantiles::default();
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    let at = |q: f64| values[(q * (values.len() - 1) as f64).round() as usize];
+    Quantiles {
+        p25: at(0.25),
+        p50: at(0.5),
+        p75: at(0.75),
+        mean: values.iter().sum::<f64>() / values.len() as f64,
+    }
+}
+
+/// Places of one service and operation, whatever the instance, have one number.
+fn operation_numbers(places: &[Place]) -> Vec<u32> {
+    let mut seen: Map<(u32, u32), u32> = Map::default();
+    places
+        .iter()
+        .map(|p| {
+            let next = seen.len() as u32;
+            *seen.entry((p.service, p.operation)).or_insert(next)
+        })
+        .collect()
+}
+
+/// Traces that hold something, and a row of it to read its names from.
+struct Holders {
+    row: u32,
+    /// The trace counted last.
+    trace: u32,
+    counts: Counts,
+}
+
+impl Holders {
+    fn new(row: u32) -> Self {
+        Holders { row, trace: u32::MAX, counts: Counts::default() }
+    }
+
+    fn count(&mut self, trace: u32, period: usize) {
+        if self.trace != trace {
+            self.trace = trace;
+            bump(&mut self.counts, period);
+        }
+    }
+}
+
+/// One kind of parent, and its kinds of children by the number of their operation.
+struct Parents {
+    own: Holders,
+    children: Map<u32, Holders>,
+}
+
+fn calls(table: &SpanTable, forest: &Forest, period: &[Option<usize>]) -> Vec<CallStats> {
+    let numbers = operation_numbers(&table.places);
+    let number = |row: u32| numbers[table.spans[row as usize].place as usize];
+    let mut rows: Vec<u32> = (0..table.spans.len() as u32).collect();
+    rows.sort_by_key(|row| table.spans[*row as usize].trace); // stable, and mostly sorted already
+    let mut kinds: Map<u64, u32> = Map::default();
+    let mut parents: Vec<Parents> = Vec::new();
+    for row in rows {
+        let Some(p) = period[row as usize] else { continue };
+        let trace = table.spans[row as usize].trace;
+        let kind = u64::from(number(forest.entry[row as usize])) << 32 | u64::from(number(row));
+        let next = parents.len() as u32;
+        let kind = *kinds.entry(kind).or_insert(next);
+        if kind == next {
+            parents.push(Parents { own: Holders::new(row), children: Map::default() });
+        }
+        let parent = &mut parents[kind as usize];
+        parent.own.count(trace, p);
+        for child in forest.children(row as usize) {
+            let held = parent.children.entry(number(*child)).or_insert(Holders::new(*child));
+            held.count(trace, p);
+        }
+    }
+    named(table, forest, parents)
+}
+
+fn named(table: &SpanTable, forest: &Forest, parents: Vec<Parents>) -> Vec<CallStats> {
+    let place = |row: u32| table.places[table.spans[row as usize].place as usize];
+    let mut out = Vec::new();
+    for parent in parents {
+        let row = parent.own.row;
+        let (here, entry) = (place(row), place(forest.entry[row as usize]));
+        for held in parent.children.into_values() {
+            let child = place(held.row);
+            out.push(CallStats {
+                caller: table.text(here.service),
+                caller_entry: table.text(entry.operation),
+                caller_operation: table.text(here.operation),
+                callee: table.text(child.service),
+                callee_operation: table.text(child.operation),
+                parents: parent.own.counts,
+                with_child: held.counts,
+            });
+        }
+    }
+    out.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+    out
+}
+
+fn order(c: &CallStats) -> [&str; 5] {
+    [&c.caller, &c.caller_entry, &c.caller_operation, &c.callee, &c.callee_operation]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (service, operation, trace, id, parent, start us, duration us, error)
+    type Row =
+        (&'static str, &'static str, &'static str, &'static str, &'static str, i64, i64, bool);
+
+    fn table(rows: &[Row]) -> SpanTable {
+        let mut out = SpanTable::default();
+        for &(service, operation, trace_id, span_id, parent_span_id, start, duration_us, error) in
+            rows
+        {
+            let start = start * 1000;
+            assert!(out.push(SpanRow {
+                service,
+                instance: "",
+                operation,
+                trace_id,
+                span_id,
+                parent_span_id,
+                start,
+                duration_us,
+                error,
+            }));
+        }
+        out
+    }
+
+    const BASELINE: Period = Period { from: 0, to: 1_000_000 };
+    const WINDOW: Period = Period { from: 1_000_000, to: 2_000_000 };
+
+    #[test]
+    fn overlapping_children_are_covered_once() {
+        let t = table(&[
+            ("a", "get", "t", "1", "", 0, 100, false),
+            ("b", "read", "t", "2", "1", 10, 50, false),
+            ("b", "read", "t", "3", "1", 30, 50, false),
+        ]);
+        let s = summarise(&t, BASELINE, WINDOW);
+        assert_eq!(s.operations[0].baseline.self_us.p50, 30.0);
+        assert_eq!(s.calls[0].with_child, Counts { baseline: 1, window: 0 });
+        assert_eq!(s.traces, Counts { baseline: 1, window: 0 });
+    }
+
+    #[test]
+    fn an_error_belongs_to_the_deepest_failing_span() {
+        let t = table(&[
+            ("a", "get", "t", "1", "", 1500, 100, true),
+            ("b", "read", "t", "2", "1", 1510, 50, true),
+            ("c", "disk", "t", "3", "2", 1520, 10, false),
+        ]);
+        let s = summarise(&t, BASELINE, WINDOW);
+        let origins: Vec<u64> = s.operations.iter().map(|o| o.window.origins).collect();
+        assert_eq!(origins, [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_line_is_a_child_of_its_span() {
+        let mut t = table(&[("a", "get", "t", "1", "", 0, 100, false)]);
+        for at in [10, 20] {
+            assert!(t.push_line(SpanRow {
+                service: "a",
+                instance: "",
+                operation: "loaded <*>",
+                trace_id: "t",
+                span_id: "1",
+                parent_span_id: "",
+                start: at,
+                duration_us: 0,
+                error: false,
+            }));
+        }
+        let s = summarise(&t, BASELINE, WINDOW);
+        assert_eq!(s.traces, Counts { baseline: 1, window: 0 });
+        assert_eq!(s.calls[0].callee_operation, "loaded <*>");
+        assert_eq!(s.calls[0].with_child, Counts { baseline: 1, window: 0 });
+    }
+
+    #[test]
+    fn a_loop_of_parents_ends() {
+        let t = table(&[
+            ("a", "x", "t", "1", "2", 0, 10, false),
+            ("a", "y", "t", "2", "1", 0, 10, false),
+        ]);
+        assert_eq!(summarise(&t, BASELINE, WINDOW).traces, Counts::default());
+    }
+}

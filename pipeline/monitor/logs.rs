@@ -1,0 +1,87 @@
+//! Gives log rows their template, and a severity where the source had none.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StringArray, UInt32Array};
+use arrow::datatypes::UInt32Type;
+use arrow::record_batch::RecordBatch;
+
+use super::template::header::{self, Severity};
+use super::template::{Limits, Miner};
+use crate::error::Result;
+use crate::stream::rows::Rows;
+use crate::stream::schema::Stream;
+use crate::stream::series::Registry;
+
+/// Column positions in the schema of `logs`.
+const SERIES: std::ops::Range<usize> = 1..5;
+const SEVERITY: usize = 4;
+const BODY: usize = 5;
+const TEMPLATE_ID: usize = 6;
+const TEMPLATE: usize = 7;
+
+/// The template miner of one run.
+pub struct LogStage {
+    miner: Miner,
+}
+
+impl Default for LogStage {
+    fn default() -> Self {
+        Self { miner: Miner::new(Limits::default()) }
+    }
+}
+
+impl LogStage {
+    /// Fills `template_id`, `template` and missing severities; rows come in event time order.
+    pub fn annotate(&mut self, rows: Rows, registry: &mut Registry) -> Result<Rows> {
+        let n = rows.batch.num_rows();
+        let body = rows.batch.column(BODY).as_string::<i32>();
+        let severities = rows.batch.column(SEVERITY).as_dictionary::<UInt32Type>();
+        let known = severities.values().as_string::<i32>();
+        let keys = severities.keys().values();
+        let mut series: Vec<u32> = keys.to_vec();
+        let (mut ids, mut templates) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        for row in 0..n {
+            let line = body.value(row).as_bytes();
+            let head = header::parse(line);
+            let id = self.miner.add(head.message);
+            ids.push(format!("{:016x}", id.0));
+            templates.push(self.miner.template(id).unwrap_or_default());
+            let severity = known.value(keys[row] as usize);
+            if severity.is_empty() && let Some(found) = head.severity.or_else(|| header::severity(line)) {
+                let part = |c: usize| {
+                    let column = rows.batch.column(c).as_dictionary::<UInt32Type>();
+                    column.values().as_string::<i32>().value(keys[row] as usize)
+                };
+                let key: Vec<&str> =
+                    SERIES.map(|c| if c == SEVERITY { name(found) } else { part(c) }).collect();
+                series[row] = registry.intern(&key);
+            }
+        }
+        let mut columns: Vec<ArrayRef> = rows.batch.columns().to_vec();
+        columns.splice(SERIES, registry.columns(UInt32Array::from(series)));
+        columns[TEMPLATE_ID] = Arc::new(StringArray::from(ids));
+        columns[TEMPLATE] = Arc::new(StringArray::from(templates));
+        Ok(Rows { ts: rows.ts, batch: RecordBatch::try_new(Stream::Logs.schema(), columns)? })
+    }
+
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.miner.write(out);
+    }
+
+    /// What `write` wrote, or `None` if it is damaged.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self { miner: Miner::read(bytes)? })
+    }
+}
+
+fn name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Trace => "TRACE",
+        Severity::Debug => "DEBUG",
+        Severity::Info => "INFO",
+        Severity::Warn => "WARN",
+        Severity::Error => "ERROR",
+        Severity::Fatal => "FATAL",
+    }
+}

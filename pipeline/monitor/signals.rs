@@ -1,0 +1,94 @@
+//! Rows that a job wrote into `signals`, as nouns.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{Float64Type, TimestampNanosecondType};
+use arrow::record_batch::RecordBatch;
+
+use crate::model::{Severity, Signal, stable_id};
+
+/// A signal, or word that its series is still abnormal.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub ongoing: bool,
+    pub signal: Signal,
+}
+
+/// The job that wrote the rows.
+pub struct Origin<'a> {
+    pub job: &'a str,
+    /// Hash of what the job computes.
+    pub hash: &'a str,
+    pub severity: Severity,
+}
+
+/// Reads a batch in the columns of [`crate::stream::schema::signals_schema`].
+pub fn read(origin: &Origin<'_>, batch: &RecordBatch) -> Vec<Found> {
+    let columns = Columns { batch };
+    (0..batch.num_rows()).map(|row| columns.found(origin, row)).collect()
+}
+
+struct Columns<'a> {
+    batch: &'a RecordBatch,
+}
+
+impl Columns<'_> {
+    fn column(&self, name: &str) -> Option<&ArrayRef> {
+        self.batch.schema().index_of(name).ok().map(|i| self.batch.column(i))
+    }
+
+    fn text(&self, name: &str, row: usize) -> String {
+        let column = self.column(name).filter(|c| c.is_valid(row));
+        column.map_or_else(String::new, |c| c.as_string::<i32>().value(row).to_owned())
+    }
+
+    /// Not a number where the job gave none.
+    fn float(&self, name: &str, row: usize) -> f64 {
+        let column = self.column(name).filter(|c| c.is_valid(row));
+        column.map_or(f64::NAN, |c| c.as_primitive::<Float64Type>().value(row))
+    }
+
+    fn flag(&self, name: &str, row: usize) -> bool {
+        let column = self.column(name).filter(|c| c.is_valid(row));
+        column.is_some_and(|c| c.as_boolean().value(row))
+    }
+
+    fn time(&self, name: &str, row: usize) -> i64 {
+        self.column(name).map_or(0, |c| c.as_primitive::<TimestampNanosecondType>().value(row))
+    }
+
+    fn found(&self, origin: &Origin<'_>, row: usize) -> Found {
+        let (start, end) = (self.time("window_start", row), self.time("window_end", row));
+        let [cluster, service, instance, metric] =
+            ["cluster", "service", "instance", "metric"].map(|c| self.text(c, row));
+        let id = stable_id(&[
+            origin.hash,
+            &cluster,
+            &service,
+            &instance,
+            &metric,
+            &start.to_string(),
+            &end.to_string(),
+        ]);
+        let direction = self.text("direction", row);
+        // Checkpoints and the bus carry JSON, which has no way to write NaN.
+        let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
+        let signal = Signal {
+            id,
+            job: origin.job.to_owned(),
+            severity: origin.severity,
+            cluster,
+            service,
+            instance,
+            metric,
+            window_start: start,
+            window_end: end,
+            score: finite(self.float("score", row)),
+            observed: finite(self.float("observed", row)),
+            expected: finite(self.float("expected", row)),
+            direction: if direction.is_empty() { "none".to_owned() } else { direction },
+            predicted: self.flag("predicted", row),
+            detail: self.text("detail", row),
+        };
+        Found { ongoing: self.flag("ongoing", row), signal }
+    }
+}

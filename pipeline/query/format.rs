@@ -1,0 +1,187 @@
+//! An answer as text: a table for people, CSV and JSON lines for programs.
+//!
+//! Whatever the archive holds, control characters never reach a terminal.
+
+use std::io::{self, Write};
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Float64Type};
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
+use serde_json::{Map, Value};
+
+use super::session::Answer;
+use crate::error::{Error, Result};
+use crate::source::escape;
+
+/// Characters of a value that a table shows; CSV and JSON show all.
+const CELL_CHARS_MAX: usize = 120;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Table,
+    /// RFC 4180 with a header; the items of a list are joined by `;`, null is empty.
+    Csv,
+    /// One object per line.
+    Json,
+}
+
+impl Format {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "table" => Some(Self::Table),
+            "csv" => Some(Self::Csv),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Writes the rows. That an answer was cut, and its warnings, are the caller's to show elsewhere.
+pub fn write(answer: &Answer, format: Format, out: &mut dyn Write) -> Result<()> {
+    let written = match format {
+        Format::Table => table(answer, out),
+        Format::Csv => csv(answer, out),
+        Format::Json => json(answer, out),
+    };
+    written.map_err(|err| match err.downcast::<ArrowError>() {
+        Ok(arrow) => Error::Arrow(arrow),
+        Err(err) => Error::io("the output")(err),
+    })
+}
+
+fn table(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let names = answer.schema.fields().iter().map(|f| shown(f.name()));
+    let mut lines: Vec<Vec<String>> = vec![names.collect()];
+    for_each_row(answer, |columns, row| {
+        let cells = columns.iter().map(|c| Ok(shown(&text(c, row, "NULL", ", ")?)));
+        lines.push(cells.collect::<io::Result<_>>()?);
+        Ok(())
+    })?;
+    let width = |column: usize| lines.iter().map(|l| l[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..answer.schema.fields().len()).map(width).collect();
+    for (number, line) in lines.iter().enumerate() {
+        let cells = line.iter().zip(answer.schema.fields()).zip(&widths);
+        let cells = cells.map(|((cell, field), width)| match field.data_type().is_numeric() {
+            true => format!("{cell:>width$}"),
+            false => format!("{cell:<width$}"),
+        });
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+        if number == 0 {
+            let rules = widths.iter().map(|w| "-".repeat(*w));
+            writeln!(out, "{}", rules.collect::<Vec<_>>().join("  "))?;
+        }
+    }
+    let rows = lines.len() - 1;
+    writeln!(out, "({rows} {})", if rows == 1 { "row" } else { "rows" })
+}
+
+/// On one line, without control characters, cut.
+fn shown(text: &str) -> String {
+    let safe = escape::line(text);
+    match safe.char_indices().nth(CELL_CHARS_MAX) {
+        Some(_) => {
+            let kept: String = safe.chars().take(CELL_CHARS_MAX - 1).collect();
+            kept + "…"
+        }
+        None => safe.into_owned(),
+    }
+}
+
+fn csv(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let names: Vec<String> = answer.schema.fields().iter().map(|f| quoted(f.name())).collect();
+    writeln!(out, "{}", names.join(","))?;
+    for_each_row(answer, |columns, row| {
+        let cells = columns.iter().map(|c| Ok(quoted(&text(c, row, "", ";")?)));
+        writeln!(out, "{}", cells.collect::<io::Result<Vec<_>>>()?.join(","))
+    })
+}
+
+fn quoted(text: &str) -> String {
+    let safe = escape::body(text);
+    match safe.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", safe.replace('"', "\"\"")),
+        false => safe.into_owned(),
+    }
+}
+
+fn json(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    let schema = &answer.schema;
+    for_each_row(answer, |columns, row| {
+        let mut object = Map::new();
+        for (field, column) in schema.fields().iter().zip(columns) {
+            object.insert(field.name().clone(), value(column, row)?);
+        }
+        writeln!(out, "{}", ascii_controls(&Value::Object(object).to_string()))
+    })
+}
+
+/// JSON escapes the control characters of ASCII; terminals obey those above it as well.
+fn ascii_controls(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => safe.push_str(&format!("\\u{:04x}", c as u32)),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn value(column: &ArrayRef, row: usize) -> io::Result<Value> {
+    if column.is_null(row) {
+        return Ok(Value::Null);
+    }
+    let text = || text(column, row, "", ";");
+    Ok(match column.data_type() {
+        DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
+        DataType::Float64 => {
+            // JSON has no NaN and no infinities: they stay readable as text.
+            let number = column.as_primitive::<Float64Type>().value(row);
+            serde_json::Number::from_f64(number).map_or_else(|| text().map(Value::from), |n| Ok(n.into()))?
+        }
+        kind if kind.is_integer() => {
+            let text = text()?;
+            text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).unwrap_or(Value::from(text))
+        }
+        DataType::List(_) => {
+            let items = column.as_list::<i32>().value(row);
+            let items = (0..items.len()).map(|item| value(&items, item));
+            Value::Array(items.collect::<io::Result<_>>()?)
+        }
+        DataType::Struct(fields) => {
+            let members = fields.iter().zip(column.as_struct().columns());
+            let members = members.map(|(f, c)| Ok((f.name().clone(), value(c, row)?)));
+            Value::Object(members.collect::<io::Result<_>>()?)
+        }
+        _ => Value::from(text()?),
+    })
+}
+
+/// The value as text; times as RFC 3339.
+fn text(column: &ArrayRef, row: usize, null: &str, separator: &str) -> io::Result<String> {
+    if column.is_null(row) {
+        return Ok(null.to_owned());
+    }
+    if let DataType::List(_) = column.data_type() {
+        let items = column.as_list::<i32>().value(row);
+        let items = (0..items.len()).map(|item| text(&items, item, null, separator));
+        return Ok(items.collect::<io::Result<Vec<_>>>()?.join(separator));
+    }
+    let options = FormatOptions::default().with_duration_format(DurationFormat::Pretty);
+    let formatter = ArrayFormatter::try_new(column, &options).map_err(io::Error::other)?;
+    formatter.value(row).try_to_string().map_err(io::Error::other)
+}
+
+fn for_each_row(
+    answer: &Answer,
+    mut each: impl FnMut(&[ArrayRef], usize) -> io::Result<()>,
+) -> io::Result<()> {
+    for batch in &answer.batches {
+        for row in 0..batch.num_rows() {
+            each(batch.columns(), row)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Why a statement is not answered, and what to write instead.
+
+use std::time::Duration;
+
+use datafusion::common::SchemaError;
+use datafusion::common::utils::datafusion_strsim::levenshtein;
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+
+use super::session::Limits;
+use crate::error::Error;
+use crate::knowledge::TableDoc;
+
+/// Names that are offered for one that is not known.
+const NAMES_OFFERED: usize = 8;
+
+/// What DataFusion puts before the name of a table.
+const QUALIFIER: &str = "faultline.archive.";
+
+pub(super) fn not_a_question() -> Error {
+    query(
+        "the archive is read only",
+        "use SELECT, WITH … SELECT, VALUES, SHOW TABLES, DESCRIBE or EXPLAIN",
+    )
+}
+
+pub(super) fn too_long(bytes: usize, max: usize) -> Error {
+    query(format!("the statement has {bytes} bytes, more than {max}"), "shorten it")
+}
+
+pub(super) fn too_slow(limit: Duration) -> Error {
+    query(
+        format!("no answer within the time limit of {} s", limit.as_secs_f64()),
+        "narrow it by cluster, day or incident_id, join on a key, or raise the limit",
+    )
+}
+
+pub(super) fn rows_cut(limit: usize) -> String {
+    format!("only the first {limit} rows are shown; add a LIMIT, aggregate, or raise the limit")
+}
+
+pub(super) fn bytes_cut(rows: usize, limit: usize) -> String {
+    format!("only the first {rows} rows are shown, as they fill {limit} bytes; select fewer columns")
+}
+
+/// Says in the words of the archive what DataFusion says in its own.
+pub(super) fn explain(err: Error, tables: &[TableDoc], limits: Limits) -> Error {
+    let Error::DataFusion(err) = err else {
+        return err;
+    };
+    match err.find_root() {
+        DataFusionError::SQL(err, _) => syntax(err),
+        DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+            SchemaError::FieldNotFound { field, valid_fields } => {
+                let known = valid_fields.iter().map(|c| c.name.as_str()).collect();
+                query(format!("unknown column {}", field.name), offer("columns", &field.name, known))
+            }
+            other => query(other.to_string().replace(QUALIFIER, ""), "name the column's table"),
+        },
+        DataFusionError::Plan(message) => planning(message, tables),
+        DataFusionError::ResourcesExhausted(message) => {
+            let first = message.lines().next().unwrap_or_default().trim_end_matches([':', '.']);
+            query(
+                format!("the memory limit of {} bytes is used up: {first}", limits.memory_bytes),
+                "narrow it by cluster, day or incident_id, join on a key, or raise the limit",
+            )
+        }
+        DataFusionError::NotImplemented(message) => {
+            query(message.replace(QUALIFIER, ""), "write it another way")
+        }
+        _ => Error::DataFusion(err),
+    }
+}
+
+fn syntax(err: &ParserError) -> Error {
+    match err {
+        ParserError::RecursionLimitExceeded => {
+            query("the statement is nested too deeply", "use fewer levels of parentheses")
+        }
+        ParserError::ParserError(message) | ParserError::TokenizerError(message) => {
+            query(format!("syntax error: {message}"), "correct the text around that place")
+        }
+    }
+}
+
+fn planning(message: &str, tables: &[TableDoc]) -> Error {
+    let message = message.replace(QUALIFIER, "");
+    let unknown = message.strip_prefix("table '").and_then(|m| m.strip_suffix("' not found"));
+    if let Some(name) = unknown {
+        let known: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
+        return query(
+            format!("table not found: {name}"),
+            format!("the tables are {}", known.join(", ")),
+        );
+    }
+    query(message, "SHOW TABLES, DESCRIBE a table and SHOW FUNCTIONS list what there is")
+}
+
+/// The names nearest to `wanted`.
+fn offer(what: &str, wanted: &str, mut known: Vec<&str>) -> String {
+    known.sort_by_cached_key(|name| (levenshtein(name, wanted), *name));
+    known.dedup();
+    known.truncate(NAMES_OFFERED);
+    match known.is_empty() {
+        true => format!("no {what} are known here"),
+        false => format!("the nearest {what} are {}", known.join(", ")),
+    }
+}
+
+fn query(message: impl Into<String>, remedy: impl Into<String>) -> Error {
+    Error::Query { message: message.into(), remedy: remedy.into() }
+}

@@ -1,0 +1,224 @@
+//! Runs one statement over the archive as it is now.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::datasource::ViewTable;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use faultline_storage::archive::{Archive, Open};
+use futures::StreamExt;
+use tokio::task::JoinHandle;
+
+use super::{refusal, statement};
+use crate::error::{Error, Result};
+use crate::knowledge::{TableDoc, archive_tables, table_specs};
+
+/// Longest statement that is looked at.
+const SQL_BYTES_MAX: usize = 1 << 20;
+
+/// What a sort or an aggregation may put on disk once its memory is full.
+const SPILL_BYTES_MAX: u64 = 1 << 30;
+
+/// Scalar functions whose result can be any size, outside of what the memory limit counts. The
+/// table functions `range` and `generate_series` stay: they stream.
+const UNBOUNDED_FUNCTIONS: [&str; 9] = [
+    "array_repeat",
+    "array_resize",
+    "generate_series",
+    "list_repeat",
+    "list_resize",
+    "lpad",
+    "range",
+    "repeat",
+    "rpad",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For all statements of the session together, and for the answer of one.
+    pub memory_bytes: usize,
+    pub time: Duration,
+    pub rows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: 256 << 20, time: Duration::from_secs(60), rows: 10_000 }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub schema: SchemaRef,
+    pub batches: Vec<RecordBatch>,
+    /// Where and why the answer was cut, if it was.
+    pub truncated: Option<String>,
+    /// Damaged files that are missing from the answer, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// An archive that answers SQL. Must be used within a tokio runtime, best one with two threads or
+/// more: a statement that computes without pause then still meets its time limit.
+#[derive(Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    archive: Archive,
+    tables: Vec<TableDoc>,
+    limits: Limits,
+    runtime: Arc<RuntimeEnv>,
+}
+
+impl Session {
+    /// Opens the archive in `dir` for reading.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where there is no directory, or a table is not one of this program's.
+    pub async fn open(dir: &Path, limits: Limits) -> Result<Self> {
+        let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_limit(limits.memory_bytes, 1.0)
+            .with_max_temp_directory_size(SPILL_BYTES_MAX)
+            .build_arc()?;
+        runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())?;
+        let tables = archive_tables()?;
+        Ok(Self { shared: Arc::new(Shared { archive, tables, limits, runtime }) })
+    }
+
+    pub fn tables(&self) -> &[TableDoc] {
+        &self.shared.tables
+    }
+
+    /// Runs one statement. Dropping the returned future ends it.
+    ///
+    /// # Errors
+    /// [`Error::Query`] for what is not allowed, not known, or beyond a limit.
+    pub async fn run(&self, sql: &str) -> Result<Answer> {
+        if sql.len() > SQL_BYTES_MAX {
+            return Err(refusal::too_long(sql.len(), SQL_BYTES_MAX));
+        }
+        let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
+        let limits = shared.limits;
+        // A task of its own, so that a statement that never yields cannot hold up its own limit.
+        let mut task = Ended(tokio::spawn(async move { shared.answer(&sql).await }));
+        match tokio::time::timeout(limits.time, &mut task.0).await {
+            Ok(Ok(answer)) => answer.map_err(|e| refusal::explain(e, self.tables(), limits)),
+            Ok(Err(ended)) => {
+                let ended = faultline_storage::Error::Panicked(ended.to_string());
+                Err(ended.into())
+            }
+            Err(_) => Err(refusal::too_slow(limits.time)),
+        }
+    }
+}
+
+/// A task that ends with its handle.
+struct Ended<T>(JoinHandle<T>);
+
+impl<T> Drop for Ended<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Shared {
+    async fn answer(&self, sql: &str) -> Result<Answer> {
+        let mut answer = self.archive.run_with_quarantine(async |_| self.attempt(sql).await).await?;
+        let named = |d: faultline_storage::archive::Damaged| {
+            format!("damaged file left out: {}: {}", d.path.display(), d.reason)
+        };
+        answer.warnings = self.archive.quarantined().into_iter().map(named).collect();
+        Ok(answer)
+    }
+
+    async fn attempt(&self, sql: &str) -> Result<Answer> {
+        let context = self.context().await?;
+        let state = context.state();
+        let dialect = state.config().options().sql_parser.dialect;
+        let parsed = state.sql_to_statement(sql, &dialect)?;
+        statement::check_read_only(&parsed)?;
+        let plan = state.statement_to_plan(parsed).await?;
+        SQLOptions::new()
+            .with_allow_ddl(false)
+            .with_allow_dml(false)
+            .with_allow_statements(false)
+            .verify_plan(&plan)
+            .map_err(|_| refusal::not_a_question())?;
+        let frame = context.execute_logical_plan(plan).await?;
+        let mut stream = frame.execute_stream().await?;
+        let (schema, mut batches, mut truncated) = (stream.schema(), Vec::new(), None);
+        let (mut rows, mut bytes) = (0, 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch?;
+            let room = self.limits.rows - rows;
+            if batch.num_rows() > room {
+                batches.push(batch.slice(0, room));
+                truncated = Some(refusal::rows_cut(self.limits.rows));
+                break;
+            }
+            rows += batch.num_rows();
+            bytes += batch.get_array_memory_size();
+            batches.push(batch);
+            if bytes > self.limits.memory_bytes {
+                truncated = Some(refusal::bytes_cut(rows, self.limits.memory_bytes));
+                break;
+            }
+        }
+        Ok(Answer { schema, batches, truncated, warnings: Vec::new() })
+    }
+
+    /// A context that knows the archive's tables as of now.
+    async fn context(&self) -> Result<SessionContext> {
+        let config = SessionConfig::new()
+            .with_information_schema(true)
+            .with_default_catalog_and_schema("faultline", "archive");
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&self.runtime))
+            .with_default_features()
+            .build();
+        let context = SessionContext::new_with_state(state);
+        faultline_udfs::register(&context);
+        for function in UNBOUNDED_FUNCTIONS {
+            context.deregister_udf(function);
+        }
+        // `incidents` comes first here and last when written: what it shows has all its rows.
+        for table in &self.tables {
+            let provider = self.archive.provider(&table.name).await?;
+            if table.key.is_empty() {
+                context.register_table(&table.name, provider)?;
+            } else {
+                let written = SessionContext::new();
+                written.register_table(&table.name, provider)?;
+                let plan = written.sql(&latest_rows(table)).await?.into_unoptimized_plan();
+                context.register_table(&table.name, Arc::new(ViewTable::new(plan, None)))?;
+            }
+        }
+        Ok(context)
+    }
+}
+
+/// Each row once, also where two runs over the same telemetry have written it.
+fn latest_rows(table: &TableDoc) -> String {
+    let columns: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+    let newest = match &table.latest_by {
+        Some(column) => format!(" ORDER BY {column} DESC NULLS LAST"),
+        None => String::new(),
+    };
+    format!(
+        "SELECT {} FROM (SELECT *, row_number() OVER (PARTITION BY {}{newest}) AS copy FROM {}) \
+         WHERE copy = 1",
+        columns.join(", "),
+        table.key.join(", "),
+        table.name,
+    )
+}

@@ -1,0 +1,439 @@
+//! The collector: brings rows and signals to the same event time and turns them into cases.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use arrow::record_batch::RecordBatch;
+use faultline_storage::recorder::Recorder;
+use tokio::sync::mpsc;
+
+use super::report::{Observer, Report};
+use super::{Message, Options, changes};
+use crate::coordinate;
+use crate::diagnose::{self, Caps, Request, Slices};
+use crate::error::{Error, Result};
+use crate::knowledge::{ClosedCase, DeadRow, Writer};
+use crate::model::{Change, DAY, Diagnosis, HOUR, Incident, IncidentState, MINUTE, Nanos, Severity, Signal, stable_id};
+use crate::monitor::calls::Calls;
+use crate::monitor::correlate::{Correlator, Input, Output, Watched};
+use crate::monitor::signals::{self, Found, Origin};
+use crate::monitor::title::title;
+use crate::monitor::topology::Topology;
+use crate::stream::rows::Rows;
+use crate::stream::schema::Stream;
+use crate::stream::Job;
+
+/// Length of the abnormal window that a diagnosis reads, from the first abnormal window on.
+const DIAGNOSIS_WINDOW: Nanos = 5 * MINUTE;
+
+/// Cases committed together.
+const CASES_PER_COMMIT: usize = 16;
+
+/// Signals committed together.
+const SIGNALS_PER_COMMIT: usize = 1024;
+
+/// Dead letters kept; later ones are only counted.
+const DEAD_MAX: usize = 100_000;
+
+/// What of a job its signals carry.
+pub struct JobName {
+    name: String,
+    hash: String,
+    severity: Severity,
+}
+
+impl JobName {
+    pub fn of(job: &Job) -> Self {
+        Self { name: job.file.name.clone(), hash: job.hash.clone(), severity: job.file.severity }
+    }
+}
+
+/// An open incident and what is known about its cause so far.
+struct Waiting {
+    incident: Incident,
+    diagnosis: Option<Diagnosis>,
+    /// Event time at which it is diagnosed.
+    due: Nanos,
+}
+
+pub struct Collector {
+    options: Options,
+    jobs: Vec<JobName>,
+    correlator: Correlator,
+    calls: Calls,
+    recorder: Recorder,
+    writer: Option<Writer>,
+    observer: Box<dyn Observer>,
+    waiting: BTreeMap<String, Waiting>,
+    /// Signals that belong nowhere yet, by id.
+    unsettled: BTreeMap<String, Signal>,
+    settled: Vec<(Signal, Option<String>)>,
+    cases: Vec<ClosedCase>,
+    dead: Vec<DeadRow>,
+    dead_by_reason: BTreeMap<String, u64>,
+    series: Vec<usize>,
+    services: usize,
+    /// Changes of who is watched since the last tick, by event time.
+    census: Vec<(Nanos, usize, usize)>,
+    services_seen: Vec<(Nanos, usize)>,
+    commits: [i64; 3],
+    /// Event time up to which everything is done.
+    reached: Nanos,
+    report: Report,
+}
+
+impl Collector {
+    pub fn new(
+        options: Options,
+        jobs: Vec<JobName>,
+        topology: Topology,
+        writer: Option<Writer>,
+        observer: Box<dyn Observer>,
+    ) -> Self {
+        let correlator = Correlator::new(options.correlate.clone(), topology);
+        let recorder = Recorder::new(options.capture_bytes, DAY + HOUR, "ts");
+        let series = vec![0; jobs.len()];
+        Self {
+            options,
+            jobs,
+            correlator,
+            calls: Calls::default(),
+            recorder,
+            writer,
+            observer,
+            waiting: BTreeMap::new(),
+            unsettled: BTreeMap::new(),
+            settled: Vec::new(),
+            cases: Vec::new(),
+            dead: Vec::new(),
+            dead_by_reason: BTreeMap::new(),
+            series,
+            services: 0,
+            census: Vec::new(),
+            services_seen: Vec::new(),
+            commits: [0; 3],
+            reached: 0,
+            report: Report::default(),
+        }
+    }
+
+    /// Takes messages until every origin has ended.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<(usize, Message)>) -> Result<Report> {
+        let mut queues: Vec<VecDeque<Message>> = Vec::new();
+        queues.resize_with(self.jobs.len() + 1, VecDeque::new);
+        let mut ended = vec![false; queues.len()];
+        while let Some((origin, message)) = inbox.recv().await {
+            match message {
+                Message::Failed(error) => return Err(error),
+                Message::Progress(bytes) => {
+                    self.observer.progress(bytes, self.reached);
+                }
+                Message::Dead(letters) => self.bury(letters),
+                Message::End(accounts) => {
+                    ended[origin] = true;
+                    if origin == 0 {
+                        self.report.accounts = accounts;
+                    }
+                }
+                other => queues[origin].push_back(other),
+            }
+            while let Some(watermark) = common_watermark(&queues) {
+                for (origin, queue) in queues.iter_mut().enumerate() {
+                    self.take(origin, queue, watermark)?;
+                }
+                self.advance(watermark).await?;
+            }
+            if ended.iter().all(|e| *e) {
+                for (origin, queue) in queues.iter_mut().enumerate() {
+                    self.take(origin, queue, Nanos::MAX)?;
+                }
+                return self.finish().await;
+            }
+        }
+        Err(Error::StageStopped { stage: "a job".into() })
+    }
+
+    /// Takes what one origin has said up to its next watermark.
+    fn take(&mut self, origin: usize, queue: &mut VecDeque<Message>, upto: Nanos) -> Result<()> {
+        while let Some(message) = queue.pop_front() {
+            match message {
+                Message::Rows(stream, rows) => self.rows(stream, &rows)?,
+                Message::Signals(batches) => self.signals(origin - 1, &batches),
+                Message::Census(counts) => {
+                    self.census.extend(counts.into_iter().map(|(at, n)| (at, origin - 1, n)));
+                }
+                Message::Services(at, count) => self.services_seen.push((at, count)),
+                Message::Watermark(w) if w >= upto => return Ok(()),
+                Message::Watermark(_) | Message::Progress(_) | Message::Dead(_) => {}
+                Message::End(_) | Message::Failed(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&mut self, stream: Stream, rows: &Rows) -> Result<()> {
+        let (Some(first), Some(last)) = (rows.ts.first(), rows.ts.last()) else { return Ok(()) };
+        self.recorder.push(stream.name(), *first, *last, rows.batch.clone())?;
+        if stream == Stream::Spans {
+            for (at, edge) in self.calls.observe(rows) {
+                self.correlator.step(Input::Edges { at, edges: vec![edge] });
+            }
+        }
+        Ok(())
+    }
+
+    fn signals(&mut self, job: usize, batches: &[RecordBatch]) {
+        let name = &self.jobs[job];
+        let origin = Origin { job: &name.name, hash: &name.hash, severity: name.severity };
+        for found in batches.iter().flat_map(|b| signals::read(&origin, b)) {
+            let Found { ongoing, signal } = found;
+            if ongoing {
+                self.correlator.step(Input::Ongoing(signal));
+                continue;
+            }
+            self.report.signals += 1;
+            self.observer.signal(&signal);
+            self.unsettled.insert(signal.id.clone(), signal.clone());
+            self.correlator.step(Input::Signal(signal));
+        }
+    }
+
+    /// Event time has reached `watermark` everywhere.
+    async fn advance(&mut self, watermark: Nanos) -> Result<()> {
+        self.reached = watermark;
+        self.tell_watched();
+        let outputs = self.correlator.step(Input::Watermark(watermark));
+        for output in outputs {
+            self.output(output)?;
+        }
+        let due: Vec<String> =
+            self.waiting.iter().filter(|(_, w)| w.due <= watermark && w.diagnosis.is_none()).map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.diagnose(&id)?;
+        }
+        if self.cases.len() >= CASES_PER_COMMIT || (self.options.live && !self.cases.is_empty()) {
+            self.commit_cases(CASES_PER_COMMIT).await?;
+        }
+        while self.settled.len() >= SIGNALS_PER_COMMIT {
+            self.commit_signals(SIGNALS_PER_COMMIT).await?;
+        }
+        Ok(())
+    }
+
+    /// Who is watched, as of the event times at which that changed.
+    fn tell_watched(&mut self) {
+        let mut changes: Vec<(Nanos, Option<usize>, usize)> =
+            self.census.drain(..).map(|(at, job, n)| (at, Some(job), n)).collect();
+        changes.extend(self.services_seen.drain(..).map(|(at, n)| (at, None, n)));
+        changes.sort_unstable();
+        for (at, job, n) in changes {
+            match job {
+                Some(job) => self.series[job] = n,
+                None => self.services = n,
+            }
+            let series = self.series.iter().sum::<usize>() as u64;
+            let watched = Watched { services: self.services.max(1) as u64, series: series.max(1) };
+            self.correlator.step(Input::Watched { at, watched });
+        }
+    }
+
+    fn output(&mut self, output: Output) -> Result<()> {
+        match output {
+            Output::Opened(incident) => {
+                let due = incident.opened_at + DIAGNOSIS_WINDOW;
+                let waiting = Waiting { incident, diagnosis: None, due };
+                self.waiting.insert(waiting.incident.id.clone(), waiting);
+            }
+            Output::Grew { incident_id, signal } => {
+                if let Some(w) = self.waiting.get_mut(&incident_id) {
+                    w.incident.signals.push(signal);
+                }
+            }
+            Output::Settled { signal_id, incident_id } => {
+                if let Some(signal) = self.unsettled.remove(&signal_id) {
+                    self.settled.push((signal, incident_id));
+                }
+            }
+            Output::Merged { incident, .. } => {
+                let count = incident.signals.len() as u64;
+                self.close(incident, count)?;
+            }
+            Output::Closed { incident, signal_count } => self.close(incident, signal_count)?,
+            // Where notifications go is for receivers, which a later part brings.
+            Output::Notify(_) => {}
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, incident: Incident, signal_count: u64) -> Result<()> {
+        let known = self.waiting.remove(&incident.id);
+        let diagnosis = known.and_then(|w| w.diagnosis);
+        let diagnosis = match diagnosis {
+            Some(diagnosis) => diagnosis,
+            None => {
+                let until = incident.closed_at.unwrap_or(incident.last_seen_at);
+                self.explain(&incident, until)?
+            }
+        };
+        let changes = self.recent_changes(&incident)?;
+        let plan = coordinate::plan(&incident, &diagnosis, &changes);
+        let services: Vec<&str> = diagnosis.causes.iter().map(|c| c.service.as_str()).collect();
+        let main = services.first().copied().or(incident.services.first().map(String::as_str));
+        let title = title(&incident, main.unwrap_or_default(), self.correlator.topology());
+        let slices = self.pinned(&incident, &diagnosis)?;
+        let case = ClosedCase { incident, title, signal_count, diagnosis, plan, slices };
+        self.report.incidents += 1;
+        self.observer.case(&case);
+        self.cases.push(case);
+        Ok(())
+    }
+
+    fn diagnose(&mut self, id: &str) -> Result<()> {
+        let Some(waiting) = self.waiting.get(id) else { return Ok(()) };
+        let (incident, due) = (waiting.incident.clone(), waiting.due);
+        let diagnosis = self.explain(&incident, due)?;
+        if let Some(waiting) = self.waiting.get_mut(id) {
+            waiting.diagnosis = Some(diagnosis);
+        }
+        Ok(())
+    }
+
+    fn explain(&self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
+        let request = self.request(incident, until);
+        let slices = self.slices(&request)?;
+        diagnose::diagnose(&request, &slices)
+    }
+
+    fn request(&self, incident: &Incident, until: Nanos) -> Request {
+        let edges = self.correlator.topology().edges();
+        Request {
+            incident_id: incident.id.clone(),
+            cluster: incident.cluster.clone(),
+            at: incident.started_at,
+            window: DIAGNOSIS_WINDOW,
+            until: until.max(incident.started_at + 1),
+            edges: edges.map(|(a, b, _)| (a.to_owned(), b.to_owned())).collect(),
+        }
+    }
+
+    fn slices(&self, request: &Request) -> Result<Slices> {
+        let wanted = diagnose::wanted(request.at, request.window);
+        let slice = |stream: Stream, from: Nanos| {
+            Ok::<_, Error>(self.recorder.slice(stream.name(), from, request.until)?)
+        };
+        Ok(Slices {
+            metrics: slice(Stream::Metrics, wanted.metrics.from)?,
+            logs: slice(Stream::Logs, wanted.logs.from)?,
+            spans: slice(Stream::Spans, wanted.logs.from)?,
+            changes: slice(Stream::Changes, wanted.changes.from)?,
+        })
+    }
+
+    fn pinned(&self, incident: &Incident, diagnosis: &Diagnosis) -> Result<Slices> {
+        let request = self.request(incident, diagnosis.diagnosed_at);
+        let slices = self.slices(&request)?;
+        diagnose::pinned(&request, diagnosis, &incident.services, &slices, Caps::default())
+    }
+
+    fn recent_changes(&self, incident: &Incident) -> Result<Vec<Change>> {
+        let from = incident.started_at - HOUR;
+        changes::read(&self.recorder.slice(Stream::Changes.name(), from, incident.last_seen_at)?)
+    }
+
+    fn bury(&mut self, letters: Vec<DeadRow>) {
+        for letter in letters {
+            *self.dead_by_reason.entry(letter.reason.clone()).or_default() += letter.rows;
+            if self.dead.len() < DEAD_MAX {
+                self.dead.push(letter);
+            }
+        }
+    }
+
+    async fn finish(mut self) -> Result<Report> {
+        self.tell_watched();
+        // Signals of windows that the end of the input closed lie beyond the last watermark.
+        let end = self.unsettled.values().map(|s| s.window_end).max().unwrap_or(Nanos::MIN);
+        if end > Nanos::MIN {
+            self.advance(end).await?;
+        }
+        let open: Vec<Incident> = self.correlator.open_incidents().collect();
+        for incident in open {
+            debug_assert_eq!(incident.state, IncidentState::Open);
+            let count = incident.signals.len() as u64;
+            self.close(incident, count)?;
+        }
+        for (_, signal) in std::mem::take(&mut self.unsettled) {
+            self.settled.push((signal, None));
+        }
+        while !self.cases.is_empty() {
+            self.commit_cases(CASES_PER_COMMIT).await?;
+        }
+        while !self.settled.is_empty() {
+            self.commit_signals(SIGNALS_PER_COMMIT).await?;
+        }
+        self.commit_dead().await?;
+        if let Some(writer) = &self.writer {
+            writer.compact().await?;
+        }
+        self.report.dead_letters = self.dead_by_reason.into_iter().collect();
+        Ok(self.report)
+    }
+
+    async fn commit_cases(&mut self, count: usize) -> Result<()> {
+        let rest = self.cases.split_off(count.min(self.cases.len()));
+        let cases = std::mem::replace(&mut self.cases, rest);
+        self.commits[0] += 1;
+        let Some(writer) = &self.writer else { return Ok(()) };
+        if !self.options.live {
+            writer.append(&self.options.run_id, self.commits[0], &cases).await?;
+            return Ok(());
+        }
+        // A live run that starts again may not see all that it saw before, so its commits cannot
+        // be counted: an incident is recognised by itself.
+        for case in cases {
+            let open = case.incident.closed_at.is_none();
+            let id = format!("{}/{}", self.options.run_id, case.incident.id);
+            writer.append(&id, if open { 1 } else { 2 }, &[case]).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit_signals(&mut self, count: usize) -> Result<()> {
+        let rest = self.settled.split_off(count.min(self.settled.len()));
+        let settled = std::mem::replace(&mut self.settled, rest);
+        self.commits[1] += 1;
+        let Some(writer) = &self.writer else { return Ok(()) };
+        if !self.options.live {
+            writer.signals(&self.options.run_id, self.commits[1], &settled).await?;
+            return Ok(());
+        }
+        let ids: Vec<&str> = settled.iter().map(|(s, _)| s.id.as_str()).collect();
+        let id = format!("{}/{}", self.options.run_id, stable_id(&ids));
+        writer.signals(&id, 1, &settled).await?;
+        Ok(())
+    }
+
+    async fn commit_dead(&mut self) -> Result<()> {
+        let dead = std::mem::take(&mut self.dead);
+        self.commits[2] += 1;
+        if let Some(writer) = self.writer.as_ref().filter(|_| !dead.is_empty()) {
+            let cluster = &self.options.cluster;
+            writer.dead_letters(&self.options.run_id, self.commits[2], cluster, &dead).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The next watermark that every origin has reached; all of them pass the same ones.
+fn common_watermark(queues: &[VecDeque<Message>]) -> Option<Nanos> {
+    let next = |q: &VecDeque<Message>| {
+        q.iter().find_map(|m| match m {
+            Message::Watermark(w) => Some(*w),
+            _ => None,
+        })
+    };
+    let mut common = Nanos::MIN;
+    for queue in queues {
+        common = common.max(next(queue)?);
+    }
+    Some(common)
+}

@@ -1,0 +1,171 @@
+//! The wiring of a run. Live and replay are one code path: a replay is a run whose sources are files.
+//!
+//! ```text
+//! source -> ingest -> templates -+-> job 1 -+
+//!                                +-> job 2 -+-> collect: incidents -> diagnosis -> plan -> archive
+//!                                +-> rows --+
+//! ```
+//!
+//! Every stage has a thread or task of its own and passes on through bounded channels. The collector
+//! advances only when every job and the rows themselves have reached the same watermark, so the
+//! result does not depend on how the stages were scheduled.
+
+mod changes;
+mod collect;
+mod feed;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::knowledge::Writer;
+use crate::model::{Nanos, SECOND};
+use crate::monitor::correlate::CorrelateConfig;
+use crate::monitor::topology::Topology;
+use crate::source::Source;
+use crate::stream::driver::Driver;
+use crate::stream::rows::Rows;
+use crate::stream::schema::Stream;
+use crate::stream::Job;
+
+pub use report::{Accounts, Observer, Report};
+
+/// Messages that may wait between two stages.
+const CHANNEL: usize = 64;
+
+/// How a run is carried out; none of it changes what comes out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Rows in a batch at most.
+    pub batch_rows: usize,
+    /// Where a source does not name the cluster.
+    pub cluster: String,
+    pub lateness: Nanos,
+    /// Rows later than this are refused.
+    pub not_after: Nanos,
+    /// Replays at this multiple of the recorded speed; as fast as possible where `None`.
+    pub speed: Option<f64>,
+    /// Bytes of raw telemetry kept for diagnosis.
+    pub capture_bytes: usize,
+    pub correlate: CorrelateConfig,
+    /// Identifies input and configuration, so that a second run finds what the first wrote.
+    pub run_id: String,
+    /// The source has no end: incidents are archived one by one as they close.
+    pub live: bool,
+    pub archive: Option<PathBuf>,
+}
+
+impl Options {
+    pub fn new(cluster: &str, not_after: Nanos) -> Self {
+        Self {
+            batch_rows: 8192,
+            cluster: cluster.to_owned(),
+            lateness: 5 * SECOND,
+            not_after,
+            speed: None,
+            capture_bytes: 256 << 20,
+            correlate: CorrelateConfig::default(),
+            run_id: String::new(),
+            live: false,
+            archive: None,
+        }
+    }
+}
+
+/// What ingest passes to jobs and collector.
+#[derive(Clone)]
+enum Step {
+    Rows(Stream, Rows),
+    Watermark(Nanos),
+    End,
+}
+
+/// Messages to the collector, by origin: 0 is ingest, job `n` is `n + 1`.
+enum Message {
+    Rows(Stream, Rows),
+    Dead(Vec<crate::knowledge::DeadRow>),
+    /// Input bytes read.
+    Progress(u64),
+    Signals(Vec<arrow::record_batch::RecordBatch>),
+    Census(Vec<(Nanos, usize)>),
+    /// A service was first seen at this event time; how many there are now.
+    Services(Nanos, usize),
+    Watermark(Nanos),
+    End(Accounts),
+    Failed(Error),
+}
+
+/// Runs jobs over a source until it ends or `stop` is set.
+///
+/// # Errors
+/// The first error of any stage. What was archived before stays, and the same call goes on from it.
+pub async fn run(
+    source: Source,
+    topology: Vec<(String, String)>,
+    jobs: Vec<Job>,
+    options: Options,
+    observer: Box<dyn Observer>,
+    stop: Arc<AtomicBool>,
+) -> Result<Report> {
+    let writer = match &options.archive {
+        Some(dir) => Some(Writer::open(dir).await?),
+        None => None,
+    };
+    let lateness = jobs.iter().filter_map(|j| j.lateness).max().unwrap_or(0);
+    let options = Options { lateness: options.lateness.max(lateness), ..options };
+    let (out, inbox) = mpsc::channel(CHANNEL * (jobs.len() + 1));
+    let mut feeds = Vec::new();
+    let mut names = Vec::new();
+    for (n, job) in jobs.into_iter().enumerate() {
+        let (feed, work) = mpsc::channel(CHANNEL);
+        names.push(collect::JobName::of(&job));
+        feeds.push((job.streams.clone(), feed));
+        tokio::spawn(drive(n + 1, Driver::new(job), work, out.clone()));
+    }
+    let ingest = feed::Feed::new(source, &options, feeds, out);
+    let thread = std::thread::Builder::new().name("ingest".into()).spawn(move || ingest.run(&stop));
+    let thread = thread.map_err(Error::io("ingest thread"))?;
+    let topology = Topology::of_static(topology);
+    let collector = collect::Collector::new(options, names, topology, writer, observer);
+    let report = collector.run(inbox).await;
+    if thread.join().is_err() {
+        return Err(Error::StageStopped { stage: "ingest".into() });
+    }
+    report
+}
+
+/// One job: steps in, signals out.
+async fn drive(
+    origin: usize,
+    mut driver: Driver,
+    mut work: mpsc::Receiver<Step>,
+    out: mpsc::Sender<(usize, Message)>,
+) {
+    while let Some(step) = work.recv().await {
+        let (signals, after) = match &step {
+            Step::Rows(stream, rows) => (driver.rows(*stream, rows).await, None),
+            Step::Watermark(w) => (driver.watermark(*w).await, Some(Message::Watermark(*w))),
+            Step::End => (driver.end().await, Some(Message::End(Accounts::default()))),
+        };
+        let mut messages = Vec::new();
+        match signals {
+            Ok(signals) if signals.is_empty() => {}
+            Ok(signals) => messages.push(Message::Signals(signals)),
+            Err(error) => messages.push(Message::Failed(error)),
+        }
+        let census = driver.take_census();
+        if !census.is_empty() {
+            messages.push(Message::Census(census));
+        }
+        for message in messages.into_iter().chain(after) {
+            // The collector is gone when the run has failed elsewhere.
+            if out.send((origin, message)).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+-- name: error_burst
+-- description: A service logs more errors than usual.
+-- severity: warning
+INSERT INTO signals
+SELECT cluster, service, '', 'log:errors',
+       window.start, window.end, score, observed, expected, 'up',
+       NOT alert.fire, false, ''
+FROM (
+  SELECT *, alerting(score) OVER (PARTITION BY cluster, service ORDER BY window) AS alert
+  FROM (
+    SELECT cluster, service, window, observed, a.expected AS expected,
+           CASE WHEN a.direction = 'up' THEN a.score ELSE 0 END AS score
+    FROM (
+      SELECT *, count_anomaly(observed) OVER (PARTITION BY cluster, service ORDER BY window) AS a
+      FROM (
+        SELECT cluster, service, tumble(interval '1 minute') AS window,
+               CAST(count(*) FILTER (WHERE severity IN ('ERROR', 'FATAL')) AS DOUBLE) AS observed
+        FROM logs
+        GROUP BY cluster, service, window
+      )
+    )
+  )
+)
+WHERE alert.fire OR alert.active;

@@ -1,0 +1,35 @@
+-- name: metric_shift
+-- description: A metric moves to another level slowly, which single minutes do not show.
+-- severity: warning
+--
+-- Each series is scored against its own baseline; within ten minutes the scores are corrected for
+-- the number of series of the instance, and only what survives a false discovery rate of 5 % over
+-- everything watched may raise a signal, if it lasts or is overwhelming.
+INSERT INTO signals
+SELECT cluster, service, instance,
+       CASE WHEN labels = '' THEN metric ELSE concat(metric, '{', labels, '}') END,
+       window.start, window.end, score, observed, expected, direction,
+       NOT alert.fire, false, ''
+FROM (
+  SELECT *, alerting(score) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS alert
+  FROM (
+    SELECT cluster, service, instance, metric, labels, window, observed, expected, direction,
+           CASE WHEN discoveries(raw) OVER (PARTITION BY window) > 0
+                THEN benjamini_hochberg(raw) OVER (PARTITION BY window, cluster, service, instance)
+                ELSE 0 END AS score
+    FROM (
+      SELECT cluster, service, instance, metric, labels, window, observed,
+             a.expected AS expected, a.direction AS direction, a.score AS raw
+      FROM (
+        SELECT cluster, service, instance, metric, labels, window, observed,
+               metric_anomaly(observed) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS a
+        FROM (
+          SELECT cluster, service, instance, metric, labels, tumble(interval '10 minutes') AS window, median(value) AS observed
+          FROM metrics
+          GROUP BY cluster, service, instance, metric, labels, window
+        )
+      )
+    )
+  )
+)
+WHERE alert.fire OR alert.active;

@@ -1,0 +1,28 @@
+-- name: span_latency
+-- description: An operation takes longer than usual at its 95th percentile.
+-- severity: warning
+--
+-- Latencies spread by factors, so they are scored as logarithms. Fewer than five spans a minute
+-- say nothing about a percentile.
+INSERT INTO signals
+SELECT cluster, service, '', concat('span:', operation, ':p95'),
+       window.start, window.end, score, observed, expected, 'up',
+       NOT alert.fire, false, ''
+FROM (
+  SELECT *, alerting(score) OVER (PARTITION BY cluster, service, operation ORDER BY window) AS alert
+  FROM (
+    SELECT cluster, service, operation, window, observed, exp(a.expected) AS expected,
+           CASE WHEN a.direction = 'up' THEN a.score ELSE 0 END AS score
+    FROM (
+      SELECT *, metric_anomaly(ln(observed)) OVER (PARTITION BY cluster, service, operation ORDER BY window) AS a
+      FROM (
+        SELECT cluster, service, operation, tumble(interval '1 minute') AS window,
+               approx_percentile_cont(CAST(duration_us + 1 AS DOUBLE), 0.95) AS observed
+        FROM spans
+        GROUP BY cluster, service, operation, window
+        HAVING count(*) >= 5
+      )
+    )
+  )
+)
+WHERE alert.fire OR alert.active;

@@ -1,0 +1,403 @@
+#!/usr/bin/env python3
+"""Run public data sets through the program and print one table of figures.
+
+    python3 tests/eval.py --kit DIR --data DIR --out DIR [--only SET] [--binary PATH]
+
+KIT holds adapters and scorers (adapt.py, score_*.py, naive_*.py), DATA one
+folder per data set, OUT takes everything that is written: outage directories,
+archives, what was handed to the scorers, and results.json. Neither the data nor
+anything made from it belongs into the repository.
+
+Sets: nezha (incidents; causes end to end and for given times), petshop (causes),
+nab and jumpstarter (signals), loghub (templates). One fixed configuration, the
+program's own, serves them all.
+
+Only this script reads `truth/`: the starts of faults, for the causes at given
+times, and the path for the scorers. The column `reference` is what the kit's
+control reaches by the same measure: fixed three-sigma thresholds for signals and
+incidents, the largest robust z-score for causes.
+
+A subcommand that the program does not have gives rows "not available". The exit
+code is 1 if a command failed, and 2 if the arguments are of no use.
+"""
+import argparse
+import csv
+import datetime
+import io
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Folder in DATA, and pattern of the outage directories that the adapter makes of it.
+SETS = {
+    "nezha": ("nezha", ("ob-*", "tt-*")),
+    "petshop": ("petshop", ("petshop-*",)),
+    "nab": ("nab", ("nab",)),
+    "jumpstarter": ("jumpstarter", ("jumpstarter",)),
+    "loghub": ("loghub2k", ("loghub",)),
+}
+# Longer than any command should take on two cores; a hang must not hold up the rest.
+TIMEOUT_S = 1800
+
+INCIDENTS_SQL = (
+    "SELECT incident_id, opened_at, closed_at, services, root_service FROM incidents"
+    " ORDER BY opened_at, incident_id"
+)
+SIGNALS_SQL = (
+    "SELECT cluster, service, instance, metric, window_start, window_end, score FROM signals"
+    " ORDER BY window_end, cluster, service, instance, metric"
+)
+# An incident counts for the fault during which it opened, and so does its diagnosis.
+DIAGNOSES_SQL = (
+    "SELECT i.incident_id, i.opened_at, d.diagnosed_at, d.rank, d.service, d.instance, d.kind,"
+    " d.confidence FROM diagnoses d JOIN incidents i ON d.incident_id = i.incident_id"
+    " ORDER BY i.opened_at, i.incident_id, d.diagnosed_at, d.rank"
+)
+
+
+class Failed(Exception):
+    """A command that did not succeed, with what it said."""
+
+
+class Missing(Exception):
+    """A subcommand that the program does not have."""
+
+
+class Evaluation:
+    def __init__(self, args):
+        self.kit, self.data, self.out = args.kit, args.data, args.out
+        self.binary, self.anonymize = args.binary, args.anonymize
+        self.rows, self.json, self.failures = [], {}, 0
+        self.known = {}
+
+    # Commands
+
+    def product(self, *args):
+        """Standard output of the program."""
+        name = args[0]
+        if name not in self.known:
+            probe = subprocess.run([self.binary, name, "--help"], capture_output=True, text=True,
+                                   stdin=subprocess.DEVNULL, timeout=60)
+            self.known[name] = probe.returncode == 0 and bool(probe.stdout.strip())
+        if not self.known[name]:
+            raise Missing(f"`{name}` is not available")
+        return run([self.binary, *args])
+
+    def script(self, name, *args):
+        """Standard output of one of the kit's scripts."""
+        return run([sys.executable, self.kit / name, *args])
+
+    def score(self, name, *args):
+        return json.loads(self.script(name, *args))
+
+    # Rows of the table
+
+    def row(self, dataset, measure, value, reference=None):
+        self.rows.append([dataset, measure, value, reference])
+        print(f"{dataset}: {measure} = {show(value)}", file=sys.stderr)
+
+    def attempt(self, dataset, measure, work):
+        """Runs one part; whatever goes wrong there leaves the others alone."""
+        try:
+            return work()
+        except Missing as e:
+            self.row(dataset, measure, str(e))
+        except (Failed, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as e:
+            self.failures += 1
+            self.row(dataset, measure, f"failed: {e}")
+        return None
+
+    def keep(self, dataset, part, result):
+        self.json.setdefault(dataset, {})[part] = result
+
+    # Data sets
+
+    def outages(self, name):
+        """The set's outage directories, converted where they are not there yet."""
+        folder, patterns = SETS[name]
+        anonymize = self.anonymize if name != "loghub" else None
+        base = self.out / ("outages" if anonymize is None else f"outages-{anonymize}")
+        done = base / f".{name}"
+        if not done.exists():
+            base.mkdir(parents=True, exist_ok=True)
+            options = [] if anonymize is None else ["--anonymize", anonymize]
+            self.script("adapt.py", name, self.data / folder, base, *options)
+            done.touch()
+        return sorted(path for pattern in patterns for path in base.glob(pattern))
+
+    def work_file(self, name):
+        path = self.out / "work" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def replay(self, outage):
+        """A fresh archive of the outage, and the seconds that it took."""
+        archive = self.out / "archives" / outage.name
+        shutil.rmtree(archive, ignore_errors=True)
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        self.product("replay", outage, "--archive", archive)
+        return archive, time.monotonic() - started
+
+    def query(self, archive, sql):
+        return self.product("query", "--archive", archive, "--format", "csv", sql)
+
+    def nezha(self):
+        for outage in self.outages("nezha"):
+            archive = self.attempt(outage.name, "replay", lambda: self.replayed(outage))
+            if archive:
+                self.attempt(outage.name, "incidents", lambda: self.incidents(outage, archive))
+                self.attempt(outage.name, "causes end to end",
+                             lambda: self.end_to_end(outage.name, [(outage, archive)]))
+            self.attempt(outage.name, "causes at given times",
+                         lambda: self.oracle(outage.name, [outage]))
+
+    def petshop(self):
+        outages = self.outages("petshop")
+        self.attempt("petshop", "causes at given times",
+                     lambda: self.oracle("petshop", outages, "--base", "200000", "--skip", "0",
+                                         "--post", "1500", "--by-kind"))
+        self.attempt("petshop", "causes end to end", lambda: self.end_to_end(
+            "petshop", [(outage, self.replay(outage)[0]) for outage in outages]))
+
+    def nab(self):
+        for outage in self.outages("nab"):
+            self.attempt(outage.name, "signals", lambda: self.signals(outage))
+
+    def jumpstarter(self):
+        for outage in self.outages("jumpstarter"):
+            self.attempt(outage.name, "signals", lambda: self.signals(outage))
+
+    def loghub(self):
+        for folder in self.outages("loghub"):
+            self.attempt("loghub", "templates", lambda: self.templates(folder))
+
+    # Parts
+
+    def replayed(self, outage):
+        archive, seconds = self.replay(outage)
+        self.row(outage.name, "replay, wall clock s", seconds)
+        return archive
+
+    def alerts(self, outage):
+        path = self.work_file(f"{outage.name}.alerts.csv")
+        if not path.exists():
+            self.script("naive_alerts.py", outage, path)
+        return path
+
+    def incidents(self, outage, archive):
+        path = self.work_file(f"{outage.name}.incidents.csv")
+        path.write_text(self.query(archive, INCIDENTS_SQL), encoding="utf8")
+        faults = outage / "truth" / "faults.csv"
+        found = self.score("score_incidents.py", faults, path, self.alerts(outage))
+        self.keep(outage.name, "incidents", found)
+        references = {"fault_recall": "alert_fault_recall",
+                      "incident_precision": "chance_precision",
+                      "false_incidents_per_day": "false_alerts_per_day", "incidents": "alerts"}
+        for measure in ("faults", "incidents", "fault_recall", "incident_precision",
+                        "incidents_per_detected_fault", "false_incidents_per_day",
+                        "time_to_incident_median_s", "root_top1_of_all_faults",
+                        "noise_reduction", "false_positive_reduction"):
+            reference = found.get(references.get(measure))
+            self.row(outage.name, measure.replace("_", " "), found.get(measure), reference)
+
+    def end_to_end(self, name, pairs):
+        """Rankings of the incidents that were found, by the time at which each opened."""
+        files = []
+        for outage, archive in pairs:
+            text = self.query(archive, DIAGNOSES_SQL)
+            path = self.work_file(f"{outage.name}.end-to-end.jsonl")
+            write_jsonl(path, rankings_of(csv.DictReader(io.StringIO(text))))
+            files += [outage / "truth" / "faults.csv", path]
+        self.causes(name, "causes end to end", files, None)
+
+    def oracle(self, name, outages, *control):
+        """Rankings for the starts of the faults, which the program is told."""
+        files, references, seconds, asked = [], [], 0.0, 0
+        for outage in outages:
+            truth = outage / "truth" / "faults.csv"
+            starts = fault_starts(truth)
+            at = [part for start in starts for part in ("--at", start)]
+            started = time.monotonic()
+            text = self.product("diagnose", outage, *at, "--format", "jsonl")
+            seconds += time.monotonic() - started
+            asked += len(starts)
+            path = self.work_file(f"{outage.name}.given-times.jsonl")
+            write_jsonl(path, attributed(text, starts))
+            reference = self.work_file(f"{outage.name}.naive.jsonl")
+            reference.write_text(self.script("naive_rca.py", outage, *control), encoding="utf8")
+            files += [truth, path]
+            references += [truth, reference]
+        self.causes(name, "causes at given times", files, references)
+        self.row(name, "diagnose, wall clock s per time", seconds / max(asked, 1))
+
+    def causes(self, name, part, files, references):
+        found = self.score("score_rca.py", "--system", name, *files)[name]
+        self.keep(name, part, found)
+        control = references and self.score("score_rca.py", "--system", name, *references)[name]
+        self.row(name, f"{part}: ranked of faults",
+                 f"{found['all']['ranked']} of {found['all']['faults']}")
+        for measure in ("AC@1", "AC@3", "AC@5", "Avg@5"):
+            reference = control and interval(control["all"][measure])
+            self.row(name, f"{part}: {measure}", interval(found["all"][measure]), reference)
+        for kind in sorted(found.keys() - {"all"}):
+            reference = control and interval(control[kind]["AC@1"])
+            label = f"{part}: AC@1, {kind} ({found[kind]['faults']})"
+            self.row(name, label, interval(found[kind]["AC@1"]), reference)
+
+    def signals(self, outage):
+        archive = self.replayed(outage)
+        path = self.work_file(f"{outage.name}.signals.csv")
+        path.write_text(self.query(archive, SIGNALS_SQL), encoding="utf8")
+        found = self.score("score_detect.py", outage, path)
+        self.keep(outage.name, "signals", found)
+        control = self.score("score_detect.py", outage, self.alerts(outage))["detector"]
+        self.row(outage.name, "signals", found["signals"])
+        for measure in ("f1", "precision", "recall", "false_per_series_day", "median_delay_s",
+                        "nab"):
+            value, reference = found["detector"]["emission"][measure], control["emission"][measure]
+            self.row(outage.name, measure.replace("_", " "), value, reference)
+        self.row(outage.name, "nab at the threshold that is best on these labels",
+                 found["detector"]["best"]["nab"], control["best"]["nab"])
+        for chance in ("random", "constant_rate"):
+            if chance in found:
+                self.row(outage.name, f"f1 of as many {chance.replace('_', ' ')} episodes",
+                         found[chance]["emission"]["f1"])
+
+    def templates(self, folder):
+        predicted = self.out / "work" / "templates"
+        shutil.rmtree(predicted, ignore_errors=True)
+        predicted.mkdir(parents=True)
+        for path in sorted(folder.glob("*.content")):
+            text = self.product("templates", path, "--format", "csv")
+            (predicted / f"{path.stem}.csv").write_text(text, encoding="utf8")
+        found = self.score("score_templates.py", folder / "truth", predicted)
+        self.keep("loghub", "templates", found)
+        for system, scores in found.items():
+            values = ", ".join(f"{m} {show(scores[m])}" for m in ("GA", "FGA", "PA", "FTA"))
+            self.row("loghub", f"templates, {system}", values)
+
+
+def run(command):
+    """Standard output of a command; its last words if it fails."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
+                          encoding="utf8", errors="replace", stdin=subprocess.DEVNULL,
+                          timeout=TIMEOUT_S)
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        name = " ".join(str(part) for part in command[:2])
+        raise Failed(f"`{name}` ended with {done.returncode}: {said[:200]}")
+    return done.stdout
+
+
+def to_ms(text):
+    """RFC 3339, or without an offset as UTC, to milliseconds since the epoch."""
+    at = datetime.datetime.fromisoformat(text.strip())
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=datetime.timezone.utc)
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    return (at - epoch) // datetime.timedelta(milliseconds=1)
+
+
+def fault_starts(truth):
+    """Start of each fault, in order of time: {text: ids of the faults that start then}."""
+    starts = {}
+    with open(truth, encoding="utf8", newline="") as f:
+        for row in sorted(csv.DictReader(f), key=lambda r: to_ms(r["start"])):
+            starts.setdefault(row["start"], set()).add(row["fault_id"])
+    return starts
+
+
+def attributed(text, starts):
+    """Rankings with the id of the fault whose start was asked for."""
+    faults = {to_ms(start): ids for start, ids in starts.items()}
+    for line in text.splitlines():
+        if line.strip():
+            ranking = json.loads(line)
+            for fault in sorted(faults.get(to_ms(ranking["at"]), ())):
+                yield {"fault_id": fault, "candidates": ranking["candidates"]}
+
+
+def rankings_of(rows):
+    """One ranking per incident: its latest diagnosis, best cause first."""
+    incidents = {}
+    for row in rows:
+        diagnoses = incidents.setdefault((row["opened_at"], row["incident_id"]), {})
+        diagnoses.setdefault(row["diagnosed_at"], []).append(row)
+    for (opened_at, _), diagnoses in incidents.items():
+        latest = diagnoses[max(diagnoses, key=to_ms)]
+        candidates = [{"service": r["service"], "instance": r["instance"], "kind": r["kind"],
+                       "score": float(r["confidence"] or 0)} for r in latest]
+        yield {"at": opened_at, "candidates": candidates}
+
+
+def write_jsonl(path, records):
+    path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf8")
+
+
+def interval(measure):
+    low, high = measure["ci95"]
+    return f"{measure['value']:.2f} [{low:.2f},{high:.2f}]"
+
+
+def show(value):
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def table(rows):
+    cells = [["data set", "measure", "value", "reference"]]
+    cells += [[show(cell) for cell in row] for row in rows]
+    # The last column needs no padding, and a long message should not push it away.
+    widths = [min(48, max(len(row[i]) for row in cells)) for i in range(4)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cells]
+    return "\n".join(lines)
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--kit", required=True, type=pathlib.Path, metavar="DIR")
+    p.add_argument("--data", required=True, type=pathlib.Path, metavar="DIR")
+    p.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
+    p.add_argument("--only", choices=SETS, metavar="SET", help=", ".join(SETS))
+    p.add_argument("--binary", type=pathlib.Path, metavar="PATH",
+                   help="default: target/release/faultline of this repository")
+    p.add_argument("--anonymize", metavar="SEED",
+                   help="rename services and shift times; good detection does not notice")
+    args = p.parse_args()
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    args.binary = (args.binary or target / "release" / "faultline").resolve()
+    args.kit, args.data, args.out = args.kit.resolve(), args.data.resolve(), args.out.resolve()
+    if not args.binary.is_file():
+        p.error(f"{args.binary} does not exist: run `cargo build --release`, or name a --binary")
+    if not (args.kit / "adapt.py").is_file():
+        p.error(f"{args.kit} holds no adapt.py: name the kit's folder")
+    if args.out.is_relative_to(ROOT):
+        p.error(f"{args.out} lies in the repository: nothing of the data belongs there")
+    return args
+
+
+def main():
+    args = arguments()
+    evaluation = Evaluation(args)
+    for name in [args.only] if args.only else SETS:
+        if (args.data / SETS[name][0]).is_dir():
+            evaluation.attempt(name, "all", getattr(evaluation, name))
+        else:
+            evaluation.row(name, "all", f"skipped: no {SETS[name][0]} among the data")
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = json.dumps(evaluation.json, indent=1, sort_keys=True)
+    (args.out / "results.json").write_text(results + "\n", encoding="utf8")
+    print(table(evaluation.rows))
+    return 1 if evaluation.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
