@@ -483,26 +483,31 @@ fn readme_is_short_and_its_map_is_true() {
     none(found);
 }
 
-#[test]
-fn literals_and_comments_are_not_code() {
-    let text = "a(\"x \\\" .unwrap()\", 'b', '\\'', r#\"dbg!(\"#) // panic!(\nlet l: &'a str;";
-    let code = without_literals(text);
-    assert_eq!(code.len(), text.len());
-    assert!(ABRUPT.iter().all(|call| !code.contains(call)), "{code}");
-    assert!(code.ends_with("\nlet l: &'a str;"));
-}
+/// The rules read code with the help of these.
+mod tests {
+    use super::*;
 
-#[test]
-fn test_code_is_not_product_code() {
-    let text = "fn a() {}\n#[cfg(test)]\nmod noise;\nfn b() {}\n#[cfg(test)]\nmod tests {\n}";
-    let (code, length, modules) = without_tests(text);
-    assert_eq!((length, modules), (4, vec!["noise".to_owned()]));
-    assert_eq!(code, "fn a() {}\n\n\nfn b() {}");
-}
+    #[test]
+    fn literals_and_comments_are_not_code() {
+        let text = "a(\"x \\\" .unwrap()\", 'b', '\\'', r#\"dbg!(\"#) // panic!(\nlet l: &'a str;";
+        let code = without_literals(text);
+        assert_eq!(code.len(), text.len());
+        assert!(ABRUPT.iter().all(|call| !code.contains(call)), "{code}");
+        assert!(code.ends_with("\nlet l: &'a str;"));
+    }
 
-#[test]
-fn paths_are_found_in_groups_too() {
-    let names = |code| root_paths(code).into_iter().map(|(_, n, _)| n).collect::<Vec<_>>();
-    assert_eq!(names("use crate::{model::{Nanos, DAY}, stream};"), ["model", "stream"]);
-    assert_eq!(names("crate::error::Error::usage(x); $crate::b::c"), ["error"]);
+    #[test]
+    fn test_code_is_not_product_code() {
+        let text = "fn a() {}\n#[cfg(test)]\nmod noise;\nfn b() {}\n#[cfg(test)]\nmod tests {\n}";
+        let (code, length, modules) = without_tests(text);
+        assert_eq!((length, modules), (4, vec!["noise".to_owned()]));
+        assert_eq!(code, "fn a() {}\n\n\nfn b() {}");
+    }
+
+    #[test]
+    fn paths_are_found_in_groups_too() {
+        let names = |code| root_paths(code).into_iter().map(|(_, n, _)| n).collect::<Vec<_>>();
+        assert_eq!(names("use crate::{model::{Nanos, DAY}, stream};"), ["model", "stream"]);
+        assert_eq!(names("crate::error::Error::usage(x); $crate::b::c"), ["error"]);
+    }
 }

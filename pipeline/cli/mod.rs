@@ -7,6 +7,7 @@ mod diagnose;
 mod explain;
 mod generate;
 mod jobs;
+mod query;
 mod replay;
 mod run;
 mod templates;
@@ -59,6 +60,7 @@ enum LogFormat {
 enum Command {
     Demo(demo::Args),
     Replay(replay::Args),
+    Query(query::Args),
     Diagnose(diagnose::Args),
     Run(run::Args),
     Check(check::Args),
@@ -104,6 +106,7 @@ async fn dispatch(command: Command, stop: Arc<AtomicBool>) -> Result<()> {
     match command {
         Command::Demo(args) => demo::run(args, stop).await,
         Command::Replay(args) => replay::run(args, stop).await,
+        Command::Query(args) => query::run(args).await,
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Run(args) => run::run(args, stop).await,
         Command::Check(args) => check::run(&args).await,

@@ -1,7 +1,7 @@
-//! Agent 5: closed incidents become rows of the archive.
+//! Agent 5: signals and closed incidents become rows of the archive.
 //!
 //! Invariants: the tables are those of `sql/schema`, and no column is described anywhere else; an
-//! incident is visible only after everything that belongs to it, as `incidents` is committed last;
+//! incident is visible only after its evidence, causes, actions and slices, as it is committed last;
 //! a repeated append is recognised by its number and writes nothing.
 
 mod rows;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListBuilder, RecordBatch, StringArray,
-    StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListBuilder, RecordBatch,
+    StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
@@ -82,9 +82,7 @@ fn slices_of(slices: &Slices, stream: Stream) -> &[RecordBatch] {
 /// Rows of `signals`, each with the incident that it belongs to, if any.
 pub(super) fn signal_rows(settled: &[(Signal, Option<String>)]) -> Result<RecordBatch> {
     let all: Vec<Signal> = settled.iter().map(|(s, _)| s.clone()).collect();
-    let mut columns: Columns = vec![
-        ("cluster", text(settled, |(s, _)| named(&s.cluster))),
-    ];
+    let mut columns: Columns = vec![("cluster", text(settled, |(s, _)| named(&s.cluster)))];
     let incidents: StringArray = settled.iter().map(|(_, i)| i.as_deref()).collect();
     columns.push(("incident_id", Arc::new(incidents)));
     let days: Vec<String> = all.iter().map(|s| day_of(s.window_end)).collect();

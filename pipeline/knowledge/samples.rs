@@ -7,7 +7,8 @@ use arrow::array::{
     UInt32Array,
 };
 
-use super::rows::{ClosedCase, Slices};
+use super::rows::ClosedCase;
+use crate::diagnose::Slices;
 use crate::model::{
     Action, Cause, DAY, Diagnosis, Evidence, HOUR, Incident, IncidentState, MINUTE, Nanos, Plan,
     Risk, Severity, Signal, Step,

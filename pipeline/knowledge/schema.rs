@@ -160,10 +160,9 @@ fn data_type(declared: &SqlType) -> Result<(&'static str, DataType), String> {
         SqlType::BigInt(None) => ("BIGINT", DataType::Int64),
         SqlType::Double(_) => ("DOUBLE", DataType::Float64),
         SqlType::Boolean => ("BOOLEAN", DataType::Boolean),
-        SqlType::Timestamp(None, TimezoneInfo::Tz) => (
-            "TIMESTAMPTZ",
-            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        ),
+        SqlType::Timestamp(None, TimezoneInfo::Tz) => {
+            ("TIMESTAMPTZ", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))
+        }
         SqlType::Array(ArrayElemTypeDef::SquareBracket(item, None)) if **item == SqlType::Text => {
             ("TEXT[]", texts())
         }

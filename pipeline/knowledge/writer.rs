@@ -58,8 +58,8 @@ impl Writer {
         Ok(self.archive.commit("incidents", incidents, txn).await?)
     }
 
-    /// Keeps input rows that could not be used, as commit `version` of `app_id`.
-    /// Appends signals and the incidents that they belong to.
+    /// Appends signals with the incidents that they belong to, as commit `version` of `app_id`.
+    /// Must come before the incidents themselves.
     pub async fn signals(
         &self,
         app_id: &str,
@@ -71,6 +71,7 @@ impl Writer {
         Ok(self.archive.commit("signals", rows, txn).await?)
     }
 
+    /// Keeps input rows that could not be used, as commit `version` of `app_id`.
     pub async fn dead_letters(
         &self,
         app_id: &str,

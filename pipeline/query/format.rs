@@ -139,11 +139,15 @@ fn value(column: &ArrayRef, row: usize) -> io::Result<Value> {
         DataType::Float64 => {
             // JSON has no NaN and no infinities: they stay readable as text.
             let number = column.as_primitive::<Float64Type>().value(row);
-            serde_json::Number::from_f64(number).map_or_else(|| text().map(Value::from), |n| Ok(n.into()))?
+            serde_json::Number::from_f64(number)
+                .map_or_else(|| text().map(Value::from), |n| Ok(n.into()))?
         }
         kind if kind.is_integer() => {
             let text = text()?;
-            text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).unwrap_or(Value::from(text))
+            text.parse::<i64>()
+                .map(Value::from)
+                .or_else(|_| text.parse::<u64>().map(Value::from))
+                .unwrap_or(Value::from(text))
         }
         DataType::List(_) => {
             let items = column.as_list::<i32>().value(row);

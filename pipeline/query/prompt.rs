@@ -32,11 +32,50 @@ A statement ends with `;` and may span lines. Tab completes.
 ";
 
 const KEYWORDS: [&str; 44] = [
-    "AND", "AS", "ASC", "AVG", "BETWEEN", "BY", "CASE", "CAST", "COUNT", "DATE_TRUNC", "DESC",
-    "DESCRIBE", "DISTINCT", "ELSE", "END", "EXISTS", "EXPLAIN", "FILTER", "FROM", "GROUP",
-    "HAVING", "IN", "INTERVAL", "IS", "JOIN", "LEFT", "LIKE", "LIMIT", "MAX", "MEDIAN", "MIN",
-    "NOT", "NULL", "ON", "OR", "ORDER", "OVER", "PARTITION", "SELECT", "SHOW", "SUM", "TABLES",
-    "WHERE", "WITH",
+    "AND",
+    "AS",
+    "ASC",
+    "AVG",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "COUNT",
+    "DATE_TRUNC",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "ELSE",
+    "END",
+    "EXISTS",
+    "EXPLAIN",
+    "FILTER",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "IN",
+    "INTERVAL",
+    "IS",
+    "JOIN",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "MAX",
+    "MEDIAN",
+    "MIN",
+    "NOT",
+    "NULL",
+    "ON",
+    "OR",
+    "ORDER",
+    "OVER",
+    "PARTITION",
+    "SELECT",
+    "SHOW",
+    "SUM",
+    "TABLES",
+    "WHERE",
+    "WITH",
 ];
 
 /// Reads statements from the terminal (or from a pipe) until its end and prints their answers.
@@ -190,9 +229,9 @@ impl Words {
     /// Where the word before `pos` begins, and what it may become.
     fn candidates(&self, line: &str, pos: usize) -> (usize, Vec<String>) {
         let typed = &line[..pos];
-        let start = typed.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| {
-            at + typed[at..].chars().next().map_or(0, char::len_utf8)
-        });
+        let start = typed
+            .rfind(|c: char| !c.is_alphanumeric() && c != '_')
+            .map_or(0, |at| at + typed[at..].chars().next().map_or(0, char::len_utf8));
         let word = &typed[start..];
         if word.is_empty() {
             return (start, Vec::new());
@@ -232,7 +271,9 @@ impl Validator for Words {
 }
 
 fn is_complete(text: &str) -> bool {
-    text.trim().is_empty() || text.trim_start().starts_with('\\') || statement::split(text).1.is_empty()
+    text.trim().is_empty()
+        || text.trim_start().starts_with('\\')
+        || statement::split(text).1.is_empty()
 }
 
 impl Highlighter for Words {}

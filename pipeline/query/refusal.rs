@@ -40,7 +40,9 @@ pub(super) fn rows_cut(limit: usize) -> String {
 }
 
 pub(super) fn bytes_cut(rows: usize, limit: usize) -> String {
-    format!("only the first {rows} rows are shown, as they fill {limit} bytes; select fewer columns")
+    format!(
+        "only the first {rows} rows are shown, as they fill {limit} bytes; select fewer columns"
+    )
 }
 
 /// Says in the words of the archive what DataFusion says in its own.
@@ -53,7 +55,10 @@ pub(super) fn explain(err: Error, tables: &[TableDoc], limits: Limits) -> Error 
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => {
                 let known = valid_fields.iter().map(|c| c.name.as_str()).collect();
-                query(format!("unknown column {}", field.name), offer("columns", &field.name, known))
+                query(
+                    format!("unknown column {}", field.name),
+                    offer("columns", &field.name, known),
+                )
             }
             other => query(other.to_string().replace(QUALIFIER, ""), "name the column's table"),
         },

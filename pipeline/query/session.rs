@@ -13,10 +13,11 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use faultline_storage::archive::{Archive, Open};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 
 use super::{refusal, statement};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::knowledge::{TableDoc, archive_tables, table_specs};
 
 /// Longest statement that is looked at.
@@ -82,7 +83,7 @@ impl Session {
     /// Opens the archive in `dir` for reading.
     ///
     /// # Errors
-    /// [`Error::Storage`] where there is no directory, or a table is not one of this program's.
+    /// [`crate::error::Error::Storage`] where there is no directory, or a table is not one of this program's.
     pub async fn open(dir: &Path, limits: Limits) -> Result<Self> {
         let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;
         let runtime = RuntimeEnvBuilder::new()
@@ -101,7 +102,7 @@ impl Session {
     /// Runs one statement. Dropping the returned future ends it.
     ///
     /// # Errors
-    /// [`Error::Query`] for what is not allowed, not known, or beyond a limit.
+    /// [`crate::error::Error::Query`] for what is not allowed, not known, or beyond a limit.
     pub async fn run(&self, sql: &str) -> Result<Answer> {
         if sql.len() > SQL_BYTES_MAX {
             return Err(refusal::too_long(sql.len(), SQL_BYTES_MAX));
@@ -109,7 +110,7 @@ impl Session {
         let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
         let limits = shared.limits;
         // A task of its own, so that a statement that never yields cannot hold up its own limit.
-        let mut task = Ended(tokio::spawn(async move { shared.answer(&sql).await }));
+        let mut task = Ended(tokio::spawn(shared.answer(sql)));
         match tokio::time::timeout(limits.time, &mut task.0).await {
             Ok(Ok(answer)) => answer.map_err(|e| refusal::explain(e, self.tables(), limits)),
             Ok(Err(ended)) => {
@@ -131,8 +132,13 @@ impl<T> Drop for Ended<T> {
 }
 
 impl Shared {
-    async fn answer(&self, sql: &str) -> Result<Answer> {
-        let mut answer = self.archive.run_with_quarantine(async |_| self.attempt(sql).await).await?;
+    async fn answer(self: Arc<Self>, sql: String) -> Result<Answer> {
+        let asked = Arc::clone(&self);
+        let attempt = async move |_: &Archive| asked.attempt(&sql).await;
+        // Boxed, as the compiler cannot see through the closure that the future is `Send`.
+        let attempts: BoxFuture<'_, Result<Answer>> =
+            Box::pin(self.archive.run_with_quarantine(attempt));
+        let mut answer = attempts.await?;
         let named = |d: faultline_storage::archive::Damaged| {
             format!("damaged file left out: {}: {}", d.path.display(), d.reason)
         };

@@ -42,6 +42,9 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
     let mut edges = request.edges.clone();
     edges.sort();
     edges.dedup();
+    // A change is a cause only of something: before the window has begun there is nothing yet.
+    let begun = window.from < window.to;
+    let changes = if begun { changes(request, slices, known(wanted.changes))? } else { Vec::new() };
     let telemetry = Telemetry {
         baseline,
         window,
@@ -49,7 +52,7 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
         templates,
         spans: stats,
         edges,
-        changes: changes(request, slices, known(wanted.changes))?,
+        changes,
     };
     Ok(Captured { telemetry, control, template_ids, operations })
 }

@@ -9,6 +9,10 @@ use super::super::telemetry::{Period, Series};
 use crate::error::Result;
 use crate::model::Nanos;
 
+/// Service, instance, metric and labels.
+type Key<'a> = [&'a str; 4];
+type Points = Vec<(Nanos, f64)>;
+
 /// Series of finite samples in the order of their keys, each by time, and their sampling period
 /// (0 where no series has two samples).
 ///
@@ -21,8 +25,8 @@ pub fn capture(
     let columns = ["service", "instance", "metric", "labels"];
     let table = Table::read(batches, cluster, period, &columns, Some("value"))?;
     // Looked up only; the order comes from sorting the keys.
-    let mut places: HashMap<[&str; 4], usize> = HashMap::new();
-    let mut all: Vec<([&str; 4], Vec<(Nanos, f64)>)> = Vec::new();
+    let mut places: HashMap<Key<'_>, usize> = HashMap::new();
+    let mut all: Vec<(Key<'_>, Points)> = Vec::new();
     for row in &table.rows {
         let value = table.number(*row);
         if !value.is_finite() {
@@ -50,7 +54,7 @@ pub fn cut(mut series: Vec<Series>, period: Period) -> Vec<Series> {
     series
 }
 
-fn sorted([service, instance, metric, _]: [&str; 4], mut points: Vec<(Nanos, f64)>) -> Series {
+fn sorted([service, instance, metric, _]: Key<'_>, mut points: Points) -> Series {
     points.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     Series {
         service: service.to_owned(),

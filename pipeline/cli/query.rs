@@ -1,0 +1,61 @@
+//! `faultline query`: SQL over the archive, once or at a prompt.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::error::Result;
+use crate::query::{self, Limits, Session};
+
+/// Rows of an answer for people, and for programs, where nothing else is said.
+const ROWS_SHOWN: usize = 10_000;
+const ROWS_WRITTEN: usize = 1_000_000;
+
+/// Ask the archive in SQL; without SQL, at a prompt with history and completion.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  faultline query --archive archive/ \"SELECT opened_at, title, root_service FROM incidents\"
+  faultline query --archive archive/ --format csv \"$(cat sql/queries/mttr_by_service.sql)\"
+  faultline query --archive archive/            then \\d for tables, \\? for help")]
+pub struct Args {
+    /// The statement; read from the prompt where it is missing.
+    sql: Option<String>,
+    #[arg(long, value_name = "DIR", default_value = "faultline-demo/archive")]
+    archive: PathBuf,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// Rows of an answer at most.
+    #[arg(long, value_name = "N")]
+    rows: Option<usize>,
+    /// Seconds after which a statement is stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+pub async fn run(args: Args) -> Result<()> {
+    let (format, rows) = match args.format {
+        Format::Table => (query::Format::Table, ROWS_SHOWN),
+        Format::Csv => (query::Format::Csv, ROWS_WRITTEN),
+        Format::Json => (query::Format::Json, ROWS_WRITTEN),
+    };
+    let limits = Limits {
+        rows: args.rows.unwrap_or(rows),
+        time: Duration::from_secs(args.timeout),
+        ..Limits::default()
+    };
+    let session = Session::open(&args.archive, limits).await?;
+    let Some(sql) = args.sql else { return query::prompt(&session, format).await };
+    let answer = session.run(&sql).await?;
+    for warning in answer.warnings.iter().chain(&answer.truncated) {
+        tracing::warn!("{warning}");
+    }
+    query::write(&answer, format, &mut std::io::stdout().lock())
+}
