@@ -20,6 +20,7 @@ const ROWS_WRITTEN: usize = 1_000_000;
   faultline query --archive archive/            then \\d for tables, \\? for help")]
 pub struct Args {
     /// The statement; read from the prompt where it is missing.
+    #[arg(allow_hyphen_values = true)]
     sql: Option<String>,
     #[arg(long, value_name = "DIR", default_value = "faultline-demo/archive")]
     archive: PathBuf,

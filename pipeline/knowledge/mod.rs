@@ -1,8 +1,8 @@
 //! Agent 5: signals and closed incidents become rows of the archive.
 //!
 //! Invariants: the tables are those of `sql/schema`, and no column is described anywhere else; an
-//! incident is visible only after its evidence, causes, actions and slices, as it is committed last;
-//! a repeated append is recognised by its number and writes nothing.
+//! incident is visible only after its evidence, causes, actions and slices, as it is committed
+//! last; a repeated append is recognised by its number and writes nothing.
 
 mod rows;
 #[cfg(test)]

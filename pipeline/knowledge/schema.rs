@@ -1,8 +1,8 @@
 //! The archive's tables as `sql/schema` describes them.
 //!
 //! A file is one `CREATE TABLE`, each column on a line of its own with a comment that documents
-//! it, under header lines `-- name: value`: `version`, `partition by`, and for tables whose rows may be
-//! written again `key` (what identifies a row) and `latest by` (which of two is newer).
+//! it, under header lines `-- name: value`: `version`, `partition by`, and for tables whose rows
+//! may be written again `key` (what identifies a row) and `latest by` (which of two is newer).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

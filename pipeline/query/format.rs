@@ -5,10 +5,10 @@
 use std::io::{self, Write};
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::session::Answer;
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ fn table(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     let names = answer.schema.fields().iter().map(|f| shown(f.name()));
     let mut lines: Vec<Vec<String>> = vec![names.collect()];
     for_each_row(answer, |columns, row| {
-        let cells = columns.iter().map(|c| Ok(shown(&text(c, row, "NULL", ", ")?)));
+        let cells = columns.iter().map(|c| Ok(shown(&c.text(row, "NULL", ", ")?)));
         lines.push(cells.collect::<io::Result<_>>()?);
         Ok(())
     })?;
@@ -93,7 +93,7 @@ fn csv(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     let names: Vec<String> = answer.schema.fields().iter().map(|f| quoted(f.name())).collect();
     writeln!(out, "{}", names.join(","))?;
     for_each_row(answer, |columns, row| {
-        let cells = columns.iter().map(|c| Ok(quoted(&text(c, row, "", ";")?)));
+        let cells = columns.iter().map(|c| Ok(quoted(&c.text(row, "", ";")?)));
         writeln!(out, "{}", cells.collect::<io::Result<Vec<_>>>()?.join(","))
     })
 }
@@ -111,7 +111,7 @@ fn json(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
     for_each_row(answer, |columns, row| {
         let mut object = Map::new();
         for (field, column) in schema.fields().iter().zip(columns) {
-            object.insert(field.name().clone(), value(column, row)?);
+            object.insert(field.name().clone(), column.json(row)?);
         }
         writeln!(out, "{}", ascii_controls(&Value::Object(object).to_string()))
     })
@@ -129,62 +129,70 @@ fn ascii_controls(json: &str) -> String {
     safe
 }
 
-fn value(column: &ArrayRef, row: usize) -> io::Result<Value> {
-    if column.is_null(row) {
-        return Ok(Value::Null);
-    }
-    let text = || text(column, row, "", ";");
-    Ok(match column.data_type() {
-        DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
-        DataType::Float64 => {
-            // JSON has no NaN and no infinities: they stay readable as text.
-            let number = column.as_primitive::<Float64Type>().value(row);
-            serde_json::Number::from_f64(number)
-                .map_or_else(|| text().map(Value::from), |n| Ok(n.into()))?
-        }
-        kind if kind.is_integer() => {
-            let text = text()?;
-            text.parse::<i64>()
-                .map(Value::from)
-                .or_else(|_| text.parse::<u64>().map(Value::from))
-                .unwrap_or(Value::from(text))
-        }
-        DataType::List(_) => {
-            let items = column.as_list::<i32>().value(row);
-            let items = (0..items.len()).map(|item| value(&items, item));
-            Value::Array(items.collect::<io::Result<_>>()?)
-        }
-        DataType::Struct(fields) => {
-            let members = fields.iter().zip(column.as_struct().columns());
-            let members = members.map(|(f, c)| Ok((f.name().clone(), value(c, row)?)));
-            Value::Object(members.collect::<io::Result<_>>()?)
-        }
-        _ => Value::from(text()?),
-    })
+/// One column of a batch, ready to be shown.
+struct Cells<'a> {
+    column: &'a ArrayRef,
+    formatter: ArrayFormatter<'a>,
 }
 
-/// The value as text; times as RFC 3339.
-fn text(column: &ArrayRef, row: usize, null: &str, separator: &str) -> io::Result<String> {
-    if column.is_null(row) {
-        return Ok(null.to_owned());
+impl<'a> Cells<'a> {
+    fn of(column: &'a ArrayRef) -> io::Result<Self> {
+        let options = FormatOptions::default().with_duration_format(DurationFormat::Pretty);
+        let formatter = ArrayFormatter::try_new(column, &options).map_err(io::Error::other)?;
+        Ok(Self { column, formatter })
     }
-    if let DataType::List(_) = column.data_type() {
-        let items = column.as_list::<i32>().value(row);
-        let items = (0..items.len()).map(|item| text(&items, item, null, separator));
-        return Ok(items.collect::<io::Result<Vec<_>>>()?.join(separator));
+
+    /// The value as text; times as RFC 3339.
+    fn text(&self, row: usize, null: &str, separator: &str) -> io::Result<String> {
+        if self.column.is_null(row) {
+            return Ok(null.to_owned());
+        }
+        if let DataType::List(_) = self.column.data_type() {
+            let items = self.column.as_list::<i32>().value(row);
+            let cells = Cells::of(&items)?;
+            let items = (0..items.len()).map(|item| cells.text(item, null, separator));
+            return Ok(items.collect::<io::Result<Vec<_>>>()?.join(separator));
+        }
+        self.formatter.value(row).try_to_string().map_err(io::Error::other)
     }
-    let options = FormatOptions::default().with_duration_format(DurationFormat::Pretty);
-    let formatter = ArrayFormatter::try_new(column, &options).map_err(io::Error::other)?;
-    formatter.value(row).try_to_string().map_err(io::Error::other)
+
+    fn json(&self, row: usize) -> io::Result<Value> {
+        if self.column.is_null(row) {
+            return Ok(Value::Null);
+        }
+        match self.column.data_type() {
+            DataType::Boolean => return Ok(self.column.as_boolean().value(row).into()),
+            DataType::List(_) => {
+                let items = self.column.as_list::<i32>().value(row);
+                let cells = Cells::of(&items)?;
+                return (0..items.len()).map(|item| cells.json(item)).collect();
+            }
+            DataType::Struct(fields) => {
+                let members = fields.iter().zip(self.column.as_struct().columns());
+                let members =
+                    members.map(|(f, c)| Ok((f.name().clone(), Cells::of(c)?.json(row)?)));
+                return Ok(Value::Object(members.collect::<io::Result<_>>()?));
+            }
+            _ => {}
+        }
+        let text = self.text(row, "", ";")?;
+        let number = match self.column.data_type() {
+            kind if kind.is_integer() || kind.is_floating() => text.parse::<Number>().ok(),
+            _ => None,
+        };
+        // JSON has no NaN and no infinities: they stay readable as text.
+        Ok(number.map_or_else(|| Value::from(text), Value::Number))
+    }
 }
 
 fn for_each_row(
     answer: &Answer,
-    mut each: impl FnMut(&[ArrayRef], usize) -> io::Result<()>,
+    mut each: impl FnMut(&[Cells<'_>], usize) -> io::Result<()>,
 ) -> io::Result<()> {
     for batch in &answer.batches {
+        let cells = batch.columns().iter().map(Cells::of).collect::<io::Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
-            each(batch.columns(), row)?;
+            each(&cells, row)?;
         }
     }
     Ok(())

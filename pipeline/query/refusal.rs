@@ -64,11 +64,14 @@ pub(super) fn explain(err: Error, tables: &[TableDoc], limits: Limits) -> Error 
         },
         DataFusionError::Plan(message) => planning(message, tables),
         DataFusionError::ResourcesExhausted(message) => {
-            let first = message.lines().next().unwrap_or_default().trim_end_matches([':', '.']);
+            let first = message.split(" with top memory consumers").next().unwrap_or_default();
             query(
                 format!("the memory limit of {} bytes is used up: {first}", limits.memory_bytes),
                 "narrow it by cluster, day or incident_id, join on a key, or raise the limit",
             )
+        }
+        DataFusionError::NotImplemented(message) if message.contains("single SQL statement") => {
+            query("it holds more than one statement", "send them one by one")
         }
         DataFusionError::NotImplemented(message) => {
             query(message.replace(QUALIFIER, ""), "write it another way")
@@ -98,7 +101,10 @@ fn planning(message: &str, tables: &[TableDoc]) -> Error {
             format!("the tables are {}", known.join(", ")),
         );
     }
-    query(message, "SHOW TABLES, DESCRIBE a table and SHOW FUNCTIONS list what there is")
+    query(
+        message.replace('\n', " "),
+        "SHOW TABLES, DESCRIBE a table and SHOW FUNCTIONS list what there is",
+    )
 }
 
 /// The names nearest to `wanted`.

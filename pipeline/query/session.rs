@@ -83,7 +83,8 @@ impl Session {
     /// Opens the archive in `dir` for reading.
     ///
     /// # Errors
-    /// [`crate::error::Error::Storage`] where there is no directory, or a table is not one of this program's.
+    /// [`crate::error::Error::Storage`] where there is no directory, or a table is not one of this
+    /// program's.
     pub async fn open(dir: &Path, limits: Limits) -> Result<Self> {
         let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;
         let runtime = RuntimeEnvBuilder::new()
@@ -213,18 +214,21 @@ impl Shared {
     }
 }
 
-/// Each row once, also where two runs over the same telemetry have written it.
+/// Each row once, also where two runs over the same telemetry have written it. Rows of one key lie
+/// in one partition; saying so lets a filter on cluster or day pass through.
 fn latest_rows(table: &TableDoc) -> String {
-    let columns: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+    let quoted = |name: &String| format!("\"{name}\"");
+    let columns: Vec<String> = table.columns.iter().map(|c| quoted(&c.name)).collect();
+    let same: Vec<String> = table.partition_by.iter().chain(&table.key).map(quoted).collect();
     let newest = match &table.latest_by {
-        Some(column) => format!(" ORDER BY {column} DESC NULLS LAST"),
+        Some(column) => format!(" ORDER BY {} DESC NULLS LAST", quoted(column)),
         None => String::new(),
     };
     format!(
-        "SELECT {} FROM (SELECT *, row_number() OVER (PARTITION BY {}{newest}) AS copy FROM {}) \
-         WHERE copy = 1",
+        "SELECT {} FROM (SELECT *, row_number() OVER (PARTITION BY {}{newest}) AS nth FROM {}) \
+         WHERE nth = 1",
         columns.join(", "),
-        table.key.join(", "),
+        same.join(", "),
         table.name,
     )
 }

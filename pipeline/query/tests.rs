@@ -164,7 +164,7 @@ async fn a_refusal_says_what_to_write_instead() {
     assert!(table.contains("table not found: incident; the tables are incidents, "), "{table}");
     let column = refusal(&session, "SELECT root_servic FROM incidents").await;
     assert!(column.contains("root_servic; the nearest columns are root_service"), "{column}");
-    let syntax = refusal(&session, "SELECT FROM WHERE").await;
+    let syntax = refusal(&session, "SELECT ) FROM incidents").await;
     assert!(syntax.contains("syntax error") && syntax.contains("Line: 1"), "{syntax}");
     let nested = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
     assert!(refusal(&session, &nested).await.contains("nested too deeply"));
@@ -177,7 +177,7 @@ async fn a_refusal_says_what_to_write_instead() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_hold_and_say_so() {
     let dir = archive().await;
-    let limits = Limits { memory_bytes: 16 << 20, time: Duration::from_millis(300), rows: 5 };
+    let limits = Limits { memory_bytes: 16 << 20, time: Duration::from_secs(1), rows: 5 };
     let session = Session::open(dir.path(), limits).await.unwrap();
     let cut = session.run("SELECT value FROM generate_series(1, 1000000000000)").await.unwrap();
     assert_eq!(csv(&cut).lines().count(), 6);
@@ -185,8 +185,8 @@ async fn limits_hold_and_say_so() {
     let whole = session.run("SELECT value FROM generate_series(1, 5)").await.unwrap();
     assert!(whole.truncated.is_none());
     for endless in [
-        "SELECT count(*) FROM generate_series(1, 1000000000000)",
-        "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b \
+        "SELECT sum(value % 7) FROM generate_series(1, 1000000000000)",
+        "SELECT count(*) FROM generate_series(1, 10000) a, generate_series(1, 100000000) b \
          WHERE a.value * b.value = -1",
         "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT sum(n) FROM r",
         "SELECT array_agg(value) FROM generate_series(1, 1000000000000)",

@@ -4,14 +4,18 @@
 //! `CREATE TABLE` declarations of the streams it reads (with `WATERMARK FOR`), and one
 //! `INSERT INTO … SELECT …`.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, ObjectName, Query, Select, SetExpr, Spanned, Statement, Value, Visit, Visitor,
+    Distinct, Expr, ObjectName, Query, Select, SetExpr, Spanned, Statement, Value, Visit, VisitMut,
+    Visitor, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowType,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
+
+use faultline_udfs::detectors::FUNCTIONS;
 
 use super::watermark_clause;
 use crate::error::{Error, Result};
@@ -78,13 +82,14 @@ impl JobFile {
                     let columns = create.columns.iter().map(|c| c.name.value.clone()).collect();
                     file.declared.push(Declared { table, columns, lateness, at: span.start });
                 }
-                Statement::Insert(_) => {
+                mut statement @ Statement::Insert(_) => {
                     inserts += 1;
                     let span = statement.span().start;
                     if inserts > 1 {
                         return Err(at(span, "a second INSERT".into(), "put each INSERT into a job file of its own"));
                     }
                     file.check(&statement)?;
+                    let ControlFlow::Continue(()) = VisitMut::visit(&mut statement, &mut RowFrames);
                     file.insert = statement;
                 }
                 other => {
@@ -120,11 +125,38 @@ impl JobFile {
     }
 
     fn check(&self, statement: &Statement) -> Result<()> {
-        match statement.visit(&mut Refusals { file: self }) {
+        match Visit::visit(statement, &mut Refusals { file: self }) {
             ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(()),
         }
     }
+}
+
+/// Gives calls of stateful functions a frame of rows: the default frame is a range of values, which
+/// a window, being a start and an end, does not have.
+struct RowFrames;
+
+impl VisitorMut for RowFrames {
+    type Break = Infallible;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Infallible> {
+        if let Expr::Function(call) = expr
+            && is_stateful(&call.name.to_string())
+            && let Some(WindowType::WindowSpec(spec)) = &mut call.over
+            && spec.window_frame.is_none()
+        {
+            spec.window_frame = Some(WindowFrame {
+                units: WindowFrameUnits::Rows,
+                start_bound: WindowFrameBound::Preceding(None),
+                end_bound: Some(WindowFrameBound::CurrentRow),
+            });
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn is_stateful(name: &str) -> bool {
+    FUNCTIONS.iter().any(|f| f.name.eq_ignore_ascii_case(name))
 }
 
 /// Walks a statement and stops at the first thing that has no meaning on an endless stream.

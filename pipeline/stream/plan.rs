@@ -126,7 +126,7 @@ fn names(schema: &SchemaRef) -> String {
 /// DataFusion's error with the place it knows, or the place of the first name that it quotes.
 fn planning_error(file: &JobFile, error: &datafusion::error::DataFusionError) -> Error {
     let remedy = "see sql/detect for examples and DESIGN for the columns of each stream";
-    let text = error.strip_backtrace();
+    let text = error.find_root().strip_backtrace();
     let message = text.lines().next().unwrap_or_default();
     let message = ["Error during planning: ", "Schema error: ", "Diagnostic: "]
         .iter()

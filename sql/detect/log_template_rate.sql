@@ -2,9 +2,9 @@
 -- description: A kind of log line is written more or less often than usual.
 -- severity: warning
 INSERT INTO signals
-SELECT cluster, service, '', concat('log:', template_id),
-       window.start, window.end, score, observed, expected, direction,
-       NOT alert.fire, false, detail
+SELECT cluster, service, '' AS instance, concat('log:', template_id) AS metric,
+       window.start AS window_start, window.end AS window_end, score, observed, expected, direction,
+       NOT alert.fire AS ongoing, false AS predicted, detail
 FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, template_id ORDER BY window) AS alert
   FROM (

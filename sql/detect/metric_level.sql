@@ -7,9 +7,9 @@
 -- everything watched may raise a signal, if it lasts or is overwhelming.
 INSERT INTO signals
 SELECT cluster, service, instance,
-       CASE WHEN labels = '' THEN metric ELSE concat(metric, '{', labels, '}') END,
-       window.start, window.end, score, observed, expected, direction,
-       NOT alert.fire, false, ''
+       CASE WHEN labels = '' THEN metric ELSE concat(metric, '{', labels, '}') END AS metric,
+       window.start AS window_start, window.end AS window_end, score, observed, expected, direction,
+       NOT alert.fire AS ongoing, false AS predicted, '' AS detail
 FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS alert
   FROM (

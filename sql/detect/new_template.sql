@@ -5,9 +5,9 @@
 -- How many new kinds per minute are usual is learned per service, so a service that names its
 -- users in its log lines stays quiet.
 INSERT INTO signals
-SELECT cluster, service, '', 'log:new',
-       window.start, window.end, a.score, observed, a.expected, a.direction,
-       false, false, detail
+SELECT cluster, service, '' AS instance, 'log:new' AS metric,
+       window.start AS window_start, window.end AS window_end, a.score, observed, a.expected, a.direction,
+       false AS ongoing, false AS predicted, detail
 FROM (
   SELECT *, count_anomaly(observed) OVER (PARTITION BY cluster, service ORDER BY window) AS a
   FROM (

@@ -6,10 +6,10 @@
 -- outside the cluster of its peers now, and its distance from their median is unusual for itself.
 INSERT INTO signals
 SELECT cluster, service, instance,
-       CASE WHEN labels = '' THEN metric ELSE concat(metric, '{', labels, '}') END,
-       window.start, window.end, score, observed, centre,
-       CASE WHEN observed > centre THEN 'up' ELSE 'down' END,
-       NOT alert.fire, false, 'differs from its peers'
+       CASE WHEN labels = '' THEN metric ELSE concat(metric, '{', labels, '}') END AS metric,
+       window.start AS window_start, window.end AS window_end, score, observed, centre,
+       CASE WHEN observed > centre THEN 'up' ELSE 'down' END AS direction,
+       NOT alert.fire AS ongoing, false AS predicted, 'differs from its peers' AS detail
 FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS alert
   FROM (

@@ -2,9 +2,9 @@
 -- description: An operation fails more often than usual.
 -- severity: warning
 INSERT INTO signals
-SELECT cluster, service, '', concat('span:', operation, ':errors'),
-       window.start, window.end, score, observed, expected, 'up',
-       NOT alert.fire, false, ''
+SELECT cluster, service, '' AS instance, concat('span:', operation, ':errors') AS metric,
+       window.start AS window_start, window.end AS window_end, score, observed, expected, 'up' AS direction,
+       NOT alert.fire AS ongoing, false AS predicted, '' AS detail
 FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, operation ORDER BY window) AS alert
   FROM (

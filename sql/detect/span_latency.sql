@@ -5,9 +5,9 @@
 -- Latencies spread by factors, so they are scored as logarithms. Fewer than five spans a minute
 -- say nothing about a percentile.
 INSERT INTO signals
-SELECT cluster, service, '', concat('span:', operation, ':p95'),
-       window.start, window.end, score, observed, expected, 'up',
-       NOT alert.fire, false, ''
+SELECT cluster, service, '' AS instance, concat('span:', operation, ':p95') AS metric,
+       window.start AS window_start, window.end AS window_end, score, observed, expected, 'up' AS direction,
+       NOT alert.fire AS ongoing, false AS predicted, '' AS detail
 FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, operation ORDER BY window) AS alert
   FROM (

@@ -1,6 +1,6 @@
 -- Which jobs see incidents first?
--- `first` counts the incidents where no other job was earlier. A job that is never first and rarely
--- alone adds noise but no warning time.
+-- `was_first` counts the incidents where no other job was earlier. A job that is never first and
+-- rarely alone adds noise but no warning time.
 WITH seen AS (
     SELECT incident_id, job, min(window_end) AS seen_at
     FROM signals
@@ -17,8 +17,8 @@ placed AS (
 SELECT
     job,
     count(*) AS incidents,
-    count(*) FILTER (WHERE place = 1) AS first,
-    count(*) FILTER (WHERE jobs = 1) AS alone
+    count(*) FILTER (WHERE place = 1) AS was_first,
+    count(*) FILTER (WHERE jobs = 1) AS was_alone
 FROM placed
 GROUP BY job
-ORDER BY first DESC, incidents DESC, job;
+ORDER BY was_first DESC, incidents DESC, job;

@@ -8,7 +8,8 @@ SELECT
     count(*) AS incidents,
     min(opened_at) AS first_opened_at,
     max(opened_at) AS last_opened_at,
-    (extract(epoch FROM max(opened_at)) - extract(epoch FROM min(opened_at))) / 86400 AS days_between
+    (extract(epoch FROM max(opened_at)) - extract(epoch FROM min(opened_at))) / 86400
+        AS days_between
 FROM incidents
 WHERE root_service IS NOT NULL
 GROUP BY cluster, root_service, root_kind

@@ -5,7 +5,7 @@ WITH first_signals AS (
     SELECT
         incident_id,
         job,
-        row_number() OVER (PARTITION BY incident_id ORDER BY window_end, signal_id) AS position
+        row_number() OVER (PARTITION BY incident_id ORDER BY window_end, signal_id) AS nth
     FROM signals
     WHERE incident_id IS NOT NULL
 )
@@ -15,6 +15,6 @@ SELECT
     median(extract(epoch FROM i.opened_at) - extract(epoch FROM i.started_at)) AS median_seconds,
     max(extract(epoch FROM i.opened_at) - extract(epoch FROM i.started_at)) AS longest_seconds
 FROM incidents AS i
-JOIN first_signals AS f ON f.incident_id = i.incident_id AND f.position = 1
+JOIN first_signals AS f ON f.incident_id = i.incident_id AND f.nth = 1
 GROUP BY f.job
 ORDER BY median_seconds DESC, first_job;

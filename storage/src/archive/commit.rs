@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(again.unwrap(), AlreadyThere);
         let late = archive.commit("notes", rows(), txn("app", 1)).await;
         assert_eq!(late.unwrap(), Written);
-        let both = "select (select count(*) from events), (select count(*) from notes)";
+        let both = "select (select count(*) from events) e, (select count(*) from notes) n";
         assert_eq!(ask(&archive, both).await.unwrap(), "5,5");
     }
 

@@ -7,7 +7,6 @@ use deltalake::checkpoints;
 use deltalake::kernel::Action;
 use deltalake::protocol::DeltaOperation;
 use futures::TryStreamExt;
-
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::commit::{checkpoint_if_due, write_file};

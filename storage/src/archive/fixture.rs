@@ -8,7 +8,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::{Archive, Open, TableSpec, Txn};
 
@@ -62,7 +62,9 @@ pub(super) async fn open(dir: &Path) -> Archive {
 
 /// The answer as one text, `;` between rows and `,` between columns.
 pub(super) async fn ask(archive: &Archive, sql: &str) -> crate::Result<String> {
-    let context = SessionContext::new();
+    // The default dialect takes `cluster` after a comma for a keyword.
+    let config = SessionConfig::new().set_str("datafusion.sql_parser.dialect", "postgresql");
+    let context = SessionContext::new_with_config(config);
     for spec in archive.tables() {
         let provider = archive.provider(&spec.name).await?;
         context.register_table(spec.name.as_str(), provider)?;

@@ -1,0 +1,116 @@
+//! The commands that start nothing: they print to standard output only.
+
+use std::fs;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::outage::{FAULT_AT, FAULTY, Outage};
+use crate::program::{faultline, text};
+
+/// Standard output of a call that must succeed without a word on standard error.
+fn quiet(args: &[&str]) -> String {
+    let outcome = faultline(args);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{args:?}");
+    assert!(!outcome.stdout.is_empty(), "{args:?}");
+    outcome.stdout
+}
+
+fn shipped() -> Vec<String> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/detect");
+    let mut jobs: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|e| text(&e.unwrap().path())).collect();
+    jobs.sort();
+    jobs
+}
+
+#[test]
+fn explain_shows_the_plan_of_every_shipped_job() {
+    for job in shipped() {
+        let plan = quiet(&["explain", &job]);
+        let name = job.rsplit('/').next().unwrap().trim_end_matches(".sql");
+        assert!(plan.starts_with(&format!("job {name} ")), "{plan}");
+        for part in ["Sink: signals", "Window: tumble", "Source: "] {
+            assert!(plan.contains(part), "{part} is missing:\n{plan}");
+        }
+    }
+    let level = quiet(&["explain", "sql/detect/metric_level.sql"]);
+    assert!(level.contains("Stateful: metric_anomaly"), "{level}");
+    assert!(level.contains("(interned)"), "{level}");
+}
+
+#[test]
+fn check_accepts_what_ships() {
+    let jobs = shipped().len();
+    let all = quiet(&["check", "--config", "faultline.example.toml"]);
+    assert!(all.starts_with("faultline.example.toml: ok, follows 2 files\n"), "{all}");
+    // Every file of the folder is in the program as well.
+    assert_eq!(all.lines().filter(|l| l.contains(".sql: ok, ")).count(), jobs, "{all}");
+    let folder = quiet(&["check", "--jobs", "sql/detect"]);
+    assert_eq!(folder.lines().filter(|l| l.contains(": ok, ")).count(), jobs);
+}
+
+#[test]
+fn templates_of_a_log() {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("app.log");
+    let lines = (0..50).map(|i| format!("connection {i} from 10.0.0.{i} closed after {i} ms\n"));
+    let lines = lines.chain(["disk \"sda\" is full, \u{1b}[31mgiving up\n".to_owned()]);
+    fs::write(&log, lines.collect::<String>()).unwrap();
+    let table = quiet(&["templates", &text(&log)]);
+    let most = table.lines().nth(1).unwrap();
+    assert!(most.trim_start().starts_with("50 "), "{table}");
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(!table.contains('\u{1b}'), "a terminal would obey it");
+    let csv = quiet(&["templates", &text(&log), "--format", "csv"]);
+    assert_eq!(csv.lines().count(), 52);
+    assert_eq!(csv.lines().next(), Some("line,template"));
+    let first = |line: usize| csv.lines().nth(line).unwrap().split_once(',').unwrap().1.to_owned();
+    assert_eq!(first(1), first(50));
+    assert_ne!(first(1), first(51));
+}
+
+#[test]
+fn completions_and_help() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(quiet(&["completions", shell]).contains("diagnose"), "{shell}");
+    }
+    let help = quiet(&["--help"]);
+    assert!(help.contains("Exit codes") && !help.contains("generate"), "{help}");
+    for command in help.lines().filter_map(|l| l.strip_prefix("  ")?.split(' ').next()) {
+        if matches!(command, "" | "-h," | "-V," | "faultline" | "help") {
+            continue;
+        }
+        if !command.starts_with('-') {
+            assert!(quiet(&[command, "--help"]).contains("Usage: faultline"), "{command}");
+        }
+    }
+    assert!(quiet(&["--version"]).starts_with("faultline "));
+}
+
+#[test]
+fn diagnose_names_the_service_at_fault() {
+    let outage = Outage::new();
+    let dir = text(outage.path());
+    let sound = "2024-03-12T06:30:00Z";
+    let args = ["diagnose", &dir, "--at", FAULT_AT, "--at", sound, "--format", "jsonl"];
+    let outcome = faultline(&args);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let answers: Vec<Value> =
+        outcome.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(answers.len(), 2, "one line for each moment, in the order asked");
+    assert_eq!((&answers[0]["at"], &answers[1]["at"]), (&FAULT_AT.into(), &sound.into()));
+    let candidates = answers[0]["candidates"].as_array().unwrap();
+    let first: Vec<&str> =
+        candidates.iter().take(3).map(|c| c["service"].as_str().unwrap()).collect();
+    assert!(first.contains(&FAULTY), "{first:?}");
+    for candidate in candidates {
+        assert!(candidate["instance"].is_string() && candidate["kind"].is_string());
+        let score = candidate["score"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&score), "{candidate}");
+        let evidence = candidate["evidence_ids"].as_array().unwrap();
+        assert!(!evidence.is_empty(), "a cause without evidence: {candidate}");
+    }
+    let table = faultline(&["diagnose", &dir, "--at", FAULT_AT]).stdout;
+    assert!(table.starts_with(&format!("at {FAULT_AT}\n   1  ")), "{table}");
+}

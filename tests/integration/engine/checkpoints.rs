@@ -1,0 +1,151 @@
+//! A job that is saved and restored in the middle goes on as if it had not stopped.
+
+use faultline::model::{MINUTE, SECOND};
+use faultline::stream::driver::Driver;
+use faultline::stream::ingest::Feed;
+use faultline::stream::schema::Stream;
+use faultline::stream::series::Registries;
+
+use super::rows::{START, Sample, ingest, logs, metrics};
+use super::{Written, block_on, driver, feed};
+use crate::random::Random;
+
+type Batch = fn(&[Sample], &mut Registries) -> arrow::array::RecordBatch;
+
+/// Two hours of four noisy series; one of them jumps after eighty minutes.
+fn telemetry() -> Vec<Sample> {
+    let mut random = Random::new(7);
+    let mut rows = Vec::new();
+    for tick in 0..240 {
+        for service in 0..4 {
+            let jump = if service == 2 && tick >= 160 { 60 } else { 0 };
+            let value = (100 + jump + random.below(20)) as f64;
+            rows.push(Sample { ts: START + tick * 30 * SECOND, service, value });
+        }
+    }
+    rows
+}
+
+/// The steps of a run over one half of the rows, ids interned as a new process would.
+fn steps(rows: &[Sample], stream: Stream, batch: Batch, last: bool) -> Vec<Feed> {
+    let mut registries = Registries::new(100);
+    // Another order of the ids than the rows have.
+    let mut backwards = rows.to_vec();
+    backwards.reverse();
+    batch(&backwards, &mut registries);
+    let mut ingest = ingest(0, 64);
+    let mut fed = Vec::new();
+    for part in rows.chunks(48) {
+        let part = batch(part, &mut registries);
+        fed.extend(ingest.push(stream, 0, part).unwrap());
+        fed.extend(ingest.release(&mut registries).unwrap());
+    }
+    fed.extend(ingest.end(&mut registries).unwrap());
+    if !last {
+        fed.retain(|f| !matches!(f, Feed::End));
+    }
+    fed
+}
+
+async fn restored(sql: &str, from: &mut Driver) -> Driver {
+    let saved = from.save().unwrap();
+    let mut to = driver(sql).await;
+    to.restore(&saved).unwrap();
+    to
+}
+
+fn unbroken_and_resumed(sql: &str, stream: Stream, batch: Batch, cut: usize) -> [Vec<Written>; 3] {
+    let rows = telemetry();
+    let (head, tail) = rows.split_at(cut);
+    block_on(async {
+        let mut unbroken = driver(sql).await;
+        let mut through = feed(&mut unbroken, steps(head, stream, batch, false)).await;
+        through.extend(feed(&mut unbroken, steps(tail, stream, batch, true)).await);
+
+        let mut first = driver(sql).await;
+        let before = feed(&mut first, steps(head, stream, batch, false)).await;
+        let mut second = restored(sql, &mut first).await;
+        let mut resumed = before.clone();
+        resumed.extend(feed(&mut second, steps(tail, stream, batch, true)).await);
+
+        // Saving must not disturb the one that is saved.
+        let mut kept = before;
+        kept.extend(feed(&mut first, steps(tail, stream, batch, true)).await);
+        [through, resumed, kept]
+    })
+}
+
+fn check(name: &str, sql: &str, stream: Stream, batch: Batch) {
+    for cut in [4, 301, 648, 955] {
+        let [unbroken, resumed, kept] = unbroken_and_resumed(sql, stream, batch, cut);
+        assert!(!unbroken.is_empty(), "{name} writes nothing, so this shows nothing");
+        assert_eq!(resumed, unbroken, "{name} restored after {cut} rows");
+        assert_eq!(kept, unbroken, "{name} saved after {cut} rows");
+    }
+}
+
+fn shipped(name: &str) -> String {
+    let path = format!("{}/sql/detect/{name}.sql", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn shipped_jobs() {
+    check("metric_level", &shipped("metric_level"), Stream::Metrics, metrics);
+    check("new_template", &shipped("new_template"), Stream::Logs, logs);
+}
+
+#[test]
+fn every_kind_of_window() {
+    for window in [
+        "tumble(interval '7 minutes')",
+        "hop(interval '2 minutes', interval '10 minutes')",
+        "session(interval '40 seconds')",
+    ] {
+        for key in ["service", "concat(service, '!')"] {
+            let sql = format!(
+                "INSERT INTO signals
+                 SELECT cluster, key, '' AS i, '' AS m, window.start AS a, window.end AS b,
+                        score, observed, expected, '' AS d, false AS o, false AS p, '' AS t
+                 FROM (
+                   SELECT cluster, {key} AS key, {window} AS window, avg(value) AS score,
+                          median(value) AS observed, CAST(count(*) AS DOUBLE) AS expected
+                   FROM metrics
+                   WHERE value < 170
+                   GROUP BY cluster, {key}, window
+                 )"
+            );
+            check(window, &sql, Stream::Metrics, metrics);
+        }
+    }
+}
+
+/// Rows that wait in a join for the other side.
+#[test]
+fn a_join_of_windows() {
+    let width = 8 * MINUTE / SECOND;
+    let side = |alias: &str, value: &str| {
+        format!(
+            "(SELECT cluster, service, tumble(interval '{width} seconds') AS window,
+                     {value} AS value FROM metrics GROUP BY cluster, service, window) AS {alias}"
+        )
+    };
+    let sql = format!(
+        "INSERT INTO signals
+         SELECT cluster, service, '' AS i, '' AS m, window.start AS a, window.end AS b,
+                low, high, rank, '' AS d, false AS o, false AS p, '' AS t
+         FROM (
+           SELECT *, CAST(row_number() OVER (PARTITION BY window ORDER BY high DESC, service)
+                          AS DOUBLE) AS rank
+           FROM (
+             SELECT x.cluster AS cluster, x.service AS service, x.window AS window,
+                    x.value AS low, y.value AS high
+             FROM {} JOIN {} ON x.window = y.window AND x.service = y.service
+           )
+         )
+         WHERE rank <= 2",
+        side("x", "min(value)"),
+        side("y", "max(value)"),
+    );
+    check("join", &sql, Stream::Metrics, metrics);
+}

@@ -1,0 +1,229 @@
+//! Event time at the door: late rows, wrong clocks, and an order that arrival does not decide.
+
+use arrow::array::AsArray;
+use arrow::datatypes::{Float64Type, TimestampNanosecondType};
+use faultline::model::{DAY, HOUR, Nanos, SECOND};
+use faultline::stream::ingest::{Feed, Ingest, IngestConfig, Refusal};
+use faultline::stream::schema::Stream;
+use faultline::stream::series::Registries;
+use proptest::prelude::*;
+
+use super::rows::{START, Sample, ingest, metrics, name, samples};
+
+const LATENESS: Nanos = 5 * SECOND;
+
+/// What came of rows: those passed on, in order, and those refused.
+#[derive(Debug, Default, PartialEq)]
+struct Outcome {
+    passed: Vec<(Nanos, String, f64)>,
+    refused: Vec<(Nanos, &'static str)>,
+}
+
+impl Outcome {
+    fn add(&mut self, fed: Vec<Feed>) {
+        let mut watermark = Nanos::MIN;
+        for item in fed {
+            match item {
+                Feed::Rows(_, rows) => {
+                    let services = arrow::compute::cast(
+                        rows.batch.column(2),
+                        &arrow::datatypes::DataType::Utf8,
+                    );
+                    let services = services.unwrap();
+                    let values = rows.batch.column(6).as_primitive::<Float64Type>();
+                    for (row, ts) in rows.ts.iter().enumerate() {
+                        assert!(*ts >= watermark, "a row behind the watermark was passed on");
+                        let service = services.as_string::<i32>().value(row).to_owned();
+                        self.passed.push((*ts, service, values.value(row)));
+                    }
+                }
+                Feed::Watermark(w) => {
+                    assert!(w > watermark, "a watermark that does not move is no news");
+                    watermark = w;
+                }
+                Feed::Refused(r) => {
+                    let ts = r.row.column(0).as_primitive::<TimestampNanosecondType>().value(0);
+                    self.refused.push((ts, r.reason.as_str()));
+                }
+                Feed::End => {}
+            }
+        }
+    }
+}
+
+/// Two partitions, rows dealt out by service, in batches of `size`.
+fn run(rows: &[Sample], size: usize, batch_rows: usize) -> Outcome {
+    let mut registries = Registries::new(100);
+    let mut ingest = ingest(LATENESS, batch_rows);
+    for partition in 0..2 {
+        ingest.declare(Stream::Metrics, partition);
+    }
+    let mut out = Vec::new();
+    for part in rows.chunks(size) {
+        for partition in 0..2 {
+            let own = part.iter().filter(|s| u32::from(s.service) % 2 == partition);
+            let own = own.copied().collect::<Vec<_>>();
+            let batch = metrics(&own, &mut registries);
+            out.extend(ingest.push(Stream::Metrics, partition, batch).unwrap());
+            if ingest.full() {
+                out.extend(ingest.release(&mut registries).unwrap());
+            }
+        }
+    }
+    out.extend(ingest.end(&mut registries).unwrap());
+    assert_eq!(ingest.in_flight(), 0);
+    let mut outcome = Outcome::default();
+    outcome.add(out);
+    outcome.refused.sort_unstable();
+    outcome
+}
+
+/// Rows that arrive up to `delay` seconds after they should.
+fn delayed(rows: &[Sample], delays: &[Nanos]) -> Vec<Sample> {
+    let mut order: Vec<(Nanos, Sample)> =
+        rows.iter().zip(delays.iter().cycle()).map(|(s, d)| (s.ts + d, *s)).collect();
+    order.sort_by_key(|(due, _)| *due);
+    order.into_iter().map(|(_, s)| s).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn disorder_within_the_lateness_does_not_show(
+        rows in samples(150, 4),
+        delays in proptest::collection::vec(0..LATENESS, 1..40),
+        size in 1_usize..60,
+        batch_rows in 1_usize..60,
+    ) {
+        let sorted = run(&rows, 1000, 1000);
+        prop_assert!(sorted.refused.is_empty());
+        prop_assert_eq!(sorted.passed.len(), rows.len());
+        prop_assert!(sorted.passed.is_sorted_by_key(|(ts, ..)| *ts));
+        prop_assert_eq!(run(&delayed(&rows, &delays), size, batch_rows), sorted);
+    }
+
+    /// Late is who lies more than the lateness behind the newest row of its own partition.
+    #[test]
+    fn late_rows_are_known_by_their_partition_alone(
+        rows in samples(150, 4),
+        delays in proptest::collection::vec(0..6 * LATENESS, 1..40),
+        size in 1_usize..60,
+        batch_rows in 1_usize..60,
+    ) {
+        let arrived = delayed(&rows, &delays);
+        let mut newest = [Nanos::MIN; 2];
+        let mut late = Vec::new();
+        let mut kept = Vec::new();
+        for s in &arrived {
+            let newest = &mut newest[usize::from(s.service) % 2];
+            if s.ts < newest.saturating_sub(LATENESS) {
+                late.push((s.ts, "late"));
+            } else {
+                *newest = (*newest).max(s.ts);
+                kept.push((s.ts, name(s.service), s.value));
+            }
+        }
+        late.sort_unstable();
+        let Outcome { mut passed, refused } = run(&arrived, size, batch_rows);
+        prop_assert_eq!(refused, late);
+        let order = |a: &(Nanos, String, f64), b: &(Nanos, String, f64)| {
+            (a.0, &a.1).cmp(&(b.0, &b.1)).then(a.2.total_cmp(&b.2))
+        };
+        passed.sort_by(order);
+        kept.sort_by(order);
+        prop_assert_eq!(passed, kept);
+    }
+}
+
+fn sample(after: Nanos) -> Sample {
+    Sample { ts: START + after, service: 0, value: 1.0 }
+}
+
+/// Pushes rows one by one and tells which of them were refused, and why.
+fn refusals(ingest: &mut Ingest, rows: &[Sample]) -> Vec<(Nanos, Refusal)> {
+    let mut registries = Registries::new(100);
+    let mut refused = Vec::new();
+    for row in rows {
+        let fed = ingest.push(Stream::Metrics, 0, metrics(&[*row], &mut registries)).unwrap();
+        let fed = fed.into_iter().chain(ingest.release(&mut registries).unwrap());
+        for item in fed {
+            if let Feed::Refused(r) = item {
+                let ts = r.row.column(0).as_primitive::<TimestampNanosecondType>().value(0);
+                refused.push((ts - START, r.reason));
+            }
+        }
+    }
+    refused
+}
+
+#[test]
+fn a_wrong_clock_moves_no_watermark() {
+    let config = IngestConfig { lateness: LATENESS, not_after: START + 100 * DAY, batch_rows: 1 };
+    let mut wrong = Ingest::new(config);
+    let rows = [0, SECOND, 200 * DAY, 2 * SECOND, 30 * DAY, 3 * SECOND, 4 * SECOND].map(sample);
+    let refused = refusals(&mut wrong, &rows);
+    assert_eq!(refused, [(200 * DAY, Refusal::Future), (30 * DAY, Refusal::Future)]);
+    assert!(wrong.watermark() < START);
+}
+
+#[test]
+fn a_jump_in_time_is_believed_when_others_follow() {
+    let config = IngestConfig { lateness: LATENESS, not_after: START + 100 * DAY, batch_rows: 1 };
+    let mut after = Ingest::new(config);
+    let mut rows = vec![sample(0)];
+    rows.extend((0..12).map(|n| sample(30 * DAY + n * SECOND)));
+    rows.push(sample(HOUR));
+    assert_eq!(refusals(&mut after, &rows), [(HOUR, Refusal::Late)]);
+    assert_eq!(after.watermark(), START + 30 * DAY + 6 * SECOND);
+}
+
+/// What waits at a checkpoint is judged afterwards as it would have been.
+#[test]
+fn a_restored_ingest_goes_on() {
+    let rows: Vec<Sample> =
+        [0, 2 * SECOND, 30 * DAY, 30 * DAY + SECOND, 3 * SECOND, 20 * SECOND].map(sample).to_vec();
+    for cut in 0..rows.len() {
+        let mut registries = Registries::new(100);
+        let mut outcomes = [Outcome::default(), Outcome::default()];
+        for (stopped, outcome) in outcomes.iter_mut().enumerate() {
+            let mut ingest = ingest(LATENESS, 1);
+            let mut fed = Vec::new();
+            for (at, row) in rows.iter().enumerate() {
+                if at == cut && stopped == 1 {
+                    let (partitions, waiting) = ingest.save();
+                    let watermark = ingest.watermark();
+                    ingest = super::rows::ingest(LATENESS, 1);
+                    ingest.restore(watermark, partitions, waiting);
+                }
+                let batch = metrics(&[*row], &mut registries);
+                fed.extend(ingest.push(Stream::Metrics, 0, batch).unwrap());
+            }
+            fed.extend(ingest.end(&mut registries).unwrap());
+            outcome.add(fed);
+        }
+        let [unbroken, resumed] = outcomes;
+        assert_eq!(resumed, unbroken, "stopped before row {cut}");
+        assert_eq!(unbroken.refused.len(), 2);
+    }
+}
+
+/// A quiet partition holds the watermark back until it is said to be idle, and joins in again.
+#[test]
+fn the_slowest_partition_decides() {
+    let mut registries = Registries::new(100);
+    let mut both = ingest(0, 1);
+    let mut at = |ingest: &mut Ingest, partition: u32, second: i64| {
+        let batch = metrics(&[sample(second * SECOND)], &mut registries);
+        ingest.push(Stream::Metrics, partition, batch).unwrap();
+        ingest.release(&mut registries).unwrap();
+        (ingest.watermark().max(START) - START) / SECOND
+    };
+    both.declare(Stream::Metrics, 1);
+    assert_eq!(at(&mut both, 0, 60), 0);
+    assert_eq!(at(&mut both, 1, 20), 20);
+    assert_eq!(at(&mut both, 0, 90), 20);
+    both.idle(Stream::Metrics, 1);
+    assert_eq!(at(&mut both, 0, 100), 100);
+    assert_eq!(at(&mut both, 1, 110), 100);
+}

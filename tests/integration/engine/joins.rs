@@ -1,0 +1,118 @@
+//! Joins of two streams on their window, and ranks inside a window.
+
+use std::collections::BTreeMap;
+
+use faultline::model::{MINUTE, Nanos, SECOND};
+use faultline::stream::schema::Stream;
+use faultline::stream::series::Registries;
+use proptest::prelude::*;
+
+use super::rows::{Sample, ingest, logs, metrics, name, samples};
+use super::{Written, block_on, driver, feed, sorted};
+
+const JOIN: &str = "\
+INSERT INTO signals
+SELECT cluster, service, '' AS i, '' AS m, window.start AS a, window.end AS b,
+       lines, total, 0.0 AS e, '' AS d, false AS o, false AS p, '' AS t
+FROM (
+  SELECT x.cluster AS cluster, x.service AS service, x.window AS window,
+         x.total AS total, y.lines AS lines
+  FROM (
+    SELECT cluster, service, tumble(interval '1 minute') AS window, sum(value) AS total
+    FROM metrics GROUP BY cluster, service, window
+  ) AS x
+  JOIN (
+    SELECT cluster, service, tumble(interval '1 minute') AS window,
+           CAST(count(*) AS DOUBLE) AS lines
+    FROM logs GROUP BY cluster, service, window
+  ) AS y
+  ON x.window = y.window AND x.service = y.service
+)";
+
+const TOP: &str = "\
+INSERT INTO signals
+SELECT cluster, service, '' AS i, '' AS m, window.start AS a, window.end AS b,
+       rank, total, 0.0 AS e, '' AS d, false AS o, false AS p, '' AS t
+FROM (
+  SELECT *, CAST(row_number() OVER (PARTITION BY window ORDER BY total DESC, service) AS DOUBLE)
+            AS rank
+  FROM (
+    SELECT cluster, service, tumble(interval '1 minute') AS window, sum(value) AS total
+    FROM metrics GROUP BY cluster, service, window
+  )
+)
+WHERE rank <= 2";
+
+/// Sums and counts by minute and service.
+fn minutes(rows: &[Sample]) -> BTreeMap<(Nanos, u8), (f64, f64)> {
+    let mut out: BTreeMap<(Nanos, u8), (f64, f64)> = BTreeMap::new();
+    for s in rows {
+        let minute = out.entry((s.ts.div_euclid(MINUTE) * MINUTE, s.service)).or_default();
+        minute.0 += s.value;
+        minute.1 += 1.0;
+    }
+    out
+}
+
+fn written((start, service): (Nanos, u8), values: [f64; 3]) -> Written {
+    Written { service: name(service), start, end: start + MINUTE, values }
+}
+
+/// Runs a job over two streams; each side arrives in batches of its own size.
+fn run(sql: &str, m: &[Sample], l: &[Sample], sizes: (usize, usize)) -> Vec<Written> {
+    let mut registries = Registries::new(100);
+    let mut ingest = ingest(5 * SECOND, 16);
+    let mut fed = Vec::new();
+    let mut parts: Vec<(Nanos, Stream, &[Sample])> = Vec::new();
+    parts.extend(m.chunks(sizes.0).map(|p| (p[0].ts, Stream::Metrics, p)));
+    parts.extend(l.chunks(sizes.1).map(|p| (p[0].ts, Stream::Logs, p)));
+    parts.sort_by_key(|(ts, ..)| *ts);
+    for stream in [Stream::Metrics, Stream::Logs] {
+        ingest.declare(stream, 0);
+    }
+    for (_, stream, part) in parts {
+        let batch = match stream {
+            Stream::Logs => logs(part, &mut registries),
+            _ => metrics(part, &mut registries),
+        };
+        fed.extend(ingest.push(stream, 0, batch).unwrap());
+        fed.extend(ingest.release(&mut registries).unwrap());
+    }
+    fed.extend(ingest.end(&mut registries).unwrap());
+    block_on(async { feed(&mut driver(sql).await, fed).await })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_join_meets_the_rows_of_its_own_window(
+        m in samples(80, 30),
+        l in samples(80, 30),
+        sizes in (1_usize..40, 1_usize..40),
+    ) {
+        let lines = minutes(&l);
+        let both = minutes(&m).into_iter().filter_map(|(key, (total, _))| {
+            Some(written(key, [lines.get(&key)?.1, total, 0.0]))
+        });
+        prop_assert_eq!(sorted(run(JOIN, &m, &l, sizes)), sorted(both.collect()));
+    }
+
+    #[test]
+    fn ranks_begin_anew_in_every_window(m in samples(120, 20), size in 1_usize..40) {
+        let mut windows: BTreeMap<Nanos, Vec<(f64, u8)>> = BTreeMap::new();
+        for ((start, service), (total, _)) in minutes(&m) {
+            windows.entry(start).or_default().push((total, service));
+        }
+        let mut expected = Vec::new();
+        for (start, mut services) in windows {
+            services.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let top = services.into_iter().take(2).enumerate();
+            let row = |(rank, (total, service)): (usize, (f64, u8))| {
+                written((start, service), [rank as f64 + 1.0, total, 0.0])
+            };
+            expected.extend(top.map(row));
+        }
+        prop_assert_eq!(sorted(run(TOP, &m, &[], (size, 1))), sorted(expected));
+    }
+}

@@ -1,0 +1,147 @@
+//! Tumbling, hopping and session windows against a plain computation.
+
+use std::collections::BTreeMap;
+
+use faultline::model::{Nanos, SECOND};
+use faultline::stream::series::Registries;
+use proptest::prelude::*;
+
+use super::rows::{Sample, fed, name, samples};
+use super::{Written, block_on, driver, feed, sorted};
+
+/// Keys as a plain column, which is interned, and as an expression, which is hashed.
+const KEYS: [&str; 2] = ["service", "concat(service, '')"];
+
+fn job(window: &str, key: &str, values: [&str; 3]) -> String {
+    let [score, observed, expected] = values;
+    format!(
+        "INSERT INTO signals
+         SELECT 'c' AS cluster, key, '' AS instance, '' AS metric, window.start AS a,
+                window.end AS b, score, observed, expected, '' AS d, false AS o, false AS p,
+                '' AS t
+         FROM (
+           SELECT {key} AS key, {window} AS window, {score} AS score, {observed} AS observed,
+                  {expected} AS expected
+           FROM metrics
+           GROUP BY {key}, window
+         )"
+    )
+}
+
+const VALUES: [&str; 3] = ["CAST(count(*) AS DOUBLE)", "sum(value)", "median(value)"];
+
+fn computed(members: &[f64]) -> [f64; 3] {
+    let mut sorted = members.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let n = sorted.len();
+    let median = (sorted[(n - 1) / 2] + sorted[n / 2]) / 2.0;
+    [n as f64, members.iter().sum(), median]
+}
+
+/// Every window `[start, start + width)` with a row in it, at multiples of `slide`.
+fn fixed(samples: &[Sample], slide: Nanos, width: Nanos) -> Vec<Written> {
+    let mut windows: BTreeMap<(Nanos, u8), Vec<f64>> = BTreeMap::new();
+    for s in samples {
+        let last = s.ts.div_euclid(slide) * slide;
+        let starts = (0..width / slide).map(|n| last - n * slide);
+        for start in starts.filter(|start| s.ts < start + width) {
+            windows.entry((start, s.service)).or_default().push(s.value);
+        }
+    }
+    let written = windows.into_iter().map(|((start, service), members)| Written {
+        service: name(service),
+        start,
+        end: start + width,
+        values: computed(&members),
+    });
+    sorted(written.collect())
+}
+
+/// Per service, rows less than `gap` after the one before.
+fn sessions(samples: &[Sample], gap: Nanos) -> Vec<Written> {
+    let mut out = Vec::new();
+    for service in 0..4 {
+        let own: Vec<&Sample> = samples.iter().filter(|s| s.service == service).collect();
+        for session in own.chunk_by(|a, b| b.ts - a.ts < gap) {
+            let members: Vec<f64> = session.iter().map(|s| s.value).collect();
+            out.push(Written {
+                service: name(service),
+                start: session[0].ts,
+                end: session[session.len() - 1].ts + gap,
+                values: computed(&members),
+            });
+        }
+    }
+    sorted(out)
+}
+
+fn run(sql: &str, samples: &[Sample], rows: usize) -> Vec<Written> {
+    block_on(async {
+        let mut driver = driver(sql).await;
+        let mut registries = Registries::new(100);
+        let fed = fed(samples, rows, &mut registries);
+        feed(&mut driver, fed).await
+    })
+}
+
+fn seconds(n: i64) -> String {
+    format!("interval '{n} seconds'")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn tumbling(rows in samples(120, 40), width in 1_i64..100, batch in 1_usize..50, key in 0_usize..2) {
+        let sql = job(&format!("tumble({})", seconds(width)), KEYS[key], VALUES);
+        let expected = fixed(&rows, width * SECOND, width * SECOND);
+        prop_assert_eq!(sorted(run(&sql, &rows, batch)), expected);
+    }
+
+    #[test]
+    fn hopping(
+        rows in samples(120, 60),
+        slide in 1_i64..40,
+        times in 1_i64..6,
+        batch in 1_usize..50,
+        key in 0_usize..2,
+    ) {
+        let window = format!("hop({}, {})", seconds(slide), seconds(slide * times));
+        let sql = job(&window, KEYS[key], VALUES);
+        let expected = fixed(&rows, slide * SECOND, slide * times * SECOND);
+        prop_assert_eq!(sorted(run(&sql, &rows, batch)), expected);
+    }
+
+    #[test]
+    fn session(rows in samples(120, 60), gap in 1_i64..200, batch in 1_usize..50, key in 0_usize..2) {
+        let sql = job(&format!("session({})", seconds(gap)), KEYS[key], VALUES);
+        let expected = sessions(&rows, gap * SECOND);
+        prop_assert_eq!(sorted(run(&sql, &rows, batch)), expected);
+    }
+
+    /// Also the order of the answers, which incidents depend on.
+    #[test]
+    fn batches_do_not_show(rows in samples(120, 30), a in 1_usize..60, b in 1_usize..60) {
+        for window in ["tumble(interval '1 minute')", "hop(interval '20 s', interval '1 minute')"] {
+            let sql = job(window, "service", VALUES);
+            prop_assert_eq!(run(&sql, &rows, a), run(&sql, &rows, b));
+        }
+    }
+}
+
+#[test]
+fn filters_and_windows_without_keys() {
+    let values = ["CAST(count(*) FILTER (WHERE value > 0) AS DOUBLE)", "max(value)", "min(value)"];
+    let sql = job("tumble(interval '1 minute')", "'all'", values);
+    let start = super::rows::START;
+    let sample =
+        |second: i64, service, value| Sample { ts: start + second * SECOND, service, value };
+    let rows = [sample(0, 0, -1.0), sample(59, 1, 4.0), sample(60, 0, 2.0), sample(200, 2, -3.0)];
+    let all = |minute: i64, values| {
+        let start = start + minute * 60 * SECOND;
+        Written { service: "all".to_owned(), start, end: start + 60 * SECOND, values }
+    };
+    let expected =
+        vec![all(0, [1.0, 4.0, -1.0]), all(1, [1.0, 2.0, 2.0]), all(3, [0.0, -3.0, -3.0])];
+    assert_eq!(run(&sql, &rows, 2), expected);
+}

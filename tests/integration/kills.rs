@@ -1,0 +1,105 @@
+//! A replay that is stopped at any moment and started again leaves what an undisturbed one leaves.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::archive::{Contents, commits, contents, count, repeated};
+use crate::outage::Outage;
+use crate::program::{Running, command, replay, signal, text, until};
+use crate::random::Random;
+
+const KILLS: usize = 52;
+
+fn start(dir: &Path, archive: &Path) -> Running {
+    let args = ["replay", &text(dir), "--archive", &text(archive)];
+    let null = || Stdio::from(File::options().write(true).open("/dev/null").unwrap());
+    Running(command(&args).stdout(null()).stderr(null()).spawn().unwrap())
+}
+
+/// An undisturbed replay: what it leaves and how long it takes.
+fn undisturbed(outage: &Outage) -> (Contents, Duration) {
+    let archives = TempDir::new().unwrap();
+    let archive = archives.path().join("archive");
+    let started = Instant::now();
+    replay(outage.path(), &archive, &[]);
+    let took = started.elapsed();
+    let rows = contents(&archive);
+    assert!(count(&rows, "incidents") > 0, "a test without an incident shows nothing");
+    (rows, took)
+}
+
+/// Every other kill comes at a random moment of the run's whole time; the rest come right after
+/// the archive has changed, where a run is most easily hurt: between two of its commits.
+#[test]
+fn kills_at_any_moment_lose_and_repeat_nothing() {
+    let outage = Outage::new();
+    let (expected, took) = undisturbed(&outage);
+    let archives = TempDir::new().unwrap();
+    let archive = archives.path().join("archive");
+    let mut random = Random::new(20_240_312);
+    let mut killed = 0;
+    for attempt in 0..10 * KILLS {
+        if killed == KILLS {
+            break;
+        }
+        let before = commits(&archive);
+        let mut run = start(outage.path(), &archive);
+        let started = Instant::now();
+        let moment = took.mul_f64(random.unit());
+        let pause = Duration::from_micros(random.below(3_000));
+        let ended = until("a moment to kill at", || {
+            let due = match attempt % 2 {
+                0 => started.elapsed() >= moment,
+                _ => commits(&archive) > before,
+            };
+            let ended = run.0.try_wait().unwrap().is_some();
+            (ended || due).then_some(ended)
+        });
+        if ended {
+            continue;
+        }
+        std::thread::sleep(pause);
+        run.0.kill().unwrap();
+        killed += usize::from(run.wait().is_none());
+    }
+    assert_eq!(killed, KILLS, "runs ended before they were killed");
+    assert_eq!(repeated(&archive), Vec::<String>::new(), "before the last run");
+    replay(outage.path(), &archive, &[]);
+    let rows = contents(&archive);
+    for (table, rows) in &rows {
+        assert_eq!(rows, &expected[table], "{table}");
+    }
+    assert_eq!(repeated(&archive), Vec::<String>::new());
+}
+
+/// Ctrl-C is no kill: the program ends by itself and says so, and the next run makes good.
+#[test]
+fn an_interrupted_replay_is_completed_by_the_next() {
+    let outage = Outage::new();
+    let (expected, took) = undisturbed(&outage);
+    let mut interrupted = 0;
+    for share in [0.2, 0.35, 0.5, 0.65, 0.8] {
+        let archives = TempDir::new().unwrap();
+        let archive = archives.path().join("archive");
+        let mut run = start(outage.path(), &archive);
+        let started = Instant::now();
+        until("the moment", || (started.elapsed() >= took.mul_f64(share)).then_some(()));
+        if run.0.try_wait().unwrap().is_none() {
+            signal(&run.0, "INT");
+        }
+        let code = run.wait();
+        // Before it listens to signals the program ends like any other; after the input it is done.
+        interrupted += usize::from(code == Some(130));
+        assert!(matches!(code, None | Some(0 | 130)), "{code:?}");
+        replay(outage.path(), &archive, &[]);
+        for (table, rows) in &contents(&archive) {
+            assert_eq!(rows, &expected[table], "{table} after an interrupt at {share}");
+        }
+        assert_eq!(repeated(&archive), Vec::<String>::new());
+    }
+    assert!(interrupted > 0, "no run was interrupted");
+}

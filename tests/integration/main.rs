@@ -1,0 +1,16 @@
+//! The program from outside, and the stream engine through the library's doors.
+//!
+//! One binary, because each links DataFusion. Nothing here waits for time to pass: a test polls
+//! for what it wants to see and fails at a deadline.
+
+mod accounts;
+mod archive;
+mod commands;
+mod engine;
+mod kills;
+mod live;
+mod outage;
+mod program;
+mod random;
+mod refusals;
+mod replays;

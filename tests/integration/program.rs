@@ -1,0 +1,91 @@
+//! Runs the program as a user does.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Far more than anything here takes, so that only a hang meets it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn command<S: AsRef<OsStr>>(args: &[S]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_faultline"));
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command.env_remove("FAULTLINE_LOG").env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command
+}
+
+pub fn faultline<S: AsRef<OsStr>>(args: &[S]) -> Outcome {
+    let output = command(args).output().unwrap();
+    Outcome {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Standard output of a call that must succeed.
+pub fn done<S: AsRef<OsStr>>(args: &[S]) -> String {
+    let outcome = faultline(args);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    outcome.stdout
+}
+
+pub fn replay(dir: &Path, archive: &Path, more: &[&str]) -> String {
+    let (dir, archive) = (text(dir), text(archive));
+    let mut args = vec!["replay", &dir, "--archive", &archive];
+    args.extend(more);
+    done(&args)
+}
+
+/// The answer as CSV, header included.
+pub fn ask(archive: &Path, sql: &str) -> String {
+    done(&["query", "--archive", &text(archive), "--format", "csv", sql])
+}
+
+pub fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Sends a signal by its name, such as `INT`.
+pub fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Asks again and again until there is an answer.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "not seen within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A child that does not outlive a failed test.
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn wait(&mut self) -> Option<i32> {
+        until("the end of the program", || self.0.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ended = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}

@@ -1,0 +1,69 @@
+//! The same outage gives the same incidents, however it is replayed.
+
+use tempfile::TempDir;
+
+use crate::archive::{commits, contents, count, files, repeated};
+use crate::outage::Outage;
+use crate::program::{ask, replay};
+
+#[test]
+fn threads_batches_and_arrival_order_change_nothing() {
+    let outage = Outage::new();
+    let archives = TempDir::new().unwrap();
+    let first = archives.path().join("first");
+    replay(outage.path(), &first, &["--threads", "1", "--batch-rows", "8192"]);
+    let expected = contents(&first);
+    assert!(count(&expected, "incidents") > 0, "a test without an incident shows nothing");
+    assert!(count(&expected, "diagnoses") > 0);
+    let shuffled = [outage.shuffled(1), outage.shuffled(2), outage.shuffled(3)];
+    for (run, (dir, threads, batch_rows)) in [
+        (outage.path(), "4", "1"),
+        (outage.path(), "2", "97"),
+        (shuffled[0].path(), "1", "8192"),
+        (shuffled[1].path(), "4", "97"),
+        (shuffled[2].path(), "2", "1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let archive = archives.path().join(run.to_string());
+        replay(dir, &archive, &["--threads", threads, "--batch-rows", batch_rows]);
+        let case = format!("run {run}: {threads} threads, {batch_rows} rows");
+        for (table, rows) in &contents(&archive) {
+            assert_eq!(rows, &expected[table], "{table} differs in {case}");
+        }
+    }
+}
+
+/// What a user compares: the bytes that the program prints.
+#[test]
+fn two_archives_of_one_outage_answer_in_the_same_bytes() {
+    let outage = Outage::new();
+    let archives = TempDir::new().unwrap();
+    let (a, b) = (archives.path().join("a"), archives.path().join("b"));
+    replay(outage.path(), &a, &["--threads", "1"]);
+    replay(outage.shuffled(4).path(), &b, &["--threads", "2", "--batch-rows", "97"]);
+    for (table, order) in
+        [("incidents", "incident_id"), ("signals", "signal_id"), ("diagnoses", "incident_id, rank")]
+    {
+        let sql = format!("SELECT * FROM {table} ORDER BY {order}");
+        let answer = ask(&a, &sql);
+        assert!(answer.lines().count() > 1, "{table} is empty");
+        assert_eq!(answer, ask(&b, &sql), "{table}");
+    }
+}
+
+#[test]
+fn a_second_replay_into_one_archive_adds_nothing() {
+    let outage = Outage::new();
+    let archives = TempDir::new().unwrap();
+    let archive = archives.path().join("archive");
+    replay(outage.path(), &archive, &[]);
+    let (rows, before, log) = (contents(&archive), files(&archive), commits(&archive));
+    replay(outage.path(), &archive, &[]);
+    replay(outage.path(), &archive, &["--batch-rows", "97", "--threads", "1"]);
+    assert_eq!(contents(&archive), rows);
+    assert_eq!(commits(&archive), log, "nothing new was committed");
+    assert_eq!(files(&archive), before);
+    assert_eq!(repeated(&archive), Vec::<String>::new());
+}
