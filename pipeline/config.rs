@@ -57,7 +57,8 @@ impl Config {
         }
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         let config: Self = toml::from_str(&text).map_err(|e| {
-            let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
+            let line =
+                e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
             bad(path, format!("line {line}: {}", e.message()), "see faultline.example.toml")
         })?;
         config.check(path)?;
@@ -103,13 +104,16 @@ fn default_capture() -> usize {
 
 fn length<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Nanos, D::Error> {
     let text = String::deserialize(deserializer)?;
-    interval::parse(&text)
-        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no length of time; write \"5s\"")))
+    interval::parse(&text).ok_or_else(|| {
+        serde::de::Error::custom(format!("{text:?} is no length of time; write \"5s\""))
+    })
 }
 
 fn stream<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Stream, D::Error> {
     let text = String::deserialize(deserializer)?;
     Stream::parse(&text).ok_or_else(|| {
-        serde::de::Error::custom(format!("{text:?} is no stream; write metrics, logs, spans or changes"))
+        serde::de::Error::custom(format!(
+            "{text:?} is no stream; write metrics, logs, spans or changes"
+        ))
     })
 }

@@ -55,7 +55,9 @@ impl Error {
     pub fn is_bad_input(&self) -> bool {
         use faultline_storage::Error as Storage;
         match self {
-            Self::Job { .. } | Self::Config { .. } | Self::Usage { .. } | Self::Query { .. } => true,
+            Self::Job { .. } | Self::Config { .. } | Self::Usage { .. } | Self::Query { .. } => {
+                true
+            }
             Self::Source(_) => true,
             Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
             Self::Storage(e) => matches!(e, Storage::Missing { .. } | Storage::Locked { .. }),

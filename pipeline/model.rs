@@ -174,16 +174,41 @@ impl Risk {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Action {
-    RolloutRestart { service: String },
-    Scale { service: String, replicas_delta: i32 },
-    RollBack { service: String, object: String },
-    DeletePod { service: String, instance: String },
-    Cordon { node: String },
-    RaiseLimit { service: String, resource: String, percent: u32 },
-    PauseRollout { service: String, object: String },
-    ToggleFlag { service: String, flag: String },
+    RolloutRestart {
+        service: String,
+    },
+    Scale {
+        service: String,
+        replicas_delta: i32,
+    },
+    RollBack {
+        service: String,
+        object: String,
+    },
+    DeletePod {
+        service: String,
+        instance: String,
+    },
+    Cordon {
+        node: String,
+    },
+    RaiseLimit {
+        service: String,
+        resource: String,
+        percent: u32,
+    },
+    PauseRollout {
+        service: String,
+        object: String,
+    },
+    ToggleFlag {
+        service: String,
+        flag: String,
+    },
     /// Nothing in the closed set fits: a person has to look.
-    Investigate { service: String },
+    Investigate {
+        service: String,
+    },
 }
 
 /// One proposed step of a plan.

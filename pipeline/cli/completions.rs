@@ -13,6 +13,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "faultline", &mut std::io::stdout());
+    clap_complete::generate(
+        args.shell,
+        &mut super::Cli::command(),
+        "faultline",
+        &mut std::io::stdout(),
+    );
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::model::{DAY, Diagnosis, Nanos, SECOND, stable_id};
 use crate::monitor::calls::Calls;
 use crate::monitor::logs::LogStage;
+use crate::run;
 use crate::source::{Next, Outage, Source, escape, timestamp};
 use crate::stream::ingest::{Feed, Ingest, IngestConfig};
 use crate::stream::interval;
@@ -103,11 +104,8 @@ fn read(mut source: Source, moments: &mut [Moment]) -> Result<()> {
     loop {
         let (fed, end) = match source.next(&mut registries)? {
             Next::Chunk(chunk) => {
-                ingest.declare(chunk.stream, chunk.partition);
+                ingest.merged_to(run::earliest(&chunk));
                 let mut fed = ingest.push(chunk.stream, chunk.partition, chunk.batch)?;
-                if chunk.last {
-                    ingest.idle(chunk.stream, chunk.partition);
-                }
                 if ingest.full() {
                     fed.extend(ingest.release(&mut registries)?);
                 }

@@ -31,7 +31,10 @@ pub async fn load(paths: &[PathBuf]) -> Result<Vec<Job>> {
     for (i, job) in jobs.iter().enumerate() {
         if let Some(other) = jobs[..i].iter().find(|o| o.file.name == job.file.name) {
             return Err(Error::usage(
-                format!("{} and {} are both named {}", other.file.origin, job.file.origin, job.file.name),
+                format!(
+                    "{} and {} are both named {}",
+                    other.file.origin, job.file.origin, job.file.name
+                ),
                 "give one of them another `-- name:`",
             ));
         }

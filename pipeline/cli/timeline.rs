@@ -186,12 +186,21 @@ fn causes(case: &ClosedCase, paint: Paint, out: &mut String) {
         let label = format!("cause {}", rank + 1);
         let who = if cause.instance.is_empty() { &cause.service } else { &cause.instance };
         let text = format!("{} · {} · score {:.2}", safe(who), cause.kind, cause.score);
-        *out += &format!("   {}   {}\n", paint.bold(&label), if rank == 0 { paint.bold(&text) } else { text });
-        let cited = cause.evidence_ids.iter().filter_map(|id| {
-            case.diagnosis.evidence.iter().find(|e| e.id == *id)
-        });
+        *out += &format!(
+            "   {}   {}\n",
+            paint.bold(&label),
+            if rank == 0 { paint.bold(&text) } else { text }
+        );
+        let cited = cause
+            .evidence_ids
+            .iter()
+            .filter_map(|id| case.diagnosis.evidence.iter().find(|e| e.id == *id));
         for evidence in cited.take(if rank == 0 { EVIDENCE } else { 1 }) {
-            *out += &format!("             {} {}\n", paint.dim(&evidence.id[..8.min(evidence.id.len())]), safe(&evidence.statement));
+            *out += &format!(
+                "             {} {}\n",
+                paint.dim(&evidence.id[..8.min(evidence.id.len())]),
+                safe(&evidence.statement)
+            );
         }
     }
 }
@@ -201,7 +210,12 @@ fn describe(s: &Signal) -> String {
     let detail = if s.detail.is_empty() { String::new() } else { format!(" ({})", s.detail) };
     let text = format!(
         "{}: {} {} {} (expected {}), score {:.1}{detail}",
-        s.job, who, s.metric, short(s.observed), short(s.expected), s.score
+        s.job,
+        who,
+        s.metric,
+        short(s.observed),
+        short(s.expected),
+        s.score
     );
     safe(&text)
 }
@@ -209,18 +223,24 @@ fn describe(s: &Signal) -> String {
 fn action(step: &Step) -> String {
     let what = match &step.action {
         Action::RolloutRestart { service } => format!("restart the rollout of {service}"),
-        Action::Scale { service, replicas_delta } => format!("scale {service} by {replicas_delta:+}"),
+        Action::Scale { service, replicas_delta } => {
+            format!("scale {service} by {replicas_delta:+}")
+        }
         Action::RollBack { service, object } => format!("roll back {object} of {service}"),
         Action::DeletePod { service, instance } => format!("delete pod {instance} of {service}"),
         Action::Cordon { node } => format!("cordon {node}"),
         Action::RaiseLimit { service, resource, percent } => {
             format!("raise the {resource} limit of {service} by {percent} %")
         }
-        Action::PauseRollout { service, object } => format!("pause the rollout {object} of {service}"),
+        Action::PauseRollout { service, object } => {
+            format!("pause the rollout {object} of {service}")
+        }
         Action::ToggleFlag { service, flag } => format!("toggle {flag} of {service}"),
         Action::Investigate { service } => format!("look at {service} yourself"),
     };
-    format!("{} · {} risk · {}", safe(&what), step.risk.as_str(), safe(&step.reason))
+    // The ids that the reason cites stand above, beside the evidence.
+    let reason = step.reason.split(" [").next().unwrap_or_default();
+    format!("{} · {} risk · {}", safe(&what), step.risk.as_str(), safe(reason))
 }
 
 /// Text from telemetry, without anything that a terminal would act on.

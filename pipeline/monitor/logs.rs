@@ -48,7 +48,9 @@ impl LogStage {
             ids.push(format!("{:016x}", id.0));
             templates.push(self.miner.template(id).unwrap_or_default());
             let severity = known.value(keys[row] as usize);
-            if severity.is_empty() && let Some(found) = head.severity.or_else(|| header::severity(line)) {
+            if severity.is_empty()
+                && let Some(found) = head.severity.or_else(|| header::severity(line))
+            {
                 let part = |c: usize| {
                     let column = rows.batch.column(c).as_dictionary::<UInt32Type>();
                     column.values().as_string::<i32>().value(keys[row] as usize)

@@ -12,15 +12,18 @@ use crate::coordinate;
 use crate::diagnose::{self, Caps, Request, Slices};
 use crate::error::{Error, Result};
 use crate::knowledge::{ClosedCase, DeadRow, Writer};
-use crate::model::{Change, DAY, Diagnosis, HOUR, Incident, IncidentState, MINUTE, Nanos, Severity, Signal, stable_id};
+use crate::model::{
+    Change, DAY, Diagnosis, HOUR, Incident, IncidentState, MINUTE, Nanos, Severity, Signal,
+    stable_id,
+};
 use crate::monitor::calls::Calls;
 use crate::monitor::correlate::{Correlator, Input, Output, Watched};
 use crate::monitor::signals::{self, Found, Origin};
 use crate::monitor::title::title;
 use crate::monitor::topology::Topology;
+use crate::stream::Job;
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
-use crate::stream::Job;
 
 /// Length of the abnormal window that a diagnosis reads, from the first abnormal window on.
 const DIAGNOSIS_WINDOW: Nanos = 5 * MINUTE;
@@ -205,8 +208,12 @@ impl Collector {
         for output in outputs {
             self.output(output)?;
         }
-        let due: Vec<String> =
-            self.waiting.iter().filter(|(_, w)| w.due <= watermark && w.diagnosis.is_none()).map(|(id, _)| id.clone()).collect();
+        let due: Vec<String> = self
+            .waiting
+            .iter()
+            .filter(|(_, w)| w.due <= watermark && w.diagnosis.is_none())
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in due {
             self.diagnose(&id)?;
         }

@@ -50,7 +50,12 @@ pub struct Feed {
 struct Gone;
 
 impl Feed {
-    pub fn new(source: Source, options: &Options, jobs: Jobs, out: Sender<(usize, Message)>) -> Self {
+    pub fn new(
+        source: Source,
+        options: &Options,
+        jobs: Jobs,
+        out: Sender<(usize, Message)>,
+    ) -> Self {
         let config = IngestConfig {
             lateness: options.lateness,
             not_after: options.not_after,
@@ -137,12 +142,8 @@ impl Feed {
             return Ok(Err(Gone));
         }
         self.ingest.declare(chunk.stream, chunk.partition);
-        if matches!(self.source, Source::Outage(_)) && chunk.batch.num_rows() > 0 {
-            let times = chunk.batch.column(0).as_primitive::<TimestampNanosecondType>().values();
-            // The source delivers the earliest head first: nothing older follows anywhere.
-            if let Some(earliest) = times.iter().copied().min() {
-                self.ingest.floor(&Stream::ALL, earliest);
-            }
+        if matches!(self.source, Source::Outage(_)) {
+            self.ingest.merged_to(earliest(&chunk));
         }
         let refused = self.ingest.push(chunk.stream, chunk.partition, chunk.batch)?;
         if let Err(gone) = self.pass(refused)? {
@@ -163,7 +164,9 @@ impl Feed {
             let sent = match item {
                 Fed::Rows(stream, rows) => {
                     let rows = match stream {
-                        Stream::Logs => self.logs.annotate(rows, self.registries.get_mut(stream))?,
+                        Stream::Logs => {
+                            self.logs.annotate(rows, self.registries.get_mut(stream))?
+                        }
                         Stream::Metrics | Stream::Spans | Stream::Changes => rows,
                     };
                     self.accounts.processed += rows.batch.num_rows() as u64;
@@ -242,6 +245,12 @@ impl Feed {
             std::thread::sleep(wait);
         }
     }
+}
+
+/// Event time of the oldest row of a chunk.
+pub fn earliest(chunk: &Chunk) -> Nanos {
+    let times = chunk.batch.column(0).as_primitive::<TimestampNanosecondType>().values();
+    times.iter().copied().min().unwrap_or(Nanos::MIN)
 }
 
 fn dead_letter(letter: &crate::source::DeadLetter) -> DeadRow {

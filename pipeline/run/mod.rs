@@ -27,11 +27,12 @@ use crate::model::{Nanos, SECOND};
 use crate::monitor::correlate::CorrelateConfig;
 use crate::monitor::topology::Topology;
 use crate::source::Source;
+use crate::stream::Job;
 use crate::stream::driver::Driver;
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
-use crate::stream::Job;
 
+pub use feed::earliest;
 pub use report::{Accounts, Observer, Report};
 
 /// Messages that may wait between two stages.

@@ -64,11 +64,7 @@ impl JobFile {
             description: header.description,
             severity: header.severity,
             declared: Vec::new(),
-            insert: Statement::Commit {
-                chain: false,
-                end: false,
-                modifier: None,
-            },
+            insert: Statement::Commit { chain: false, end: false, modifier: None },
             text: text.to_owned(),
             tokens,
         };
@@ -78,7 +74,8 @@ impl JobFile {
                 Statement::CreateTable(create) => {
                     let table = table_name(&create.name);
                     let span = create.name.span();
-                    let lateness = watermarks.iter().find(|w| w.inside(span.start)).map(|w| w.lateness);
+                    let lateness =
+                        watermarks.iter().find(|w| w.inside(span.start)).map(|w| w.lateness);
                     let columns = create.columns.iter().map(|c| c.name.value.clone()).collect();
                     file.declared.push(Declared { table, columns, lateness, at: span.start });
                 }
@@ -86,16 +83,25 @@ impl JobFile {
                     inserts += 1;
                     let span = statement.span().start;
                     if inserts > 1 {
-                        return Err(at(span, "a second INSERT".into(), "put each INSERT into a job file of its own"));
+                        return Err(at(
+                            span,
+                            "a second INSERT".into(),
+                            "put each INSERT into a job file of its own",
+                        ));
                     }
                     file.check(&statement)?;
                     let ControlFlow::Continue(()) = VisitMut::visit(&mut statement, &mut RowFrames);
                     file.insert = statement;
                 }
                 other => {
-                    let remedy = "a job holds CREATE TABLE declarations and one INSERT INTO … SELECT";
+                    let remedy =
+                        "a job holds CREATE TABLE declarations and one INSERT INTO … SELECT";
                     let word = other.to_string().split(' ').next().unwrap_or_default().to_owned();
-                    return Err(at(file.locate(&word), format!("{word} is not part of a job"), remedy));
+                    return Err(at(
+                        file.locate(&word),
+                        format!("{word} is not part of a job"),
+                        remedy,
+                    ));
                 }
             }
         }
@@ -118,9 +124,10 @@ impl JobFile {
     }
 
     fn locate(&self, word: &str) -> Location {
-        let hit = self.tokens.iter().find(
-            |t| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word)),
-        );
+        let hit = self
+            .tokens
+            .iter()
+            .find(|t| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word)));
         hit.map_or(Location::new(1, 1), |t| t.span.start)
     }
 
@@ -187,7 +194,11 @@ impl Visitor for Refusals<'_> {
             ));
         }
         if let SetExpr::SetOperation { .. } = query.body.as_ref() {
-            return refuse(query.body.span(), "UNION, INTERSECT or EXCEPT", "write one job per branch");
+            return refuse(
+                query.body.span(),
+                "UNION, INTERSECT or EXCEPT",
+                "write one job per branch",
+            );
         }
         ControlFlow::Continue(())
     }
@@ -205,7 +216,10 @@ impl Visitor for Refusals<'_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
         if let Expr::Function(f) = expr
-            && matches!(f.name.to_string().to_ascii_lowercase().as_str(), "now" | "current_timestamp" | "random")
+            && matches!(
+                f.name.to_string().to_ascii_lowercase().as_str(),
+                "now" | "current_timestamp" | "random"
+            )
         {
             return ControlFlow::Break(self.file.refuse_at(
                 expr.span(),
@@ -216,7 +230,10 @@ impl Visitor for Refusals<'_> {
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_value(&mut self, value: &datafusion::sql::sqlparser::ast::ValueWithSpan) -> ControlFlow<Error> {
+    fn pre_visit_value(
+        &mut self,
+        value: &datafusion::sql::sqlparser::ast::ValueWithSpan,
+    ) -> ControlFlow<Error> {
         if let Value::Placeholder(name) = &value.value {
             return ControlFlow::Break(self.file.refuse_at(
                 value.span,
@@ -292,5 +309,10 @@ fn syntax_error(origin: &str, text: &str) -> Error {
     let at = Location::new(number("Line:").unwrap_or(1), number("Column:").unwrap_or(1));
     let message = text.split(" at Line:").next().unwrap_or(text);
     let message = message.trim_start_matches("sql parser error: ").to_owned();
-    job_error(origin, at, message, "see the dialect in README and the jobs in sql/detect for examples")
+    job_error(
+        origin,
+        at,
+        message,
+        "see the dialect in README and the jobs in sql/detect for examples",
+    )
 }

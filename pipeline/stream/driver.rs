@@ -36,7 +36,8 @@ impl Driver {
 
     /// Rows of one stream; returns what reaches the sink.
     pub async fn rows(&mut self, stream: Stream, rows: &Rows) -> Result<Vec<RecordBatch>> {
-        let fed: Vec<usize> = self.sources.iter().filter(|(_, s)| *s == stream).map(|(at, _)| *at).collect();
+        let fed: Vec<usize> =
+            self.sources.iter().filter(|(_, s)| *s == stream).map(|(at, _)| *at).collect();
         let mut out = Vec::new();
         for at in fed {
             self.push(at, Msg::Batch(rows.clone()), &mut out).await?;

@@ -10,7 +10,12 @@ use super::stage::Stage;
 pub fn explain(job: &Job) -> String {
     let mut out = String::new();
     let lateness = job.lateness.map_or("default".to_owned(), length);
-    let _ = writeln!(out, "job {} (severity {}, lateness {lateness})", job.file.name, job.file.severity.as_str());
+    let _ = writeln!(
+        out,
+        "job {} (severity {}, lateness {lateness})",
+        job.file.name,
+        job.file.severity.as_str()
+    );
     let _ = writeln!(out, "Sink: signals");
     if !job.nodes.is_empty() {
         node(job, job.nodes.len() - 1, 1, &mut out);
@@ -45,17 +50,32 @@ fn describe(stage: &Stage) -> String {
                 true => format!("tumble {}", length(s.width)),
                 false => format!("hop {} every {}", length(s.width), length(s.slide)),
             };
-            format!("Window: {kind}, keys=[{}] ({}), aggregates=[{}]", list(&s.keys), keys(s.interned), aggregates(&s.aggregates))
+            format!(
+                "Window: {kind}, keys=[{}] ({}), aggregates=[{}]",
+                list(&s.keys),
+                keys(s.interned),
+                aggregates(&s.aggregates)
+            )
         }
         Stage::Session(w) => {
             let s = w.spec();
-            format!("Session: gap {}, keys=[{}], aggregates=[{}]", length(s.gap), list(&s.keys), aggregates(&s.aggregates))
+            format!(
+                "Session: gap {}, keys=[{}], aggregates=[{}]",
+                length(s.gap),
+                list(&s.keys),
+                aggregates(&s.aggregates)
+            )
         }
         Stage::Over(o) => {
             let s = o.spec();
             let calls: Vec<String> =
                 s.calls.iter().map(|c| format!("{}({})", c.function.name, list(&c.args))).collect();
-            format!("Stateful: {}, series=[{}] ({})", calls.join(", "), list(&s.keys), keys(s.interned))
+            format!(
+                "Stateful: {}, series=[{}] ({})",
+                calls.join(", "),
+                list(&s.keys),
+                keys(s.interned)
+            )
         }
         Stage::Finite(f) => format!("ClosedWindow: {}", f.display()),
     }

@@ -13,11 +13,13 @@ use arrow::compute::take;
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use datafusion::common::{DFSchemaRef, Result as DfResult};
 use datafusion::catalog::Session;
+use datafusion::common::{DFSchemaRef, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{
+    Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -78,7 +80,15 @@ impl Finite {
         let plan = planner.create_physical_plan(&logical, state).await?;
         let output = Arc::clone(node.schema().inner());
         let context = state.task_ctx();
-        Ok(Self { plan, slots, context, window_at, output_window_at, output, waiting: BTreeMap::new() })
+        Ok(Self {
+            plan,
+            slots,
+            context,
+            window_at,
+            output_window_at,
+            output,
+            waiting: BTreeMap::new(),
+        })
     }
 
     pub fn inputs(&self) -> usize {
@@ -149,7 +159,8 @@ impl Finite {
 
     /// The planned node, for EXPLAIN.
     pub fn display(&self) -> String {
-        let text = datafusion::physical_plan::displayable(self.plan.as_ref()).one_line().to_string();
+        let text =
+            datafusion::physical_plan::displayable(self.plan.as_ref()).one_line().to_string();
         text.lines().next().unwrap_or_default().trim().to_owned()
     }
 }
@@ -236,7 +247,8 @@ impl ExtensionPlanner for InputPlanner {
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
         let Some(input) = node.as_any().downcast_ref::<Input>() else { return Ok(None) };
         let schema = Arc::clone(input.schema.inner());
-        let rows = Arc::new(ClosedRows { schema: Arc::clone(&schema), slot: Arc::clone(&input.slot) });
+        let rows =
+            Arc::new(ClosedRows { schema: Arc::clone(&schema), slot: Arc::clone(&input.slot) });
         let exec = StreamingTableExec::try_new(schema, vec![rows], None, vec![], false, None)?;
         Ok(Some(Arc::new(exec)))
     }

@@ -81,7 +81,10 @@ impl FrameKeys {
 
 enum Groups {
     /// Position in `order` plus one for each key of the shared table, 0 where absent.
-    Series { slot: Vec<u32>, order: Vec<u32> },
+    Series {
+        slot: Vec<u32>,
+        order: Vec<u32>,
+    },
     General(GeneralKeys),
 }
 
@@ -117,11 +120,18 @@ impl Frame {
     }
 
     /// Adds rows `from..to` of a batch.
-    pub fn update(&mut self, keys: &BatchKeys, inputs: &Inputs, from: usize, to: usize) -> Result<()> {
+    pub fn update(
+        &mut self,
+        keys: &BatchKeys,
+        inputs: &Inputs,
+        from: usize,
+        to: usize,
+    ) -> Result<()> {
         self.assign(keys, from, to)?;
         let total = self.len();
         for (i, acc) in self.accumulators.iter_mut().enumerate() {
-            let args: Vec<ArrayRef> = inputs.args[i].iter().map(|a| a.slice(from, to - from)).collect();
+            let args: Vec<ArrayRef> =
+                inputs.args[i].iter().map(|a| a.slice(from, to - from)).collect();
             let filter = inputs.filters[i].as_ref().map(|f| f.slice(from, to - from));
             acc.update_batch(&args, &self.scratch, filter.as_ref(), total)?;
         }
@@ -166,9 +176,13 @@ impl Frame {
 
     fn key_columns(&mut self, keys: &mut FrameKeys) -> Result<Vec<ArrayRef>> {
         match (&mut self.groups, keys) {
-            (Groups::Series { order, .. }, FrameKeys::Series(table)) => Ok(table.columns(order.clone())),
+            (Groups::Series { order, .. }, FrameKeys::Series(table)) => {
+                Ok(table.columns(order.clone()))
+            }
             (Groups::General(general), _) => general.take(),
-            (Groups::Series { .. }, FrameKeys::General(_)) => unreachable!("a frame is made from its own keys"),
+            (Groups::Series { .. }, FrameKeys::General(_)) => {
+                unreachable!("a frame is made from its own keys")
+            }
         }
     }
 
@@ -192,7 +206,8 @@ impl Frame {
                 Ok(())
             }
             (Groups::General(general), BatchKeys::General(columns)) => {
-                let part: Vec<ArrayRef> = columns.iter().map(|c| c.slice(from, to - from)).collect();
+                let part: Vec<ArrayRef> =
+                    columns.iter().map(|c| c.slice(from, to - from)).collect();
                 general.intern(&part, to - from, &mut self.scratch)
             }
             _ => unreachable!("a batch is resolved by the keys of its own window"),

@@ -17,8 +17,13 @@ use crate::model::{DAY, Nanos};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowKind {
     /// Hops by `slide`; tumbles where that equals `width`.
-    Fixed { width: Nanos, slide: Nanos },
-    Session { gap: Nanos },
+    Fixed {
+        width: Nanos,
+        slide: Nanos,
+    },
+    Session {
+        gap: Nanos,
+    },
 }
 
 /// The three window functions, for registration.
@@ -51,10 +56,15 @@ pub fn window_of(expr: &Expr) -> Option<Result<WindowKind, BadWindow>> {
     let lengths: Result<Vec<Nanos>, _> = call.args.iter().map(fixed_length).collect();
     let lengths = match lengths {
         Ok(lengths) => lengths,
-        Err(message) => return Some(Err(bad(message, "write a fixed length, such as interval '1 minute'"))),
+        Err(message) => {
+            return Some(Err(bad(message, "write a fixed length, such as interval '1 minute'")));
+        }
     };
     if lengths.iter().any(|l| *l <= 0) {
-        return Some(Err(bad("a window length must be above zero".into(), "write interval '1 minute'")));
+        return Some(Err(bad(
+            "a window length must be above zero".into(),
+            "write interval '1 minute'",
+        )));
     }
     Some(match (name, lengths.as_slice()) {
         ("tumble", [width]) => Ok(WindowKind::Fixed { width: *width, slide: *width }),

@@ -79,8 +79,6 @@ pub enum Feed {
 struct Partition {
     /// Newest accepted event time.
     newest: Nanos,
-    /// No older row follows, as far as the source knows.
-    floor: Nanos,
     /// Not asked when watermarks are combined: ended or idle.
     silent: bool,
     /// Rows of a jump that is not yet believed.
@@ -89,7 +87,7 @@ struct Partition {
 
 impl Default for Partition {
     fn default() -> Self {
-        Self { newest: Nanos::MIN, floor: Nanos::MIN, silent: false, jump: Vec::new() }
+        Self { newest: Nanos::MIN, silent: false, jump: Vec::new() }
     }
 }
 
@@ -99,12 +97,14 @@ pub struct Ingest {
     partitions: BTreeMap<(Stream, u32), Partition>,
     waiting: BTreeMap<Stream, Reorder>,
     watermark: Nanos,
+    /// How far a source that merges its partitions has come.
+    merged: Option<Nanos>,
 }
 
 impl Ingest {
     pub fn new(config: IngestConfig) -> Self {
         let waiting = Stream::ALL.into_iter().map(|s| (s, Reorder::new(s))).collect();
-        Self { config, partitions: BTreeMap::new(), waiting, watermark: Nanos::MIN }
+        Self { config, partitions: BTreeMap::new(), waiting, watermark: Nanos::MIN, merged: None }
     }
 
     /// Announces a partition, so that the watermark waits for it.
@@ -124,7 +124,12 @@ impl Ingest {
     }
 
     /// Accepts a batch of one partition.
-    pub fn push(&mut self, stream: Stream, partition: u32, batch: RecordBatch) -> Result<Vec<Feed>> {
+    pub fn push(
+        &mut self,
+        stream: Stream,
+        partition: u32,
+        batch: RecordBatch,
+    ) -> Result<Vec<Feed>> {
         let mut out = Vec::new();
         let released = self.watermark;
         let p = self.partitions.entry((stream, partition)).or_default();
@@ -146,13 +151,18 @@ impl Ingest {
                 if p.jump.len() == JUMP_ROWS {
                     for row in std::mem::take(&mut p.jump) {
                         p.newest = p.newest.max(time_of(&row));
-                        self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(row);
+                        self.waiting
+                            .entry(stream)
+                            .or_insert_with(|| Reorder::new(stream))
+                            .push(row);
                     }
                 }
                 continue;
             }
             // Its successors did not follow: the jump was a wrong clock.
-            out.extend(std::mem::take(&mut p.jump).into_iter().map(|row| refuse(row, Refusal::Future)));
+            out.extend(
+                std::mem::take(&mut p.jump).into_iter().map(|row| refuse(row, Refusal::Future)),
+            );
             match verdict {
                 Verdict::Refuse(reason) => out.push(refuse(one, reason)),
                 Verdict::Keep | Verdict::Jump => p.newest = p.newest.max(*t),
@@ -168,10 +178,11 @@ impl Ingest {
         Ok(out)
     }
 
-    /// The source knows that nothing before `ts` follows on any partition of these streams.
-    pub fn floor(&mut self, streams: &[Stream], ts: Nanos) {
-        for (_, p) in self.partitions.iter_mut().filter(|((s, _), _)| streams.contains(s)) {
-            p.floor = p.floor.max(ts);
+    /// The source delivers partitions merged by event time and has come to `ts`: but for the
+    /// lateness nothing older follows on any of them, also on those not seen yet.
+    pub fn merged_to(&mut self, ts: Nanos) {
+        if ts <= self.config.not_after {
+            self.merged = Some(self.merged.map_or(ts, |m| m.max(ts)));
         }
     }
 
@@ -189,8 +200,10 @@ impl Ingest {
     pub fn release(&mut self, registries: &mut Registries) -> Result<Vec<Feed>> {
         let lateness = self.config.lateness;
         let open = self.partitions.values().filter(|p| !p.silent);
-        let combined = open.map(|p| p.newest.max(p.floor).saturating_sub(lateness)).min();
-        let watermark = combined.map_or(self.watermark, |w| w.div_euclid(STEP).saturating_mul(STEP));
+        let combined = self.merged.or_else(|| open.map(|p| p.newest).min());
+        let combined = combined.map(|newest| newest.saturating_sub(lateness));
+        let watermark =
+            combined.map_or(self.watermark, |w| w.div_euclid(STEP).saturating_mul(STEP));
         self.release_to(watermark, registries)
     }
 
@@ -233,10 +246,10 @@ impl Ingest {
             stream: stream.name().to_owned(),
             partition: *partition,
             newest: p.newest,
-            floor: p.floor,
         });
         let waiting = self.waiting.iter().flat_map(|(s, r)| r.batches().map(|b| (*s, b)));
-        let jumps = self.partitions.iter().flat_map(|((s, _), p)| p.jump.iter().map(|b| (*s, b.clone())));
+        let jumps =
+            self.partitions.iter().flat_map(|((s, _), p)| p.jump.iter().map(|b| (*s, b.clone())));
         (partitions.collect(), waiting.chain(jumps).collect())
     }
 
@@ -250,7 +263,7 @@ impl Ingest {
         for p in partitions {
             let Some(stream) = Stream::parse(&p.stream) else { continue };
             let state = self.partitions.entry((stream, p.partition)).or_default();
-            (state.newest, state.floor) = (p.newest, p.floor);
+            state.newest = p.newest;
         }
         for (stream, batch) in waiting {
             self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(batch);
@@ -264,7 +277,6 @@ pub struct PartitionState {
     pub stream: String,
     pub partition: u32,
     pub newest: Nanos,
-    pub floor: Nanos,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -35,7 +35,9 @@ impl SeriesKeys {
     pub fn intern(&mut self, columns: &[ArrayRef], out: &mut Vec<u32>) {
         out.clear();
         let keys = columns[0].as_dictionary::<UInt32Type>().keys().values();
-        debug_assert!(columns.iter().all(|c| c.as_dictionary::<UInt32Type>().keys().values() == keys));
+        debug_assert!(
+            columns.iter().all(|c| c.as_dictionary::<UInt32Type>().keys().values() == keys)
+        );
         let known = columns[0].as_dictionary::<UInt32Type>().values().len();
         if self.of_series.len() < known {
             self.of_series.resize(known, UNKNOWN);
@@ -109,7 +111,12 @@ impl GeneralKeys {
     }
 
     /// Writes the group of every row of these [`plain`] columns to `out`.
-    pub fn intern(&mut self, columns: &[ArrayRef], rows: usize, out: &mut Vec<usize>) -> Result<()> {
+    pub fn intern(
+        &mut self,
+        columns: &[ArrayRef],
+        rows: usize,
+        out: &mut Vec<usize>,
+    ) -> Result<()> {
         out.clear();
         self.used |= rows > 0;
         match &mut self.values {

@@ -78,7 +78,8 @@ impl Over {
         let mut out = rows.batch.columns().to_vec();
         for (call, state) in self.spec.calls.iter().zip(&mut self.states) {
             let args: Vec<ArrayRef> = call.args.iter().map(array).collect::<Result<_>>()?;
-            let call = Call { series: &series, series_count, start: &rows.ts, width: &width, args: &args };
+            let call =
+                Call { series: &series, series_count, start: &rows.ts, width: &width, args: &args };
             out.push(state.update(&call)?);
         }
         Ok(Rows { ts: rows.ts, batch: conform(&self.spec.output, out, n)? })
@@ -119,7 +120,8 @@ impl Over {
             Partitions::General(keys) => keys.columns()?,
         };
         columns.extend(self.states.iter().map(|s| Arc::new(s.save()) as ArrayRef));
-        let field = |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
+        let field =
+            |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
         let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
         Ok(vec![RecordBatch::try_new(Arc::new(schema), columns)?])
     }
@@ -139,10 +141,11 @@ impl Over {
                 }
             }
             for (state, saved) in self.states.iter_mut().zip(states) {
-                let saved: &BinaryArray = saved.as_binary_opt::<i32>().ok_or_else(|| Error::Checkpoint {
-                    message: "the state of a stateful function is not binary".into(),
-                    remedy: "remove the checkpoint folder and start again".into(),
-                })?;
+                let saved: &BinaryArray =
+                    saved.as_binary_opt::<i32>().ok_or_else(|| Error::Checkpoint {
+                        message: "the state of a stateful function is not binary".into(),
+                        remedy: "remove the checkpoint folder and start again".into(),
+                    })?;
                 state.restore(saved)?;
             }
         }

@@ -13,8 +13,8 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{
     Aggregate as AggregateNode, Expr, LogicalPlan, Window as WindowNode, WindowFunctionDefinition,
 };
-use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -54,7 +54,8 @@ pub async fn plan(file: JobFile) -> Result<Job> {
     check_declared(&file)?;
     let state = session_state();
     let statement = DfStatement::Statement(Box::new(file.insert.clone()));
-    let logical = state.statement_to_plan(statement).await.map_err(|e| planning_error(&file, &e))?;
+    let logical =
+        state.statement_to_plan(statement).await.map_err(|e| planning_error(&file, &e))?;
     let logical = state
         .analyzer()
         .execute_and_check(logical, state.config_options(), |_, _| {})
@@ -62,10 +63,15 @@ pub async fn plan(file: JobFile) -> Result<Job> {
     let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
     let logical = optimizer.optimize(logical, &state, |_, _| {})?;
     let LogicalPlan::Dml(insert) = &logical else {
-        return Err(file.refuse("insert", "not an INSERT INTO … SELECT", "write INSERT INTO signals SELECT …"));
+        return Err(file.refuse(
+            "insert",
+            "not an INSERT INTO … SELECT",
+            "write INSERT INTO signals SELECT …",
+        ));
     };
     let hash = crate::model::stable_id(&[&file.name, &logical.display_indent().to_string()]);
-    let mut planner = Planner { file: &file, state: &state, nodes: Vec::new(), width: 0, streams: Vec::new() };
+    let mut planner =
+        Planner { file: &file, state: &state, nodes: Vec::new(), width: 0, streams: Vec::new() };
     planner.node(&insert.input).await?;
     let Planner { nodes, width, streams, .. } = planner;
     let lateness = file.declared.iter().filter_map(|d| d.lateness).max();
@@ -97,7 +103,8 @@ fn check_declared(file: &JobFile) -> Result<()> {
             Some(stream) => stream.schema(),
             None if declared.table == SINK => signals_schema(),
             None => {
-                let span = datafusion::sql::sqlparser::tokenizer::Span::new(declared.at, declared.at);
+                let span =
+                    datafusion::sql::sqlparser::tokenizer::Span::new(declared.at, declared.at);
                 return Err(file.refuse_at(
                     span,
                     format!("table {} is not a stream", declared.table),
@@ -184,7 +191,8 @@ impl Planner<'_> {
             }
             LogicalPlan::Filter(f) => {
                 let input = Box::pin(self.node(&f.input)).await?;
-                let predicate = self.state.create_physical_expr(f.predicate.clone(), f.input.schema())?;
+                let predicate =
+                    self.state.create_physical_expr(f.predicate.clone(), f.input.schema())?;
                 Ok(Shape { node: self.push(Stage::Filter { predicate }, &[input.node]), ..input })
             }
             LogicalPlan::Aggregate(a) => Box::pin(self.aggregate(plan, a)).await,
@@ -201,8 +209,12 @@ impl Planner<'_> {
                 }
                 self.finite(plan, &[left, right]).await
             }
-            LogicalPlan::Sort(_) => Err(self.file.refuse("order", "ORDER BY on a stream", "rank inside a window")),
-            LogicalPlan::Limit(_) => Err(self.file.refuse("limit", "LIMIT on a stream", "rank inside a window")),
+            LogicalPlan::Sort(_) => {
+                Err(self.file.refuse("order", "ORDER BY on a stream", "rank inside a window"))
+            }
+            LogicalPlan::Limit(_) => {
+                Err(self.file.refuse("limit", "LIMIT on a stream", "rank inside a window"))
+            }
             other => Err(self.file.refuse(
                 "select",
                 format!("{} has no meaning on a stream", other.display()),
@@ -214,7 +226,11 @@ impl Planner<'_> {
     fn source(&mut self, table: &str) -> Result<Shape> {
         let Some(stream) = Stream::parse(table) else {
             let remedy = "read metrics, logs, spans or changes";
-            return Err(self.file.refuse(table, format!("{table} is not a stream that jobs read"), remedy));
+            return Err(self.file.refuse(
+                table,
+                format!("{table} is not a stream that jobs read"),
+                remedy,
+            ));
         };
         if !self.streams.contains(&stream) {
             self.streams.push(stream);
@@ -242,7 +258,8 @@ impl Planner<'_> {
                 0 => "an aggregate without a window never ends",
                 _ => "more than one window in a GROUP BY",
             };
-            let remedy = "add one window to GROUP BY, such as tumble(interval '1 minute') AS window";
+            let remedy =
+                "add one window to GROUP BY, such as tumble(interval '1 minute') AS window";
             return Err(self.file.refuse("group", message, remedy));
         };
         let kind = match window_of(&a.group_expr[*window_at]) {
@@ -261,7 +278,16 @@ impl Planner<'_> {
         let (stage, width) = match kind {
             WindowKind::Fixed { width, slide } => {
                 let window_at = *window_at;
-                let spec = WindowSpec { width, slide, keys, key_types, interned, window_at, aggregates, output };
+                let spec = WindowSpec {
+                    width,
+                    slide,
+                    keys,
+                    key_types,
+                    interned,
+                    window_at,
+                    aggregates,
+                    output,
+                };
                 (Stage::Window(Window::new(spec)), width)
             }
             WindowKind::Session { gap } => {
@@ -280,7 +306,8 @@ impl Planner<'_> {
         let context = PhysicalPlanningContext::default();
         let one = |e: &Expr| {
             let lowered =
-                LoweredAggregateBuilder::new(e, schema, schema.as_arrow(), props, &context).build()?;
+                LoweredAggregateBuilder::new(e, schema, schema.as_arrow(), props, &context)
+                    .build()?;
             let LoweredAggregate { aggregate: function, filter, order_bys } = lowered;
             if !order_bys.is_empty() {
                 let remedy = "pass window or timestamps as an argument to a function that sorts";
@@ -311,7 +338,8 @@ impl Planner<'_> {
             return self.finite(plan, &[input]).await;
         }
         let same = calls.iter().all(|c| {
-            c.params.partition_by == calls[0].params.partition_by && c.params.order_by == calls[0].params.order_by
+            c.params.partition_by == calls[0].params.partition_by
+                && c.params.order_by == calls[0].params.order_by
         });
         if !same || stateful.iter().any(Option::is_none) {
             return Err(self.file.refuse(
@@ -363,7 +391,11 @@ impl Planner<'_> {
     ) -> Result<Option<Arc<dyn PhysicalExpr>>> {
         let remedy = "write OVER (PARTITION BY … ORDER BY window), or ORDER BY ts on raw rows";
         let [by] = order else {
-            return Err(self.file.refuse("over", "a stateful function needs exactly one ORDER BY column", remedy));
+            return Err(self.file.refuse(
+                "over",
+                "a stateful function needs exactly one ORDER BY column",
+                remedy,
+            ));
         };
         if !by.asc {
             return Err(self.file.refuse("desc", "a stream runs forward in time only", remedy));
@@ -377,11 +409,21 @@ impl Planner<'_> {
         if is_ts && !input.windowed {
             return Ok(None);
         }
-        Err(self.file.refuse("over", "a stateful function ordered by something other than its window", remedy))
+        Err(self.file.refuse(
+            "over",
+            "a stateful function ordered by something other than its window",
+            remedy,
+        ))
     }
 
-    fn check_ranking(&self, calls: &[&WindowFunction], input: Shape, schema: &DFSchema) -> Result<()> {
-        let remedy = "aggregate by a window first, then write OVER (PARTITION BY window ORDER BY …)";
+    fn check_ranking(
+        &self,
+        calls: &[&WindowFunction],
+        input: Shape,
+        schema: &DFSchema,
+    ) -> Result<()> {
+        let remedy =
+            "aggregate by a window first, then write OVER (PARTITION BY window ORDER BY …)";
         if !input.windowed {
             return Err(self.file.refuse("over", "OVER on rows that have no window", remedy));
         }
@@ -391,7 +433,11 @@ impl Planner<'_> {
                 e.get_type(schema).is_ok_and(|t| t == window_type())
             });
             if !by_window {
-                return Err(self.file.refuse("over", "OVER without the window in PARTITION BY", remedy));
+                return Err(self.file.refuse(
+                    "over",
+                    "OVER without the window in PARTITION BY",
+                    remedy,
+                ));
             }
         }
         Ok(())
@@ -404,7 +450,8 @@ impl Planner<'_> {
                 self.file.refuse("select", "the window is lost before a step that needs it", remedy)
             })
         };
-        let window_at = plan.inputs().iter().map(|i| column(i.schema())).collect::<Result<Vec<_>>>()?;
+        let window_at =
+            plan.inputs().iter().map(|i| column(i.schema())).collect::<Result<Vec<_>>>()?;
         let finite = Finite::plan(plan, window_at, column(plan.schema())?, self.state).await?;
         let nodes: Vec<usize> = inputs.iter().map(|s| s.node).collect();
         let node = self.push(Stage::Finite(finite), &nodes);
@@ -433,5 +480,7 @@ fn all_interned(keys: &[Arc<dyn PhysicalExpr>], types: &[DataType]) -> bool {
         let any: &dyn std::any::Any = k.as_ref();
         any.is::<datafusion::physical_expr::expressions::Column>()
     };
-    !keys.is_empty() && keys.iter().all(column) && types.iter().all(|t| *t == super::schema::interned())
+    !keys.is_empty()
+        && keys.iter().all(column)
+        && types.iter().all(|t| *t == super::schema::interned())
 }

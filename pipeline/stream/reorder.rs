@@ -134,12 +134,14 @@ impl Reorder {
         for column in 1 + self.stream.series_columns().len()..x.num_columns() {
             let (x, y) = (x.column(column), y.column(column));
             let next = || match x.data_type() {
-                arrow::datatypes::DataType::Float64 => {
-                    x.as_primitive::<Float64Type>().value(i).total_cmp(&y.as_primitive::<Float64Type>().value(j))
-                }
-                arrow::datatypes::DataType::Int64 => {
-                    x.as_primitive::<Int64Type>().value(i).cmp(&y.as_primitive::<Int64Type>().value(j))
-                }
+                arrow::datatypes::DataType::Float64 => x
+                    .as_primitive::<Float64Type>()
+                    .value(i)
+                    .total_cmp(&y.as_primitive::<Float64Type>().value(j)),
+                arrow::datatypes::DataType::Int64 => x
+                    .as_primitive::<Int64Type>()
+                    .value(i)
+                    .cmp(&y.as_primitive::<Int64Type>().value(j)),
                 _ => x.as_string::<i32>().value(i).cmp(y.as_string::<i32>().value(j)),
             };
             ordering = ordering.then_with(next);
@@ -150,14 +152,19 @@ impl Reorder {
     /// A batch of these rows, its series columns made anew from the registry.
     fn gather(&self, due: &[Part], entries: &[Entry], registry: &mut Registry) -> Result<Rows> {
         let ts: ScalarBuffer<Nanos> = entries.iter().map(|e| e.ts).collect();
-        let ids: UInt32Array =
-            entries.iter().map(|e| due[e.part as usize].series()[e.row as usize]).collect::<Vec<_>>().into();
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(TimestampNanosecondArray::new(ts.clone(), None))];
+        let ids: UInt32Array = entries
+            .iter()
+            .map(|e| due[e.part as usize].series()[e.row as usize])
+            .collect::<Vec<_>>()
+            .into();
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(TimestampNanosecondArray::new(ts.clone(), None))];
         columns.extend(registry.columns(ids));
         let picks: Vec<(usize, usize)> =
             entries.iter().map(|e| (e.part as usize, e.row as usize)).collect();
         for column in columns.len()..self.stream.schema().fields().len() {
-            let parts: Vec<&dyn Array> = due.iter().map(|p| p.batch.column(column).as_ref()).collect();
+            let parts: Vec<&dyn Array> =
+                due.iter().map(|p| p.batch.column(column).as_ref()).collect();
             columns.push(interleave(&parts, &picks)?);
         }
         Ok(Rows { ts, batch: RecordBatch::try_new(self.stream.schema(), columns)? })
@@ -168,8 +175,13 @@ impl Reorder {
 fn split(part: &Part, watermark: Nanos) -> Result<(Option<Part>, Option<Part>)> {
     let times = part.times();
     let make = |batch: RecordBatch| {
-        let newest =
-            batch.column(0).as_primitive::<TimestampNanosecondType>().values().iter().copied().max();
+        let newest = batch
+            .column(0)
+            .as_primitive::<TimestampNanosecondType>()
+            .values()
+            .iter()
+            .copied()
+            .max();
         newest.map(|newest| Part { batch, newest })
     };
     if times.is_sorted() {

@@ -112,15 +112,20 @@ impl Session {
     /// Fires the sessions whose gap lies wholly before the watermark, by end, start and key.
     pub fn advance(&mut self, watermark: Nanos) -> Result<Vec<Rows>> {
         let gap = self.spec.gap;
-        let due: Vec<Key> =
-            self.open.iter().filter(|(_, s)| s.last + gap <= watermark).map(|(k, _)| k.clone()).collect();
+        let due: Vec<Key> = self
+            .open
+            .iter()
+            .filter(|(_, s)| s.last + gap <= watermark)
+            .map(|(k, _)| k.clone())
+            .collect();
         for key in due {
             if let Some(state) = self.open.remove(&key) {
                 self.closed.push((key, state));
             }
         }
-        let (mut fired, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.closed).into_iter().partition(|(_, s)| s.last + gap <= watermark);
+        let (mut fired, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.closed)
+            .into_iter()
+            .partition(|(_, s)| s.last + gap <= watermark);
         self.closed = waiting;
         if fired.is_empty() {
             return Ok(Vec::new());
@@ -138,8 +143,10 @@ impl Session {
         let ends: Vec<Nanos> = fired.iter().map(|(_, s)| s.last + self.spec.gap).collect();
         columns.insert(self.spec.window_at, window_column(&starts, |i| ends[i]));
         for i in 0..self.spec.aggregates.len() {
-            let values: Vec<ScalarValue> =
-                fired.iter_mut().map(|(_, s)| Ok(s.accumulators[i].evaluate()?)).collect::<Result<_>>()?;
+            let values: Vec<ScalarValue> = fired
+                .iter_mut()
+                .map(|(_, s)| Ok(s.accumulators[i].evaluate()?))
+                .collect::<Result<_>>()?;
             columns.push(ScalarValue::iter_to_array(values)?);
         }
         let batch = conform(&self.spec.output, columns, starts.len())?;
@@ -163,7 +170,8 @@ impl Session {
             let int = |i: usize| part.column(i).as_primitive::<Int64Type>().value(0);
             let n = self.spec.keys.len();
             let scalar = |c: &ArrayRef| Ok(ScalarValue::try_from_array(c, 0)?);
-            let keys: Vec<ScalarValue> = part.columns()[3..3 + n].iter().map(scalar).collect::<Result<_>>()?;
+            let keys: Vec<ScalarValue> =
+                part.columns()[3..3 + n].iter().map(scalar).collect::<Result<_>>()?;
             let key: Key = keys.iter().map(|k| format!("{k:?}")).collect();
             let mut accumulators = self.accumulators()?;
             let mut at = 3 + n;
@@ -199,7 +207,8 @@ fn accumulate(
             }
             None => batch.clone(),
         };
-        let array = |e: &Arc<dyn PhysicalExpr>| Ok(e.evaluate(&batch)?.into_array(batch.num_rows())?);
+        let array =
+            |e: &Arc<dyn PhysicalExpr>| Ok(e.evaluate(&batch)?.into_array(batch.num_rows())?);
         let args: Vec<ArrayRef> = a.args.iter().map(array).collect::<Result<_>>()?;
         acc.update_batch(&args)?;
     }
@@ -222,7 +231,8 @@ fn save_one(aggregates: &[Aggregate], state: &mut State, is_open: i64) -> Result
         acc.merge_batch(&saved)?;
         columns.extend(saved);
     }
-    let field = |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
+    let field =
+        |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
     let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
 }

@@ -91,7 +91,9 @@ impl Node {
             Stage::Window(window) => window.advance(combined)?,
             Stage::Session(session) => session.advance(combined)?,
             Stage::Finite(finite) => finite.advance(combined).await?,
-            Stage::Source(_) | Stage::Project { .. } | Stage::Filter { .. } | Stage::Over(_) => Vec::new(),
+            Stage::Source(_) | Stage::Project { .. } | Stage::Filter { .. } | Stage::Over(_) => {
+                Vec::new()
+            }
         };
         let mut out: Vec<Msg> = fired.into_iter().map(Msg::Batch).collect();
         if combined < Nanos::MAX {

@@ -41,7 +41,8 @@ pub fn extract(
         if is_word(solid[i], "create") {
             create = solid[i].span.start;
         }
-        let starts = is_word(solid[i], "watermark") && solid.get(i + 1).is_some_and(|t| is_word(t, "for"));
+        let starts =
+            is_word(solid[i], "watermark") && solid.get(i + 1).is_some_and(|t| is_word(t, "for"));
         if !starts {
             continue;
         }

@@ -195,7 +195,9 @@ impl Window {
             let keys = self.spec.keys.len();
             let columns: Vec<ArrayRef> = part.columns()[2..2 + keys].to_vec();
             let resolved = match &mut self.keys {
-                FrameKeys::Series(table) => BatchKeys::Series(series_of_text(table, &columns, part.num_rows())),
+                FrameKeys::Series(table) => {
+                    BatchKeys::Series(series_of_text(table, &columns, part.num_rows()))
+                }
                 FrameKeys::General(_) => BatchKeys::General(columns.clone()),
             };
             let mut at = 2 + keys;
@@ -228,7 +230,11 @@ impl Bin {
     }
 }
 
-fn series_of_text(table: &mut super::keys::SeriesKeys, columns: &[ArrayRef], rows: usize) -> Vec<u32> {
+fn series_of_text(
+    table: &mut super::keys::SeriesKeys,
+    columns: &[ArrayRef],
+    rows: usize,
+) -> Vec<u32> {
     let text: Vec<_> = columns.iter().map(|c| c.as_string::<i32>()).collect();
     (0..rows).map(|row| table.intern_text(text.iter().map(|t| t.value(row)))).collect()
 }
@@ -246,7 +252,8 @@ fn saved(
     ];
     columns.extend(keys.iter().cloned());
     columns.extend(states.iter().flatten().cloned());
-    let field = |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
+    let field =
+        |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
     let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
     Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
 }

@@ -157,7 +157,9 @@ impl Accumulator for Group {
         let whole = |row| values.iter().all(|c| c.is_valid(row));
         let rows: Vec<usize> = (0..values[0].len()).filter(|row| whole(*row)).collect();
         let mut columns = values.iter();
-        if self.function.timed && let Some(ts) = columns.next() {
+        if self.function.timed
+            && let Some(ts) = columns.next()
+        {
             let ts = cast(ts, &DataType::Int64)?;
             let ts = ts.as_primitive::<Int64Type>();
             self.ts.extend(rows.iter().map(|row| ts.value(*row)));

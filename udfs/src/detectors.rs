@@ -108,7 +108,9 @@ impl<D: Detector> Stateful for Series<D> {
 
     fn restore(&mut self, states: &BinaryArray) -> Result<()> {
         let read = |bytes: Option<&[u8]>| {
-            bytes.and_then(D::read).ok_or_else(|| exec_datafusion_err!("saved detector state is damaged"))
+            bytes
+                .and_then(D::read)
+                .ok_or_else(|| exec_datafusion_err!("saved detector state is damaged"))
         };
         self.states = states.iter().map(read).collect::<Result<_>>()?;
         Ok(())

@@ -70,9 +70,11 @@ impl Function {
     fn signature(&self) -> Signature {
         let shortest = self.args.len() - self.optional;
         let forms = (shortest..=self.args.len())
-            .map(|n| datafusion::logical_expr::TypeSignature::Coercible(
-                self.args[..n].iter().map(coercion).collect(),
-            ))
+            .map(|n| {
+                datafusion::logical_expr::TypeSignature::Coercible(
+                    self.args[..n].iter().map(coercion).collect(),
+                )
+            })
             .collect();
         Signature::one_of(forms, Volatility::Stable)
     }
@@ -130,7 +132,10 @@ impl WindowUDFImpl for Planned {
         &self.signature
     }
 
-    fn partition_evaluator(&self, _: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
+    fn partition_evaluator(
+        &self,
+        _: PartitionEvaluatorArgs,
+    ) -> Result<Box<dyn PartitionEvaluator>> {
         Err(DataFusionError::Plan(format!(
             "{} remembers earlier windows and runs only in stream jobs; replay the outage with a \
              job that calls it",

@@ -25,9 +25,7 @@ impl Miner {
             number(out, n as u64);
         }
         number(out, self.lines);
-        self.free
-            .iter()
-            .for_each(|slot| number(out, u64::from(*slot)));
+        self.free.iter().for_each(|slot| number(out, u64::from(*slot)));
         for (slot, template) in (0u64..).zip(&self.slots) {
             if let Some(template) = template {
                 number(out, slot);
@@ -47,12 +45,7 @@ impl Miner {
         let mut r = Reader(bytes.strip_prefix(&MAGIC)?);
         let [templates_max, tokens_max, bytes_max, cache_max] =
             [r.length()?, r.length()?, r.length()?, r.length()?];
-        let limits = Limits {
-            templates_max,
-            tokens_max,
-            bytes_max,
-            cache_max,
-        };
+        let limits = Limits { templates_max, tokens_max, bytes_max, cache_max };
         let (slots, free) = (r.length()?, r.length()?);
         if slots > templates_max.checked_mul(2)? || free > slots || cache_max > 1 << 24 {
             return None;
@@ -69,13 +62,8 @@ impl Miner {
         for _ in 0..slots - free {
             let slot = r.slot(slots)?;
             let template = r.template()?;
-            template
-                .keys
-                .iter()
-                .for_each(|key| _ = miner.keys.insert(*key, slot));
-            miner
-                .tree
-                .insert(&template.ids, is_open(&template.fields), slot);
+            template.keys.iter().for_each(|key| _ = miner.keys.insert(*key, slot));
+            miner.tree.insert(&template.ids, is_open(&template.fields), slot);
             if miner.slots[slot as usize].replace(template).is_some() {
                 return None;
             }
@@ -103,13 +91,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 fn write_template(out: &mut Vec<u8>, t: &Template) {
-    for n in [
-        t.id.0,
-        t.count,
-        t.used,
-        t.keys.len() as u64,
-        t.ids.len() as u64,
-    ] {
+    for n in [t.id.0, t.count, t.used, t.keys.len() as u64, t.ids.len() as u64] {
         number(out, n);
     }
     t.keys.iter().for_each(|key| number(out, *key));
@@ -190,21 +172,10 @@ impl Reader<'_> {
         }
         for _ in 0..ids_len {
             ids.push(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?));
-            fields.push(Field {
-                spaced: self.byte()? == 1,
-                text: self.field()?,
-            });
+            fields.push(Field { spaced: self.byte()? == 1, text: self.field()? });
         }
         let general = is_general(&fields);
-        Some(Template {
-            id: TemplateId(id),
-            ids,
-            fields,
-            keys,
-            count,
-            used,
-            general,
-        })
+        Some(Template { id: TemplateId(id), ids, fields, keys, count, used, general })
     }
 
     fn field(&mut self) -> Option<Text> {

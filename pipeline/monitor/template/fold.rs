@@ -19,11 +19,7 @@ pub struct Folder {
 
 impl Folder {
     pub fn new(bytes_max: usize) -> Self {
-        Self {
-            bytes_max,
-            open: None,
-            state: State::Text,
-        }
+        Self { bytes_max, open: None, state: State::Text }
     }
 
     /// Takes a line without its end; gives the event before, once this line shows that it is
@@ -92,24 +88,17 @@ fn next(state: State, line: &str, continues: bool) -> State {
 /// `main.run(0x1)`, `created by main.main`, `exit status 2`.
 fn is_go_frame(line: &str) -> bool {
     let call = line.ends_with(')')
-        && line
-            .split('(')
-            .next()
-            .is_some_and(|f| f.contains('.') && !f.contains(' '));
+        && line.split('(').next().is_some_and(|f| f.contains('.') && !f.contains(' '));
     call || line.starts_with("created by ") || line.starts_with("exit status ")
 }
 
 /// A qualified class name that a runtime prints above a trace: `java.io.IOException: reset`.
 fn is_exception(line: &str) -> bool {
     let name = line.split([':', ' ']).next().unwrap_or_default();
-    let class = name
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b"._$".contains(&b));
+    let class = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._$".contains(&b));
     class
         && name.contains('.')
-        && ["Exception", "Error", "Throwable"]
-            .iter()
-            .any(|s| name.ends_with(s))
+        && ["Exception", "Error", "Throwable"].iter().any(|s| name.ends_with(s))
 }
 
 fn cut(line: &str, bytes_max: usize) -> &str {
@@ -140,10 +129,7 @@ mod tests {
         let go = "panic: boom\n\ngoroutine 1 [running]:\n\
                   main.f(0x1)\n\t/src/a.go:3 +0x1\nmain.main()\n\t/src/a.go:9";
         let text = [java, "INFO fine", python, "INFO fine", go, "INFO again"].join("\n");
-        assert_eq!(
-            events(&text),
-            [java, "INFO fine", python, "INFO fine", go, "INFO again"]
-        );
+        assert_eq!(events(&text), [java, "INFO fine", python, "INFO fine", go, "INFO again"]);
     }
 
     #[test]
@@ -158,10 +144,6 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(folder.push("  continued"), None);
         }
-        assert!(
-            folder
-                .flush()
-                .is_some_and(|e| e.len() <= 32 && !e.is_empty())
-        );
+        assert!(folder.flush().is_some_and(|e| e.len() <= 32 && !e.is_empty()));
     }
 }

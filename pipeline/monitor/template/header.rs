@@ -77,10 +77,7 @@ fn level(name: &[u8]) -> Option<Severity> {
         (b"panic", Severity::Fatal),
         (b"emerg", Severity::Fatal),
     ];
-    NAMES
-        .iter()
-        .find(|(n, _)| name.eq_ignore_ascii_case(n))
-        .map(|(_, s)| *s)
+    NAMES.iter().find(|(n, _)| name.eq_ignore_ascii_case(n)).map(|(_, s)| *s)
 }
 
 /// Levels of bunyan and pino: tens from trace to fatal.
@@ -122,11 +119,7 @@ fn json(line: &[u8]) -> Option<Header<'_>> {
         }
         at += 1;
     }
-    Some(Header {
-        format: Format::Json,
-        severity,
-        message: message.unwrap_or(line),
-    })
+    Some(Header { format: Format::Json, severity, message: message.unwrap_or(line) })
 }
 
 fn is_one_of(key: &[u8], keys: &[&[u8]]) -> bool {
@@ -165,35 +158,23 @@ fn klog(line: &[u8]) -> Option<Header<'_>> {
         _ => return None,
     };
     let dated = line.len() > 21 && line[1..5].iter().all(u8::is_ascii_digit) && line[5] == b' ';
-    let close = line
-        .iter()
-        .position(|b| *b == b']')
-        .filter(|_| dated && is_clock(&line[6..]))?;
+    let close = line.iter().position(|b| *b == b']').filter(|_| dated && is_clock(&line[6..]))?;
     let message = line[close + 1..].trim_ascii_start();
-    Some(Header {
-        format: Format::Klog,
-        severity: Some(severity),
-        message,
-    })
+    Some(Header { format: Format::Klog, severity: Some(severity), message })
 }
 
 /// `15:04:05` at the start.
 fn is_clock(text: &[u8]) -> bool {
     text.len() >= 8
-        && text[..8].iter().enumerate().all(|(i, b)| {
-            if i % 3 == 2 {
-                *b == b':'
-            } else {
-                b.is_ascii_digit()
-            }
-        })
+        && text[..8]
+            .iter()
+            .enumerate()
+            .all(|(i, b)| if i % 3 == 2 { *b == b':' } else { b.is_ascii_digit() })
 }
 
 /// Common log format: `host ident user [time] "GET / HTTP/1.1" 200 12`.
 fn access(line: &[u8]) -> Option<Header<'_>> {
-    let bracket = line[..line.len().min(LEVEL_BYTES_MAX)]
-        .windows(2)
-        .position(|w| w == b" [")?;
+    let bracket = line[..line.len().min(LEVEL_BYTES_MAX)].windows(2).position(|w| w == b" [")?;
     if line[..bracket].iter().filter(|b| **b == b' ').count() != 2 {
         return None;
     }
@@ -207,11 +188,7 @@ fn access(line: &[u8]) -> Option<Header<'_>> {
         [b'1'..=b'3', b'0'..=b'9', b'0'..=b'9', ..] => Severity::Info,
         _ => return None,
     };
-    Some(Header {
-        format: Format::Access,
-        severity: Some(severity),
-        message,
-    })
+    Some(Header { format: Format::Access, severity: Some(severity), message })
 }
 
 /// RFC 3164 with or without priority, and RFC 5424.
@@ -227,9 +204,8 @@ fn syslog(line: &[u8]) -> Option<Header<'_>> {
     let message = match rest.strip_prefix(b"1 ").filter(|_| priority.is_some()) {
         Some(rest) => structured(skip_words(rest, 5)?),
         None => {
-            let day = rest
-                .get(4..6)
-                .is_some_and(|d| d.iter().all(|b| b.is_ascii_digit() || *b == b' '));
+            let day =
+                rest.get(4..6).is_some_and(|d| d.iter().all(|b| b.is_ascii_digit() || *b == b' '));
             let dated =
                 rest.len() > 16 && rest[..3].iter().all(u8::is_ascii_alphabetic) && rest[3] == b' ';
             if !(dated && day && rest[6] == b' ' && is_clock(&rest[7..])) {
@@ -251,11 +227,7 @@ fn syslog(line: &[u8]) -> Option<Header<'_>> {
         Some(_) => Some(Severity::Debug),
         None => plain(message).severity,
     };
-    Some(Header {
-        format: Format::Syslog,
-        severity,
-        message,
-    })
+    Some(Header { format: Format::Syslog, severity, message })
 }
 
 fn skip_words(mut text: &[u8], words: usize) -> Option<&[u8]> {
@@ -270,11 +242,7 @@ fn structured(text: &[u8]) -> &[u8] {
     if let Some(rest) = text.strip_prefix(b"- ") {
         return rest;
     }
-    match text
-        .windows(2)
-        .position(|w| w == b"] ")
-        .filter(|_| text.starts_with(b"["))
-    {
+    match text.windows(2).position(|w| w == b"] ").filter(|_| text.starts_with(b"[")) {
         Some(close) => text[close + 2..].trim_ascii_start(),
         None => text,
     }
@@ -286,10 +254,8 @@ fn logfmt(line: &[u8]) -> Option<Header<'_>> {
     while at < line.len() {
         let rest = line[at..].trim_ascii_start();
         let start = line.len() - rest.len();
-        let name = rest
-            .iter()
-            .take_while(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
-            .count();
+        let name =
+            rest.iter().take_while(|b| b.is_ascii_alphanumeric() || b"._-".contains(b)).count();
         if name == 0 || rest.get(name) != Some(&b'=') {
             break;
         }
@@ -313,11 +279,7 @@ fn logfmt(line: &[u8]) -> Option<Header<'_>> {
         pairs += 1;
     }
     let enough = pairs >= 2 && (severity.is_some() || message.is_some());
-    enough.then(|| Header {
-        format: Format::Logfmt,
-        severity,
-        message: message.unwrap_or(line),
-    })
+    enough.then(|| Header { format: Format::Logfmt, severity, message: message.unwrap_or(line) })
 }
 
 /// Time, process number and level in front are cut off; a level counts when it is written as one:
@@ -339,11 +301,7 @@ fn plain(line: &[u8]) -> Header<'_> {
     }
     let severity = severity.or_else(|| written_level(&line[..line.len().min(LEVEL_BYTES_MAX)]));
     let message = if message.is_empty() { line } else { message };
-    Header {
-        format: Format::Plain,
-        severity,
-        message,
-    }
+    Header { format: Format::Plain, severity, message }
 }
 
 /// The first word and what follows it; nothing at the last word, which is the message.
@@ -355,12 +313,7 @@ fn leading(text: &[u8]) -> Option<(&[u8], &[u8])> {
 fn trim_brackets(word: &[u8]) -> &[u8] {
     let bracket = |b: &u8| b"[](){}<>|".contains(b);
     let start = word.iter().take_while(|b| bracket(b)).count();
-    let end = word.len()
-        - word[start..]
-            .iter()
-            .rev()
-            .take_while(|b| bracket(b))
-            .count();
+    let end = word.len() - word[start..].iter().rev().take_while(|b| bracket(b)).count();
     &word[start..end.max(start)]
 }
 
@@ -370,12 +323,9 @@ fn is_marked(word: &[u8]) -> bool {
 
 /// Dates, times of day and process numbers: digits and what joins them.
 fn is_time(word: &[u8]) -> bool {
-    word.first()
-        .is_some_and(|b| b.is_ascii_digit() || *b == b'-')
+    word.first().is_some_and(|b| b.is_ascii_digit() || *b == b'-')
         && word.iter().any(|b| b"-:/.".contains(b))
-        && word
-            .iter()
-            .all(|b| b.is_ascii_digit() || b"-:/.,+TZ".contains(b))
+        && word.iter().all(|b| b.is_ascii_digit() || b"-:/.,+TZ".contains(b))
 }
 
 /// A level among the first words, where it is marked as one.
@@ -397,11 +347,7 @@ mod tests {
     fn check(line: &str, format: Format, severity: Option<Severity>, message: &str) {
         assert_eq!(
             parse(line.as_bytes()),
-            Header {
-                format,
-                severity,
-                message: message.as_bytes()
-            }
+            Header { format, severity, message: message.as_bytes() }
         );
     }
 
@@ -414,12 +360,7 @@ mod tests {
             Some(Warn),
             r#"slow \"q\""#,
         );
-        check(
-            r#"{"level":50,"msg":"x","time":1}"#,
-            Format::Json,
-            Some(Error),
-            "x",
-        );
+        check(r#"{"level":50,"msg":"x","time":1}"#, Format::Json, Some(Error), "x");
         check(
             r#"{"err":{"msg":"inner"},"level" : "fatal", "message": "outer"}"#,
             Format::Json,
@@ -427,42 +368,17 @@ mod tests {
             "outer",
         );
         check(r#"{"a":1}"#, Format::Json, None, r#"{"a":1}"#);
-        check(
-            r#"ts=1 level=error msg="no route" peer=a"#,
-            Format::Logfmt,
-            Some(Error),
-            "no route",
-        );
-        check(
-            "I0102 15:04:05.000000       1 a.go:12] synced",
-            Format::Klog,
-            Some(Info),
-            "synced",
-        );
+        check(r#"ts=1 level=error msg="no route" peer=a"#, Format::Logfmt, Some(Error), "no route");
+        check("I0102 15:04:05.000000       1 a.go:12] synced", Format::Klog, Some(Info), "synced");
         let request = r#"1.2.3.4 - bob [02/Jan/2024:15:04:05 +0000] "GET / HTTP/1.1" 503 12"#;
-        check(
-            request,
-            Format::Access,
-            Some(Error),
-            r#""GET / HTTP/1.1" 503 12"#,
-        );
+        check(request, Format::Access, Some(Error), r#""GET / HTTP/1.1" 503 12"#);
     }
 
     #[test]
     fn syslog_formats() {
         use Severity::{Error, Fatal};
-        check(
-            "Jan  2 15:04:05 host app[7]: it works",
-            Format::Syslog,
-            None,
-            "it works",
-        );
-        check(
-            "<11>Jan  2 15:04:05 host app: it broke",
-            Format::Syslog,
-            Some(Error),
-            "it broke",
-        );
+        check("Jan  2 15:04:05 host app[7]: it works", Format::Syslog, None, "it works");
+        check("<11>Jan  2 15:04:05 host app: it broke", Format::Syslog, Some(Error), "it broke");
         check(
             "<0>1 2024-01-02T15:04:05Z h app 7 id - it died",
             Format::Syslog,
@@ -480,39 +396,19 @@ mod tests {
             Some(Info),
             "started in 5 ms",
         );
-        check(
-            "[2024-01-02T15:04:05Z] [error] no route",
-            Format::Plain,
-            Some(Error),
-            "no route",
-        );
+        check("[2024-01-02T15:04:05Z] [error] no route", Format::Plain, Some(Error), "no route");
         check(
             "2024/01/02 15:04:05 main - WARN - late",
             Format::Plain,
             Some(Warn),
             "main - WARN - late",
         );
-        check(
-            "warning: disk is slow",
-            Format::Plain,
-            Some(Warn),
-            "disk is slow",
-        );
-        check(
-            "there was no error here",
-            Format::Plain,
-            None,
-            "there was no error here",
-        );
+        check("warning: disk is slow", Format::Plain, Some(Warn), "disk is slow");
+        check("there was no error here", Format::Plain, None, "there was no error here");
         check("", Format::Plain, None, "");
         let numbers = "240102 150405 31 WARN disk is slow";
         check(numbers, Format::Plain, Some(Warn), "disk is slow");
-        check(
-            "5 of 6 copies done",
-            Format::Plain,
-            None,
-            "5 of 6 copies done",
-        );
+        check("5 of 6 copies done", Format::Plain, None, "5 of 6 copies done");
         check("ERROR", Format::Plain, Some(Error), "ERROR");
     }
 }

@@ -99,11 +99,7 @@ fn is_left_out(tokens: &[Token], at: usize) -> bool {
     }
     match before.id as u8 {
         b'=' => next.is_none_or(|next| {
-            let key_follows = || {
-                tokens
-                    .get(at + 1)
-                    .is_some_and(|t| t.is_punct(b'=') && !t.spaced)
-            };
+            let key_follows = || tokens.get(at + 1).is_some_and(|t| t.is_punct(b'=') && !t.spaced);
             let ends = next.kind == Kind::Punct && b",;)]}>".iter().any(|b| next.is_punct(*b));
             ends || (next.kind == Kind::Word && next.spaced && key_follows())
         }),
@@ -162,9 +158,9 @@ fn beside_value(line: &[u8], tokens: &[Token], at: usize, after_value: bool) -> 
     after_value
         || match tokens.get(at + 1) {
             Some(next) if next.kind == Kind::Value => true,
-            Some(next) if is_name(next) || next.is_punct(b',') => tokens
-                .get(at + 2)
-                .is_some_and(|t| t.kind == Kind::Value || is_name(t)),
+            Some(next) if is_name(next) || next.is_punct(b',') => {
+                tokens.get(at + 2).is_some_and(|t| t.kind == Kind::Value || is_name(t))
+            }
             _ => false,
         }
 }

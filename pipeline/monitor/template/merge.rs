@@ -39,10 +39,7 @@ pub(super) fn places(a: &[u32], b: &[u32]) -> Option<Places> {
 }
 
 fn shared_words(ids: &[u32], differing: Places) -> usize {
-    ids.iter()
-        .enumerate()
-        .filter(|(i, id)| is_word(**id) && differing >> i & 1 == 0)
-        .count()
+    ids.iter().enumerate().filter(|(i, id)| is_word(**id) && differing >> i & 1 == 0).count()
 }
 
 /// The places that become slots and the templates that become one, given a new template.

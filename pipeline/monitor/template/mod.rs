@@ -97,9 +97,7 @@ impl Miner {
             templates_max: limits.templates_max.clamp(16, u32::MAX as usize / 2),
             tokens_max: limits.tokens_max.clamp(2, Limits::TOKENS_MAX),
             bytes_max: limits.bytes_max.clamp(16, u32::MAX as usize / 2),
-            cache_max: limits
-                .cache_max
-                .clamp(limits.templates_max.max(16), 1 << 24),
+            cache_max: limits.cache_max.clamp(limits.templates_max.max(16), 1 << 24),
         };
         Self {
             limits,
@@ -130,11 +128,7 @@ impl Miner {
             cached.slot
         } else {
             let slot = self.find(body, &tokens);
-            self.cache[place] = Cached {
-                exact,
-                slot,
-                generation: self.generation,
-            };
+            self.cache[place] = Cached { exact, slot, generation: self.generation };
             slot
         };
         self.tokens = tokens;
@@ -188,11 +182,7 @@ impl Miner {
             let all = (0..ids.len()).filter(|i| places >> i & 1 == 1).all(open);
             all.then_some((places.count_ones(), template.id, *slot))
         };
-        candidates
-            .iter()
-            .filter_map(covers)
-            .min()
-            .map(|(_, _, slot)| slot)
+        candidates.iter().filter_map(covers).min().map(|(_, _, slot)| slot)
     }
 
     fn insert(&mut self, key: u64, ids: Vec<u32>, fields: Vec<Field>) -> u32 {
@@ -204,15 +194,8 @@ impl Miner {
         self.aliases.remove(&key);
         let general = render::is_general(&fields);
         let (count, used) = (0, self.lines);
-        let template = Template {
-            id: TemplateId(key),
-            ids,
-            fields,
-            keys: Vec::new(),
-            count,
-            used,
-            general,
-        };
+        let template =
+            Template { id: TemplateId(key), ids, fields, keys: Vec::new(), count, used, general };
         self.slots[slot as usize] = Some(template);
         self.link(key, slot);
         self.link_text(slot);
@@ -259,9 +242,7 @@ impl Miner {
     /// Makes one template of several that differ in `places` only; the one with the lowest slot
     /// carries on.
     fn unite(&mut self, places: merge::Places, mut ids: Vec<u32>, members: &[u32]) -> u32 {
-        (0..ids.len())
-            .filter(|i| places >> i & 1 == 1)
-            .for_each(|i| ids[i] = mask::SLOT);
+        (0..ids.len()).filter(|i| places >> i & 1 == 1).for_each(|i| ids[i] = mask::SLOT);
         let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
         let mut members = members.to_vec();
         members.extend(self.same(id, &ids));
@@ -294,9 +275,7 @@ impl Miner {
         if let Some(mut all) = united {
             (all.id, all.ids) = (id, ids);
             all.general = render::is_general(&all.fields);
-            all.keys
-                .iter()
-                .for_each(|key| _ = self.keys.insert(*key, slot));
+            all.keys.iter().for_each(|key| _ = self.keys.insert(*key, slot));
             self.slots[slot as usize] = Some(all);
         }
         self.link(id.0, slot);
@@ -334,12 +313,8 @@ impl Miner {
     /// Takes a template out, together with all that names its slot.
     fn remove(&mut self, slot: u32) -> Option<Template> {
         let template = self.slots[slot as usize].take()?;
-        self.tree
-            .remove(&template.ids, render::is_open(&template.fields), slot);
-        template
-            .keys
-            .iter()
-            .for_each(|key| _ = self.keys.remove(key));
+        self.tree.remove(&template.ids, render::is_open(&template.fields), slot);
+        template.keys.iter().for_each(|key| _ = self.keys.remove(key));
         self.free.push(slot);
         self.generation += 1;
         Some(template)
@@ -395,7 +370,6 @@ impl Miner {
     pub fn templates(&self) -> impl Iterator<Item = (TemplateId, String, u64)> + '_ {
         let mut all: Vec<&Template> = self.slots.iter().flatten().collect();
         all.sort_unstable_by_key(|t| t.id);
-        all.into_iter()
-            .map(|t| (t.id, render::text(&t.fields), t.count))
+        all.into_iter().map(|t| (t.id, render::text(&t.fields), t.count))
     }
 }

@@ -37,10 +37,9 @@ pub(super) fn fields(line: &[u8], tokens: &[Token]) -> (Vec<u32>, Vec<Field>) {
     mask::fold(line, tokens, |part| {
         ids.push(mask::id(tokens, part));
         let (first, text) = match part {
-            Part::Constant(i) => (
-                i,
-                Text::Constant(String::from_utf8_lossy(tokens[i].text(line)).into()),
-            ),
+            Part::Constant(i) => {
+                (i, Text::Constant(String::from_utf8_lossy(tokens[i].text(line)).into()))
+            }
             Part::Slot(from, to) => (from, Text::Slot(slot(line, &tokens[from..to]))),
         };
         let empty = matches!(part, Part::Slot(from, to) if from == to);
@@ -75,18 +74,12 @@ fn slot(line: &[u8], tokens: &[Token]) -> Slot {
                     Kind::Value => shape::pieces(text),
                     _ => vec![Piece::Literal(String::from_utf8_lossy(text).into())],
                 };
-                words.push(Word {
-                    joint: std::mem::take(&mut joint).into(),
-                    pieces,
-                });
+                words.push(Word { joint: std::mem::take(&mut joint).into(), pieces });
             }
         }
     }
     if !joint.is_empty() {
-        words.push(Word {
-            joint: joint.into(),
-            pieces: Vec::new(),
-        });
+        words.push(Word { joint: joint.into(), pieces: Vec::new() });
     }
     Slot::Words(words)
 }

@@ -90,14 +90,7 @@ pub(super) struct Scanner<'a> {
 /// Fills `tokens` and returns a hash that is equal only for lines that look the same to the miner.
 pub(super) fn scan(line: &[u8], tokens: &mut Vec<Token>, tokens_max: usize) -> u64 {
     tokens.clear();
-    let mut s = Scanner {
-        line,
-        tokens,
-        tokens_max,
-        at: 0,
-        exact: hash::SEED,
-        spaced: false,
-    };
+    let mut s = Scanner { line, tokens, tokens_max, at: 0, exact: hash::SEED, spaced: false };
     s.run();
     s.exact
 }
@@ -112,11 +105,7 @@ impl Scanner<'_> {
             }
             if class & BLANK != 0 {
                 self.spaced = true;
-                self.at += if byte == 0x1b {
-                    escape_bytes(&self.line[self.at..])
-                } else {
-                    1
-                };
+                self.at += if byte == 0x1b { escape_bytes(&self.line[self.at..]) } else { 1 };
             } else if class & PUNCT == 0 || self.line[self.at..].starts_with(MASK) {
                 self.word(self.at);
             } else if self.is_bound() {
@@ -136,13 +125,7 @@ impl Scanner<'_> {
         let spaced = std::mem::take(&mut self.spaced);
         let mark = u64::from(id) << 3 | (kind as u64) << 1 | u64::from(spaced);
         self.exact = hash::fold(self.exact ^ mark, hash::K1);
-        self.tokens.push(Token {
-            start: start as u32,
-            end: end as u32,
-            id,
-            kind,
-            spaced,
-        });
+        self.tokens.push(Token { start: start as u32, end: end as u32, id, kind, spaced });
         self.at = end;
     }
 
@@ -216,13 +199,8 @@ impl Scanner<'_> {
     /// `node[1-3,7]`: a range of names.
     fn range(&self, end: usize) -> Option<(usize, u16)> {
         let inner = &self.line[end + 1..];
-        let length = inner
-            .iter()
-            .take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b','))
-            .count();
-        let range = inner[..length]
-            .iter()
-            .any(|b| *b != b'-' && !b.is_ascii_digit())
+        let length = inner.iter().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b',')).count();
+        let range = inner[..length].iter().any(|b| *b != b'-' && !b.is_ascii_digit())
             || inner[..length].iter().skip(1).any(|b| *b == b'-');
         (range && inner.get(length) == Some(&b']')).then_some((end + length + 2, DIGIT))
     }
@@ -239,10 +217,7 @@ impl Scanner<'_> {
             return None;
         }
         let stop = |b: &u8| class(*b) & BLANK != 0 || b"\"'<>`)]},;".contains(b);
-        let length = self.line[end..]
-            .iter()
-            .position(stop)
-            .unwrap_or(self.line.len() - end);
+        let length = self.line[end..].iter().position(stop).unwrap_or(self.line.len() - end);
         Some((end + length, SLASH | DIGIT | PUNCT))
     }
 
@@ -258,10 +233,7 @@ impl Scanner<'_> {
         }
         while self.line.get(at) == Some(&b':') {
             let from = at + 1;
-            let group = self.line[from..]
-                .iter()
-                .take_while(|b| b.is_ascii_hexdigit())
-                .count();
+            let group = self.line[from..].iter().take_while(|b| b.is_ascii_hexdigit()).count();
             if group > 4 || (group == 0 && double) {
                 break;
             }
@@ -270,10 +242,7 @@ impl Scanner<'_> {
             (mac, run, groups, at) = (mac && group == 2, group, groups + 1, from + group);
         }
         let address = (mac && groups >= 6) || groups == 8 || (double && groups >= 3 && run > 0);
-        let ends = self
-            .line
-            .get(at)
-            .is_none_or(|b| class(*b) & (HEX | ALPHA) == 0);
+        let ends = self.line.get(at).is_none_or(|b| class(*b) & (HEX | ALPHA) == 0);
         (address && ends && !(decimal && groups < 6)).then_some((at, HEX | DIGIT | PUNCT))
     }
 
@@ -283,17 +252,12 @@ impl Scanner<'_> {
             return end;
         };
         if dots == 0 {
-            let n = self.line[start..end]
-                .iter()
-                .take_while(|b| **b == b'.')
-                .count();
+            let n = self.line[start..end].iter().take_while(|b| **b == b'.').count();
             self.punct(start + n);
             *flags = 0;
             return start + n;
         }
-        *flags = self.line[start..start + dots]
-            .iter()
-            .fold(*flags & MASKED, |f, b| f | class(*b));
+        *flags = self.line[start..start + dots].iter().fold(*flags & MASKED, |f, b| f | class(*b));
         start + dots
     }
 
@@ -335,14 +299,7 @@ fn escape_bytes(rest: &[u8]) -> usize {
     if rest.get(1) != Some(&b'[') {
         return 1;
     }
-    let body = rest[2..]
-        .iter()
-        .take_while(|b| (0x20..0x40).contains(*b))
-        .count();
+    let body = rest[2..].iter().take_while(|b| (0x20..0x40).contains(*b)).count();
     let end = 2 + body;
-    if rest.get(end).is_some_and(|b| (0x40..0x7f).contains(b)) {
-        end + 1
-    } else {
-        end
-    }
+    if rest.get(end).is_some_and(|b| (0x40..0x7f).contains(b)) { end + 1 } else { end }
 }

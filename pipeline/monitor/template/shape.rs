@@ -58,11 +58,7 @@ pub(super) fn of(word: &[u8], flags: u16) -> Shape {
         };
         h = hash::fold(h ^ id, hash::K1);
     });
-    Shape::Value(if parts == 1 && !letters {
-        0
-    } else {
-        (h >> 32) as u32 | 1
-    })
+    Shape::Value(if parts == 1 && !letters { 0 } else { (h >> 32) as u32 | 1 })
 }
 
 pub(super) fn pieces(word: &[u8]) -> Vec<Piece> {
@@ -81,11 +77,7 @@ pub(super) fn pieces(word: &[u8]) -> Vec<Piece> {
 
 /// The classes of a word, as the scanner finds them.
 fn flags(word: &[u8]) -> u16 {
-    let masked = if word.windows(3).any(|w| w == MASK) {
-        MASKED
-    } else {
-        0
-    };
+    let masked = if word.windows(3).any(|w| w == MASK) { MASKED } else { 0 };
     word.iter().fold(masked, |flags, b| flags | class(*b))
 }
 
@@ -102,9 +94,7 @@ fn is_whole(word: &[u8], flags: u16) -> bool {
 /// An absolute path, or a relative one: at least two separators, or one that joins dotted names.
 fn is_path(word: &[u8], flags: u16) -> bool {
     let slashes = word.iter().filter(|b| **b == b'/').count();
-    let relative = [&b"./"[..], b"../", b"~/"]
-        .iter()
-        .any(|p| word.starts_with(p));
+    let relative = [&b"./"[..], b"../", b"~/"].iter().any(|p| word.starts_with(p));
     let rooted = word.len() > 1 && (word[0] == b'/' || relative);
     let windows = slashes == 0
         && (word[1..].starts_with(b":\\") || word.iter().filter(|b| **b == b'\\').count() >= 2);
@@ -116,17 +106,8 @@ fn is_path(word: &[u8], flags: u16) -> bool {
 /// A host name, as good as an address: labels joined by dots, the last a generic top-level domain
 /// or, after at least two others, one of the two-letter country codes.
 pub(super) fn is_host(word: &[u8]) -> bool {
-    const GENERIC: [&[u8]; 9] = [
-        b"com",
-        b"net",
-        b"org",
-        b"edu",
-        b"gov",
-        b"mil",
-        b"arpa",
-        b"local",
-        b"internal",
-    ];
+    const GENERIC: [&[u8]; 9] =
+        [b"com", b"net", b"org", b"edu", b"gov", b"mil", b"arpa", b"local", b"internal"];
     let label =
         |l: &[u8]| !l.is_empty() && l.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
     let Some(dot) = word.iter().rposition(|b| *b == b'.') else {
@@ -176,11 +157,7 @@ fn walk(word: &[u8], flags: u16, mut emit: impl FnMut(Part)) {
             }
             // Masks joined by a dot are one mask.
             if !(dot && mask) {
-                emit(if mask {
-                    Part::Mask
-                } else {
-                    Part::Literal(at, end)
-                });
+                emit(if mask { Part::Mask } else { Part::Literal(at, end) });
             }
             (at, masked, dot) = (end, mask, false);
             continue;
@@ -218,10 +195,7 @@ fn piece(word: &[u8], from: usize, flags: u16) -> (usize, bool) {
     }
     let piece = &word[from..at];
     let hex = classes & ALPHA == 0 && piece.len() >= HEX_BYTES_MIN && digits > 0;
-    (
-        at,
-        mask || hex || digits > NAME_DIGITS_MAX || (digits > 0 && starts_as_number(piece)),
-    )
+    (at, mask || hex || digits > NAME_DIGITS_MAX || (digits > 0 && starts_as_number(piece)))
 }
 
 /// A digit, or the letter of a version (`v2.1`).

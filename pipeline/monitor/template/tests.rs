@@ -5,9 +5,7 @@ use super::*;
 fn mine(lines: &[&str]) -> Vec<String> {
     let mut miner = Miner::new(Limits::default());
     let ids: Vec<_> = lines.iter().map(|l| miner.add(l.as_bytes())).collect();
-    ids.into_iter()
-        .map(|id| miner.template(id).unwrap())
-        .collect()
+    ids.into_iter().map(|id| miner.template(id).unwrap()).collect()
 }
 
 #[track_caller]
@@ -18,11 +16,7 @@ fn check(line: &str, template: &str) {
 /// Lines that must share one template.
 #[track_caller]
 fn check_one(lines: &[&str], template: &str) {
-    assert!(
-        mine(lines).iter().all(|t| t == template),
-        "{:?}",
-        mine(lines)
-    );
+    assert!(mine(lines).iter().all(|t| t == template), "{:?}", mine(lines));
 }
 
 #[test]
@@ -31,31 +25,16 @@ fn data_is_masked_and_text_is_kept() {
         "Connection from 10.0.0.7:443 closed after 12.5 ms",
         "Connection from <*>:<*> closed after <*> ms",
     );
-    check(
-        "took -3 of +4 at 98% (#5)",
-        "took <*> of <*> at <*>% (#<*>)",
-    );
-    check(
-        "user=7, size=[12] id={0x1f}",
-        "user=<*>, size=[<*>] id={<*>}",
-    );
+    check("took -3 of +4 at 98% (#5)", "took <*> of <*> at <*>% (#<*>)");
+    check("user=7, size=[12] id={0x1f}", "user=<*>, size=[<*>] id={<*>}");
     check("read /var/log/a.log.", "read <*>.");
-    check(
-        "open C:\\Temp\\x.txt or ./run or a/b/c",
-        "open <*> or <*> or <*>",
-    );
+    check("open C:\\Temp\\x.txt or ./run or a/b/c", "open <*> or <*> or <*>");
     check("and/or I/O can't read", "and/or I/O can't read");
     check("(see https://a.b/c?d=e&f=1)", "(see https://<*>)");
     check("GET /search?q=1,2&x=[y] ok", "GET <*> ok");
     check("id 0a1b2c3d-0000-1111-2222-abcdefabcdef ok", "id <*> ok");
-    check(
-        "mac 00:11:aa:bb:cc:dd has fe80::1ff:a up",
-        "mac <*> has <*> up",
-    );
-    check(
-        "at 2024-01-02T03:04:05.678Z started",
-        "at <*>-<*>-<*>:<*>:<*> started",
-    );
+    check("mac 00:11:aa:bb:cc:dd has fe80::1ff:a up", "mac <*> has <*> up");
+    check("at 2024-01-02T03:04:05.678Z started", "at <*>-<*>-<*>:<*>:<*> started");
     check("node-17 runs v1.29 of ipv4", "node-<*> runs <*> of ipv4");
     check("state......0x12", "state......<*>");
     check("\x1b[31mred\x1b[0m alert 7", "red alert <*>");
@@ -71,72 +50,36 @@ fn data_is_masked_and_text_is_kept() {
 #[test]
 fn one_message_type_for_lists_quantities_and_values_left_out() {
     check_one(&["ids [1, 2, 3]", "ids [4]", "ids []"], "ids [<*>]");
+    check_one(&["read 5 KB in 3 ms", "read 7 MB in 9 s"], "read <*> <*> in <*> <*>");
+    check_one(&["user= host=10.1.1.1", "user=u123 host=10.1.1.2"], "user=<*> host=<*>");
     check_one(
-        &["read 5 KB in 3 ms", "read 7 MB in 9 s"],
-        "read <*> <*> in <*> <*>",
-    );
-    check_one(
-        &["user= host=10.1.1.1", "user=u123 host=10.1.1.2"],
-        "user=<*> host=<*>",
-    );
-    check_one(
-        &[
-            "sent 999 bytes ok",
-            "sent 18846 bytes (18.4 KB) ok",
-            "sent <1 KB ok",
-        ],
+        &["sent 999 bytes ok", "sent 18846 bytes (18.4 KB) ok", "sent <1 KB ok"],
         "sent <*> ok",
     );
-    check_one(
-        &["from 10.0.0.1 (a.example.com) ok", "from 10.0.0.2 () ok"],
-        "from <*> (<*>) ok",
-    );
+    check_one(&["from 10.0.0.1 (a.example.com) ok", "from 10.0.0.2 () ok"], "from <*> (<*>) ok");
     check_one(&["done=true", "done=false"], "done=<*>");
     check_one(&["up web-7f9c5 ok", "up web-6d8b4 ok"], "up web-<*> ok");
     check_one(&["up ab-1 ok", "up cd-2 ok", "up x9y8z7 ok"], "up <*> ok");
-    check_one(
-        &["at Mon Jan 02 2006", "at Tue Mar 3 2009"],
-        "at <*> <*> <*> <*>",
-    );
+    check_one(&["at Mon Jan 02 2006", "at Tue Mar 3 2009"], "at <*> <*> <*> <*>");
 }
 
 #[test]
 fn alternatives_stay_apart_and_names_become_a_slot() {
-    let few = mine(&[
-        "the link to the hub went up",
-        "the link to the hub went down",
-    ]);
-    assert_eq!(
-        few,
-        [
-            "the link to the hub went up",
-            "the link to the hub went down"
-        ]
-    );
-    let names = [
-        "ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy",
-    ];
-    let lines: Vec<String> = names
-        .iter()
-        .map(|n| format!("login of user {n} was accepted by host"))
-        .collect();
+    let few = mine(&["the link to the hub went up", "the link to the hub went down"]);
+    assert_eq!(few, ["the link to the hub went up", "the link to the hub went down"]);
+    let names = ["ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy"];
+    let lines: Vec<String> =
+        names.iter().map(|n| format!("login of user {n} was accepted by host")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     check_one(&lines, "login of user <*> was accepted by host");
 }
 
 #[test]
 fn two_places_may_vary_at_once() {
-    let names = [
-        "ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy", "kim", "lee", "mia",
-    ];
+    let names =
+        ["ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy", "kim", "lee", "mia"];
     let lines: Vec<String> = (0..names.len() * 3)
-        .map(|i| {
-            format!(
-                "user {} joined the room {} just now",
-                names[i % 13],
-                names[i * 5 % 13]
-            )
-        })
+        .map(|i| format!("user {} joined the room {} just now", names[i % 13], names[i * 5 % 13]))
         .collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     check_one(&lines, "user <*> joined the room <*> just now");
@@ -150,45 +93,29 @@ fn ids_stay_valid_through_merges() {
         miner.add(format!("login of user {name} was accepted by host").as_bytes());
     }
     assert_ne!(miner.resolve(first), first);
-    assert_eq!(
-        miner.template(first).unwrap(),
-        "login of user <*> was accepted by host"
-    );
+    assert_eq!(miner.template(first).unwrap(), "login of user <*> was accepted by host");
     let all: Vec<_> = miner.templates().collect();
     assert_eq!(
         all,
-        [(
-            miner.resolve(first),
-            "login of user <*> was accepted by host".to_owned(),
-            8
-        )]
+        [(miner.resolve(first), "login of user <*> was accepted by host".to_owned(), 8)]
     );
 }
 
 #[test]
 fn the_headline_stands_for_an_event() {
     check("ERROR a failed\n\tat x.Y.z(Y.java:1)", "ERROR a failed");
-    check(
-        "Traceback (most recent call last):\n  File \"a\"\nKeyError: 'x'\n",
-        "KeyError: 'x'",
-    );
+    check("Traceback (most recent call last):\n  File \"a\"\nKeyError: 'x'\n", "KeyError: 'x'");
 }
 
 #[test]
 fn memory_is_bounded_when_every_line_is_new() {
-    let limits = Limits {
-        templates_max: 64,
-        tokens_max: 16,
-        bytes_max: 256,
-        cache_max: 128,
-    };
+    let limits = Limits { templates_max: 64, tokens_max: 16, bytes_max: 256, cache_max: 128 };
     let mut miner = Miner::new(limits);
     let mut letters = 0u64;
     for _ in 0..3_000 {
         letters = hash::fold(letters ^ 7, hash::K1);
-        let word: String = (0..12)
-            .map(|i| (b'a' + (letters >> (i * 5)) as u8 % 26) as char)
-            .collect();
+        let word: String =
+            (0..12).map(|i| (b'a' + (letters >> (i * 5)) as u8 % 26) as char).collect();
         let reversed: String = word.chars().rev().collect();
         miner.add(format!("{word} {reversed} x {word}").as_bytes());
         assert!(
@@ -197,10 +124,7 @@ fn memory_is_bounded_when_every_line_is_new() {
                 && miner.slots.len() <= 64
         );
     }
-    assert_eq!(
-        miner.slots.len(),
-        miner.free.len() + miner.templates().count()
-    );
+    assert_eq!(miner.slots.len(), miner.free.len() + miner.templates().count());
 }
 
 #[test]
@@ -278,12 +202,7 @@ impl Fleet {
             "user" => self.name(),
             "n" => (self.next(1 << 16) >> self.next(14)).to_string(),
             "d" => self.next(10).to_string(),
-            "ip" => format!(
-                "10.{}.{}.{}",
-                self.next(256),
-                self.next(256),
-                self.next(256)
-            ),
+            "ip" => format!("10.{}.{}.{}", self.next(256), self.next(256), self.next(256)),
             "host" => format!("{}-{}.{}.internal", self.name(), self.next(40), self.name()),
             "pod" => format!(
                 "{}-{:x}-{:05x}",
@@ -312,11 +231,7 @@ impl Fleet {
                 self.next(10),
                 ["ms", "s", "us"][self.next(3) as usize]
             ),
-            "size" => format!(
-                "{} {}",
-                self.next(900),
-                ["KB", "MB", "GB"][self.next(3) as usize]
-            ),
+            "size" => format!("{} {}", self.next(900), ["KB", "MB", "GB"][self.next(3) as usize]),
             "bool" => ["true", "false"][self.next(2) as usize].to_owned(),
             _ => {
                 let items: Vec<String> = (0..=self.next(4)).map(|i| i.to_string()).collect();
@@ -342,10 +257,8 @@ impl Fleet {
 #[test]
 fn generated_logs_are_grouped_as_they_were_made() {
     let (mut fleet, mut miner) = (Fleet(1), Miner::new(Limits::default()));
-    let lines: Vec<_> = (0..4_000)
-        .map(|_| fleet.line())
-        .map(|(kind, l)| (kind, miner.add(l.as_bytes())))
-        .collect();
+    let lines: Vec<_> =
+        (0..4_000).map(|_| fleet.line()).map(|(kind, l)| (kind, miner.add(l.as_bytes()))).collect();
     let mut made = std::collections::BTreeMap::<usize, Vec<TemplateId>>::new();
     let mut found = std::collections::BTreeMap::<TemplateId, usize>::new();
     for (kind, id) in &lines {
@@ -356,15 +269,8 @@ fn generated_logs_are_grouped_as_they_were_made() {
         .values()
         .filter(|ids| ids.iter().all(|id| *id == ids[0]) && found[&ids[0]] == ids.len());
     let grouped: usize = right.map(Vec::len).sum();
-    let texts: Vec<String> = miner
-        .templates()
-        .map(|(_, text, n)| format!("{n} {text}"))
-        .collect();
-    assert!(
-        grouped as f64 >= 0.98 * lines.len() as f64,
-        "{grouped}\n{}",
-        texts.join("\n")
-    );
+    let texts: Vec<String> = miner.templates().map(|(_, text, n)| format!("{n} {text}")).collect();
+    assert!(grouped as f64 >= 0.98 * lines.len() as f64, "{grouped}\n{}", texts.join("\n"));
 }
 
 /// Lines of a small grammar: few message types, and data of every kind.
@@ -391,12 +297,7 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 fn small() -> Limits {
-    Limits {
-        templates_max: 24,
-        tokens_max: 24,
-        bytes_max: 512,
-        cache_max: 32,
-    }
+    Limits { templates_max: 24, tokens_max: 24, bytes_max: 512, cache_max: 32 }
 }
 
 proptest! {

@@ -72,14 +72,10 @@ pub fn trace_owner(body: &[u8]) -> Option<&str> {
         }
         match frame(line, goroutines > 0) {
             Some(Frame::Cause) => (owner, fallback) = (None, fallback.filter(|_| python)),
-            Some(Frame::Inner {
-                owner: name,
-                library: false,
-            }) if python || owner.is_none() => owner = Some(name),
-            Some(Frame::Inner {
-                owner: name,
-                library: true,
-            }) if python || fallback.is_none() => {
+            Some(Frame::Inner { owner: name, library: false }) if python || owner.is_none() => {
+                owner = Some(name)
+            }
+            Some(Frame::Inner { owner: name, library: true }) if python || fallback.is_none() => {
                 fallback = Some(name);
             }
             _ => {}
@@ -101,20 +97,14 @@ fn frame(line: &str, go: bool) -> Option<Frame<'_>> {
     if line.starts_with("Caused by:") {
         return Some(Frame::Cause);
     }
-    if let Some(rest) = line
-        .strip_prefix("at ")
-        .or_else(|| line.strip_prefix("\\tat "))
-    {
+    if let Some(rest) = line.strip_prefix("at ").or_else(|| line.strip_prefix("\\tat ")) {
         return jvm(rest).or_else(|| javascript(rest));
     }
     if let Some(rest) = line.strip_prefix("File \"") {
         let (file, _) = rest.split_once("\", line ")?;
         let library =
             file.contains("-packages/") || file.contains("/lib/python") || file.starts_with('<');
-        return Some(Frame::Inner {
-            owner: file,
-            library,
-        });
+        return Some(Frame::Inner { owner: file, library });
     }
     if go { golang(line) } else { None }
 }
@@ -139,10 +129,7 @@ fn jvm(rest: &str) -> Option<Frame<'_>> {
     let method = method.rsplit_once('/').map_or(method, |(_, m)| m);
     let (class, _) = method.rsplit_once('.')?;
     let class = class.split('$').next().unwrap_or(class);
-    Some(Frame::Inner {
-        owner: class,
-        library: JVM_LIBRARIES.iter().any(|p| class.starts_with(p)),
-    })
+    Some(Frame::Inner { owner: class, library: JVM_LIBRARIES.iter().any(|p| class.starts_with(p)) })
 }
 
 /// `add (/app/src/cart.js:12:7)` or `/app/src/cart.js:12:7`.
@@ -159,10 +146,7 @@ fn javascript(rest: &str) -> Option<Frame<'_>> {
     }
     let library =
         file.contains("node_modules/") || file.starts_with("node:") || !file.contains(['/', '\\']);
-    Some(Frame::Inner {
-        owner: file.strip_prefix("file://").unwrap_or(file),
-        library,
-    })
+    Some(Frame::Inner { owner: file.strip_prefix("file://").unwrap_or(file), library })
 }
 
 /// `github.com/acme/shop/cart.(*Cart).Add(0xc000, 0x1)`: the package.
@@ -189,9 +173,7 @@ pub(super) fn headline(body: &[u8]) -> &[u8] {
         return body;
     }
     let body = body.trim_ascii_end();
-    body.iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(body, |i| &body[i + 1..])
+    body.iter().rposition(|b| *b == b'\n').map_or(body, |i| &body[i + 1..])
 }
 
 #[cfg(test)]

@@ -38,11 +38,7 @@ impl Tree {
     /// Templates of the same length that share the first or the last word.
     pub fn candidates(&self, ids: &[u32]) -> Vec<u32> {
         let mut found = Vec::new();
-        for leaf in [false, true]
-            .into_iter()
-            .flat_map(|open| leaves(ids, open))
-            .flatten()
-        {
+        for leaf in [false, true].into_iter().flat_map(|open| leaves(ids, open)).flatten() {
             let slots = self.leaves.get(&leaf).map_or(&[][..], Vec::as_slice);
             found.extend(slots.iter().rev().take(CANDIDATES_MAX));
         }

@@ -13,13 +13,9 @@ use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, PutMode};
 
 use super::schema::conform;
-use super::table::{Layout, MAX_ATTEMPTS, Snapshot, Table};
+use super::table::{CHECKPOINT_EVERY, Layout, MAX_ATTEMPTS, Snapshot, Table};
 use super::{Archive, file, partition};
 use crate::error::{Error, Result};
-
-/// Commits between two checkpoints of a table's log: opening a table replays at most this many
-/// entries.
-pub const CHECKPOINT_EVERY: u64 = 32;
 
 /// Who commits, and the number of the commit; numbers of one `app_id` must grow.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,6 +28,10 @@ use crate::error::{Error, Result};
 /// only a flood of writers reaches it.
 pub(super) const MAX_ATTEMPTS: usize = 64;
 
+/// Commits between two checkpoints of a table's log: opening a table replays at most this many
+/// entries.
+pub(super) const CHECKPOINT_EVERY: u64 = 32;
+
 /// Delta readers of version 1 know neither deletion vectors nor renamed columns; nor does `read`.
 const READER_VERSION: i32 = 1;
 
@@ -37,9 +41,45 @@ const VERSION_PROPERTY: &str = "faultline.schemaVersion";
 pub(super) struct Table {
     spec: Arc<TableSpec>,
     dir: PathBuf,
-    delta: Mutex<DeltaTable>,
+    loaded: Mutex<Loaded>,
     /// Writers of one process take turns instead of racing each other through the log.
     turn: Mutex<()>,
+}
+
+/// The library's state of the table, brought up to date commit by commit.
+#[derive(Debug)]
+struct Loaded {
+    delta: DeltaTable,
+    /// The version at which it was last loaded from a checkpoint. It replays every later log entry
+    /// whenever it looks for a commit's number.
+    base: Version,
+}
+
+impl Loaded {
+    fn new(log_store: LogStoreRef) -> Self {
+        Self { delta: DeltaTable::new(log_store), base: 0 }
+    }
+
+    /// Whether the table exists.
+    async fn update(&mut self) -> Result<bool, DeltaTableError> {
+        if self.delta.version().is_none() {
+            if !self.delta.verify_deltatable_existence().await? {
+                return Ok(false);
+            }
+            self.delta.load().await?;
+            self.base = self.delta.version().unwrap_or(0);
+            return Ok(true);
+        }
+        self.delta.update_incremental(None).await?;
+        let version = self.delta.version().unwrap_or(0);
+        if version - self.base >= CHECKPOINT_EVERY {
+            let mut fresh = DeltaTable::new(self.delta.log_store());
+            fresh.load().await?;
+            self.base = fresh.version().unwrap_or(version);
+            self.delta = fresh;
+        }
+        Ok(true)
+    }
 }
 
 impl Table {
@@ -49,7 +89,7 @@ impl Table {
         let table = Self {
             spec: Arc::new(spec),
             dir,
-            delta: Mutex::new(DeltaTable::new(log_store)),
+            loaded: Mutex::new(Loaded::new(log_store)),
             turn: Mutex::new(()),
         };
         match mode {
@@ -78,18 +118,12 @@ impl Table {
 
     /// The newest state; `None` while the table does not exist.
     pub(super) async fn refresh(&self) -> Result<Option<Snapshot>> {
-        let mut delta = self.delta.lock().await;
-        let result = async {
-            if delta.version().is_none() && !delta.verify_deltatable_existence().await? {
-                return Ok(false);
-            }
-            delta.update_incremental(None).await.map(|()| true)
-        };
-        if !result.await.map_err(|e| self.failed(e))? {
+        let mut loaded = self.loaded.lock().await;
+        if !loaded.update().await.map_err(|e| self.failed(e))? {
             return Ok(None);
         }
-        let snapshot = Snapshot { spec: Arc::clone(&self.spec), delta: delta.clone() };
-        drop(delta);
+        let snapshot = Snapshot { spec: Arc::clone(&self.spec), delta: loaded.delta.clone() };
+        drop(loaded);
         snapshot.check()?;
         Ok(Some(snapshot))
     }
@@ -141,7 +175,7 @@ impl Table {
     /// Creates the table unless it is there. The log entry of version 0 can be created once only,
     /// so of several processes one creates the table and the others find it.
     async fn ensure_created(&self) -> Result<()> {
-        let log_store = self.delta.lock().await.log_store();
+        let log_store = self.loaded.lock().await.delta.log_store();
         let exists = log_store.is_delta_table_location().await;
         if exists.map_err(|e| self.failed(e))? {
             return Ok(());

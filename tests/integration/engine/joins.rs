@@ -67,8 +67,8 @@ fn run(sql: &str, m: &[Sample], l: &[Sample], sizes: (usize, usize)) -> Vec<Writ
     parts.extend(m.chunks(sizes.0).map(|p| (p[0].ts, Stream::Metrics, p)));
     parts.extend(l.chunks(sizes.1).map(|p| (p[0].ts, Stream::Logs, p)));
     parts.sort_by_key(|(ts, ..)| *ts);
-    for stream in [Stream::Metrics, Stream::Logs] {
-        ingest.declare(stream, 0);
+    for (_, stream, _) in &parts {
+        ingest.declare(*stream, 0);
     }
     for (_, stream, part) in parts {
         let batch = match stream {

@@ -53,7 +53,7 @@ fn read(batches: &[RecordBatch]) -> Vec<Written> {
         for row in 0..batch.num_rows() {
             let time = |i: usize| times[i].as_primitive::<arrow::datatypes::Int64Type>().value(row);
             let value = |c: &arrow::array::ArrayRef| match c.is_null(row) {
-                true => f64::NAN,
+                true => f64::NEG_INFINITY,
                 false => c.as_primitive::<Float64Type>().value(row),
             };
             out.push(Written {

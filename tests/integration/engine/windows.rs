@@ -92,7 +92,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn tumbling(rows in samples(120, 40), width in 1_i64..100, batch in 1_usize..50, key in 0_usize..2) {
+    fn tumbling(
+        rows in samples(120, 40),
+        width in 1_i64..100,
+        batch in 1_usize..50,
+        key in 0_usize..2,
+    ) {
         let sql = job(&format!("tumble({})", seconds(width)), KEYS[key], VALUES);
         let expected = fixed(&rows, width * SECOND, width * SECOND);
         prop_assert_eq!(sorted(run(&sql, &rows, batch)), expected);
@@ -113,7 +118,12 @@ proptest! {
     }
 
     #[test]
-    fn session(rows in samples(120, 60), gap in 1_i64..200, batch in 1_usize..50, key in 0_usize..2) {
+    fn session(
+        rows in samples(120, 60),
+        gap in 1_i64..200,
+        batch in 1_usize..50,
+        key in 0_usize..2,
+    ) {
         let sql = job(&format!("session({})", seconds(gap)), KEYS[key], VALUES);
         let expected = sessions(&rows, gap * SECOND);
         prop_assert_eq!(sorted(run(&sql, &rows, batch)), expected);
@@ -122,7 +132,7 @@ proptest! {
     /// Also the order of the answers, which incidents depend on.
     #[test]
     fn batches_do_not_show(rows in samples(120, 30), a in 1_usize..60, b in 1_usize..60) {
-        for window in ["tumble(interval '1 minute')", "hop(interval '20 s', interval '1 minute')"] {
+        for window in ["tumble(interval '1 minute')", "hop(interval '20 seconds', interval '1 minute')"] {
             let sql = job(window, "service", VALUES);
             prop_assert_eq!(run(&sql, &rows, a), run(&sql, &rows, b));
         }
