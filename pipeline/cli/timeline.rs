@@ -131,7 +131,7 @@ impl Summary {
             lines.push(format!("archive: {archive}"));
             lines.push("ask it, for example:".to_owned());
             for sql in [
-                "SELECT opened_at, title, root_service, root_kind FROM incidents ORDER BY opened_at",
+                "SELECT opened_at, title, root_service FROM incidents ORDER BY opened_at",
                 "SELECT rank, service, kind, confidence FROM diagnoses ORDER BY incident_id, rank",
                 "SELECT statement, sql FROM evidence",
             ] {
@@ -261,8 +261,8 @@ fn clock(at: Nanos) -> String {
 
 fn short(value: f64) -> String {
     match value.abs() {
-        v if v == 0.0 => "0".into(),
-        v if v >= 1e6 || v < 1e-3 => format!("{value:.2e}"),
+        0.0 => "0".into(),
+        v if !(1e-3..1e6).contains(&v) => format!("{value:.2e}"),
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 1.0 => format!("{value:.2}"),
         _ => format!("{value:.4}"),

@@ -62,7 +62,8 @@ pub fn share_z(now: (u64, u64), before: (u64, u64)) -> f64 {
     2.0 * (angle(now) - angle(before)) / noise.sqrt()
 }
 
-/// -log10 of the two-sided normal tail of `z`, by Mills' ratio: for counts, whose variance is known.
+/// -log10 of the two-sided normal tail of `z`, by Mills' ratio: for counts, whose variance is
+/// known.
 pub fn surprise_of(z: f64) -> f64 {
     let z = z.abs();
     let mills = 2.0 / (z + (z * z + 8.0 / std::f64::consts::PI).sqrt());

@@ -145,13 +145,16 @@ impl Evidence {
                         "{service} {operation} itself takes {seen} us where {usual} us are usual"
                     ),
                     SpanFinding::ErrorOrigin => format!(
-                        "errors begin in {service} {operation}: {seen} spans where {usual} are usual"
+                        "errors begin in {service} {operation}: {seen} spans \
+                         where {usual} are usual"
                     ),
                     SpanFinding::Missing => format!(
-                        "{service} {operation}{below} is missing: in {seen} traces where {usual} are usual"
+                        "{service} {operation}{below} is missing: in {seen} traces \
+                         where {usual} are usual"
                     ),
                     SpanFinding::New => format!(
-                        "{service} {operation}{below} is new: in {seen} traces where {usual} are usual"
+                        "{service} {operation}{below} is new: in {seen} traces \
+                         where {usual} are usual"
                     ),
                 }
             }

@@ -144,8 +144,9 @@ fn errors(
 }
 
 /// The share of traces with a kind of parent in which it has a kind of child, against the usual
-/// share: so the mix of requests does not matter, nor how often one request calls. The parent's service is to answer for it,
-/// less what its callees show of the same: they may have made it turn another way.
+/// share: so the mix of requests does not matter, nor how often one request calls. The parent's
+/// service is to answer for it, less what its callees show of the same: they may have made it turn
+/// another way.
 fn shape(
     calls: &[CallStats],
     services: &BTreeMap<&str, usize>,

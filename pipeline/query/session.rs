@@ -187,6 +187,7 @@ impl Shared {
     async fn context(&self) -> Result<SessionContext> {
         let config = SessionConfig::new()
             .with_information_schema(true)
+            .set_str("datafusion.sql_parser.dialect", "postgresql")
             .with_default_catalog_and_schema("faultline", "archive");
         let state = SessionStateBuilder::new()
             .with_config(config)

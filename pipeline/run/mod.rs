@@ -1,4 +1,5 @@
-//! The wiring of a run. Live and replay are one code path: a replay is a run whose sources are files.
+//! The wiring of a run. Live and replay are one code path: a replay is a run whose sources are
+//! files.
 //!
 //! ```text
 //! source -> ingest -> templates -+-> job 1 -+
@@ -6,9 +7,9 @@
 //!                                +-> rows --+
 //! ```
 //!
-//! Every stage has a thread or task of its own and passes on through bounded channels. The collector
-//! advances only when every job and the rows themselves have reached the same watermark, so the
-//! result does not depend on how the stages were scheduled.
+//! Every stage has a thread or task of its own and passes on through bounded channels. The
+//! collector advances only when every job and the rows themselves have reached the same watermark,
+//! so the result does not depend on how the stages were scheduled.
 
 mod changes;
 mod collect;

@@ -178,7 +178,8 @@ impl Visitor for Refusals<'_> {
         let refuse = |span, what: &str, remedy| {
             ControlFlow::Break(self.file.refuse_at(span, format!("{what} on a stream"), remedy))
         };
-        let top = "rank inside a window: ROW_NUMBER() OVER (PARTITION BY window ORDER BY …) and filter on it";
+        let top = "rank inside a window: ROW_NUMBER() OVER (PARTITION BY window ORDER BY …) and \
+                   filter on it";
         if let Some(order) = &query.order_by {
             return refuse(order.span(), "ORDER BY", top);
         }

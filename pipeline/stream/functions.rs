@@ -70,7 +70,8 @@ pub fn window_of(expr: &Expr) -> Option<Result<WindowKind, BadWindow>> {
         ("tumble", [width]) => Ok(WindowKind::Fixed { width: *width, slide: *width }),
         ("hop", [slide, width]) if slide > width || width % slide != 0 => Err(bad(
             "hop(slide, width): the width must be a multiple of the slide".into(),
-            "choose a slide that divides the width, such as hop(interval '1 minute', interval '5 minutes')",
+            "choose a slide that divides the width, such as \
+             hop(interval '1 minute', interval '5 minutes')",
         )),
         ("hop", [slide, width]) => Ok(WindowKind::Fixed { width: *width, slide: *slide }),
         (_, [gap]) => Ok(WindowKind::Session { gap: *gap }),

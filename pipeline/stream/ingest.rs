@@ -1,4 +1,5 @@
-//! From what sources deliver to what jobs read: event time checked, late rows set aside, order restored.
+//! From what sources deliver to what jobs read: event time checked, late rows set aside, order
+//! restored.
 //!
 //! A row is judged by its own partition alone, in arrival order, so the verdict does not depend on
 //! batch boundaries or on how partitions interleave. Accepted rows wait until the watermark has

@@ -5,7 +5,8 @@ use arrow::record_batch::RecordBatch;
 
 use crate::model::Nanos;
 
-/// Rows with their event time, which travels beside the columns so that a projection cannot lose it.
+/// Rows with their event time, which travels beside the columns so that a projection cannot lose
+/// it.
 #[derive(Clone, Debug)]
 pub struct Rows {
     /// Event time of each row; the window's start once rows stand for windows. Never decreases.

@@ -114,5 +114,6 @@ fn blank(lines: &mut [Vec<char>], from: Location, to: Location) {
 }
 
 fn is_word(token: &TokenWithSpan, word: &str) -> bool {
-    matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+    let Token::Word(w) = &token.token else { return false };
+    w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word)
 }

@@ -1,9 +1,9 @@
 //! Checkpoints of a stream job: all parts of an epoch, or the epoch before it.
 //!
-//! An epoch is a directory that gets its name last. Its `manifest.json` lists length and BLAKE3 hash
-//! of every part and is itself covered by `manifest.json.blake3`, so `b3sum --check` can tell what
-//! the store can tell. Batches are Arrow IPC streams: unlike IPC files they allow a dictionary to
-//! change between batches.
+//! An epoch is a directory that gets its name last. Its `manifest.json` lists length and BLAKE3
+//! hash of every part and is itself covered by `manifest.json.blake3`, so `b3sum --check` can tell
+//! what the store can tell. Batches are Arrow IPC streams: unlike IPC files they allow a dictionary
+//! to change between batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

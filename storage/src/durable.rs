@@ -1,8 +1,8 @@
 //! Files that exist completely or not at all, also after a loss of power.
 //!
-//! Every write goes to a temporary name in the same directory, is synced, gets its final name in one
-//! step, and the directory is synced. Dropping any of the three leaves a window in which a crash
-//! yields an empty, partial or absent file that somebody was told is there.
+//! Every write goes to a temporary name in the same directory, is synced, gets its final name in
+//! one step, and the directory is synced. Dropping any of the three leaves a window in which a
+//! crash yields an empty, partial or absent file that somebody was told is there.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -23,8 +23,8 @@ pub fn replace<'a>(path: &Path, chunks: impl IntoIterator<Item = &'a [u8]>) -> R
     sync_dir(parent(path))
 }
 
-/// Writes `path` with `chunks` as its content unless a file is there; `false` if one was. Of several
-/// processes that race, exactly one gets `true`.
+/// Writes `path` with `chunks` as its content unless a file is there; `false` if one was. Of
+/// several processes that race, exactly one gets `true`.
 pub fn create<'a>(path: &Path, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<bool> {
     let staged = stage(path, chunks)?;
     let linked = fs::hard_link(&staged, path);

@@ -13,11 +13,13 @@ pub enum Error {
     #[error("cannot {action} {path}: {source}; check that the path exists and may be written")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error(
-        "no space left while writing {path}; free space on that file system, writing resumes by itself"
+        "no space left while writing {path}; free space on that file system, writing resumes by \
+         itself"
     )]
     Full { path: PathBuf },
     #[error(
-        "fsync of {path} failed: {source}; what was written last may be lost, check the disk and restart"
+        "fsync of {path} failed: {source}; what was written last may be lost, check the disk and \
+         restart"
     )]
     Sync { path: PathBuf, source: io::Error },
     #[error("{path} does not exist; check the directory, or open it for writing once to create it")]

@@ -1,6 +1,6 @@
 //! A replay that is stopped at any moment and started again leaves what an undisturbed one leaves.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -8,24 +8,28 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::archive::{Contents, commits, contents, count, repeated};
-use crate::outage::Outage;
-use crate::program::{Running, command, replay, signal, text, until};
+use crate::outage::{Outage, write_lines};
+use crate::program::{Running, command, position, replay, signal, text, until};
 use crate::random::Random;
 
 const KILLS: usize = 52;
 
-fn start(dir: &Path, archive: &Path) -> Running {
-    let args = ["replay", &text(dir), "--archive", &text(archive)];
+/// One job is enough to fill every table, and lets a run be short.
+const JOBS: [&str; 2] = ["--jobs", "sql/detect/metric_level.sql"];
+
+fn start(dir: &Path, archive: &Path, more: &[&str]) -> Running {
+    let (dir, archive) = (text(dir), text(archive));
+    let args = [&["replay", &dir, "--archive", &archive], &JOBS[..], more].concat();
     let null = || Stdio::from(File::options().write(true).open("/dev/null").unwrap());
     Running(command(&args).stdout(null()).stderr(null()).spawn().unwrap())
 }
 
 /// An undisturbed replay: what it leaves and how long it takes.
-fn undisturbed(outage: &Outage) -> (Contents, Duration) {
+fn undisturbed(outage: &Outage, more: &[&str]) -> (Contents, Duration) {
     let archives = TempDir::new().unwrap();
     let archive = archives.path().join("archive");
     let started = Instant::now();
-    replay(outage.path(), &archive, &[]);
+    replay(outage.path(), &archive, &[&JOBS, more].concat());
     let took = started.elapsed();
     let rows = contents(&archive);
     assert!(count(&rows, "incidents") > 0, "a test without an incident shows nothing");
@@ -37,7 +41,7 @@ fn undisturbed(outage: &Outage) -> (Contents, Duration) {
 #[test]
 fn kills_at_any_moment_lose_and_repeat_nothing() {
     let outage = Outage::new();
-    let (expected, took) = undisturbed(&outage);
+    let (expected, took) = undisturbed(&outage, &[]);
     let archives = TempDir::new().unwrap();
     let archive = archives.path().join("archive");
     let mut random = Random::new(20_240_312);
@@ -47,7 +51,7 @@ fn kills_at_any_moment_lose_and_repeat_nothing() {
             break;
         }
         let before = commits(&archive);
-        let mut run = start(outage.path(), &archive);
+        let mut run = start(outage.path(), &archive, &[]);
         let started = Instant::now();
         let moment = took.mul_f64(random.unit());
         let pause = Duration::from_micros(random.below(3_000));
@@ -68,7 +72,7 @@ fn kills_at_any_moment_lose_and_repeat_nothing() {
     }
     assert_eq!(killed, KILLS, "runs ended before they were killed");
     assert_eq!(repeated(&archive), Vec::<String>::new(), "before the last run");
-    replay(outage.path(), &archive, &[]);
+    replay(outage.path(), &archive, &JOBS);
     let rows = contents(&archive);
     for (table, rows) in &rows {
         assert_eq!(rows, &expected[table], "{table}");
@@ -76,16 +80,27 @@ fn kills_at_any_moment_lose_and_repeat_nothing() {
     assert_eq!(repeated(&archive), Vec::<String>::new());
 }
 
-/// Ctrl-C is no kill: the program ends by itself and says so, and the next run makes good.
+/// Ctrl-C is no kill: the program ends by itself and says so, and the next run makes good, also
+/// the dead letters that it had not come to.
 #[test]
 fn an_interrupted_replay_is_completed_by_the_next() {
+    // Row by row, so that most of the time goes by while rows are read.
+    let slowly = ["--batch-rows", "1"];
     let outage = Outage::new();
-    let (expected, took) = undisturbed(&outage);
+    let mut rows = outage.lines("metrics.csv");
+    for at in [1, rows.len() - 1] {
+        let (series, _) = rows[at].rsplit_once(',').unwrap();
+        let bad = format!("{series},NaN");
+        rows.insert(at, bad);
+    }
+    write_lines(&outage.file("metrics.csv"), &rows);
+    let (expected, took) = undisturbed(&outage, &slowly);
+    assert_eq!(count(&expected, "dead_letters"), 2);
     let mut interrupted = 0;
     for share in [0.2, 0.35, 0.5, 0.65, 0.8] {
         let archives = TempDir::new().unwrap();
         let archive = archives.path().join("archive");
-        let mut run = start(outage.path(), &archive);
+        let mut run = start(outage.path(), &archive, &slowly);
         let started = Instant::now();
         until("the moment", || (started.elapsed() >= took.mul_f64(share)).then_some(()));
         if run.0.try_wait().unwrap().is_none() {
@@ -95,11 +110,27 @@ fn an_interrupted_replay_is_completed_by_the_next() {
         // Before it listens to signals the program ends like any other; after the input it is done.
         interrupted += usize::from(code == Some(130));
         assert!(matches!(code, None | Some(0 | 130)), "{code:?}");
-        replay(outage.path(), &archive, &[]);
+        replay(outage.path(), &archive, &JOBS);
         for (table, rows) in &contents(&archive) {
             assert_eq!(rows, &expected[table], "{table} after an interrupt at {share}");
         }
         assert_eq!(repeated(&archive), Vec::<String>::new());
     }
     assert!(interrupted > 0, "no run was interrupted");
+}
+
+/// A replay at the recorded speed spends its time waiting, and must hear Ctrl-C while it does.
+#[test]
+fn a_waiting_replay_can_be_interrupted() {
+    let outage = Outage::new();
+    let archives = TempDir::new().unwrap();
+    let archive = archives.path().join("archive");
+    let mut run = start(outage.path(), &archive, &["--speed", "1x"]);
+    // A file of three batches: when the last one is being read, the first has been passed on.
+    let metrics = outage.file("metrics.csv");
+    let far = fs::metadata(&metrics).unwrap().len() * 3 / 4;
+    until("the second batch", || (position(&run.0, &metrics)? >= far).then_some(()));
+    assert!(run.0.try_wait().unwrap().is_none());
+    signal(&run.0, "INT");
+    assert_eq!(run.wait(), Some(130));
 }

@@ -1,6 +1,7 @@
 //! Runs the program as a user does.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -71,6 +72,18 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(started.elapsed() < PATIENCE, "not seen within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// How far a program has read in a file that it has open, as the kernel sees it.
+pub fn position(child: &Child, path: &Path) -> Option<u64> {
+    let process = format!("/proc/{}", child.id());
+    fs::read_dir(format!("{process}/fd")).ok()?.find_map(|entry| {
+        let entry = entry.ok()?;
+        fs::read_link(entry.path()).ok().filter(|target| target == path)?;
+        let number = entry.file_name().into_string().ok()?;
+        let info = fs::read_to_string(format!("{process}/fdinfo/{number}")).ok()?;
+        info.lines().find_map(|l| l.strip_prefix("pos:"))?.trim().parse().ok()
+    })
 }
 
 /// A child that does not outlive a failed test.

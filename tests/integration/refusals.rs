@@ -106,8 +106,7 @@ fn jobs_are_refused_with_line_column_and_remedy() {
         assert!(sound.contains(from));
         sound.replacen(from, to, 1)
     };
-    let open =
-        "tumble(interval '1 minute') AS window, hop(interval '1 minute', interval '1 hour') AS w";
+    let two = "hop(interval '1 minute', interval '1 hour') AS w, tumble(interval '1 minute')";
     let cases: Vec<(&str, String, &str, &[&str])> = vec![
         ("typo", with("SELECT cluster", "SELEC cluster"), "2:1", &["SELEC"]),
         ("quote", with("'up'", "'up"), "", &["nterminated", "quotes"]),
@@ -136,7 +135,7 @@ fn jobs_are_refused_with_line_column_and_remedy() {
         ("table", with("FROM metrics", "FROM metricks"), "7:8", &["metricks"]),
         (
             "two windows",
-            job(open).replace("service, window\n)", "service, window, w\n)"),
+            job(two).replace("service, window\n)", "service, window, w\n)"),
             "8:3",
             &["more than one window"],
         ),

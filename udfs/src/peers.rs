@@ -21,9 +21,9 @@ pub fn peer_outlier(values: &[f64]) -> Vec<f64> {
     let finite: Vec<usize> = (0..values.len()).filter(|i| values[*i].is_finite()).collect();
     let mut scores = mad_outliers(values, EPSILON_SCALES);
     let outside = outside_main_cluster(values, &finite);
-    for i in 0..values.len() {
+    for (i, score) in scores.iter_mut().enumerate() {
         if !outside.contains(&i) {
-            scores[i] = 0.0;
+            *score = 0.0;
         }
     }
     scores

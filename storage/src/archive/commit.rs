@@ -1,7 +1,7 @@
 //! Appending rows exactly once.
 //!
-//! The producer numbers its commits (`Txn`). The number goes into the same log entry as the rows, so
-//! a producer that crashed repeats its last commits and those that had arrived are recognised.
+//! The producer numbers its commits (`Txn`). The number goes into the same log entry as the rows,
+//! so a producer that crashed repeats its last commits and those that had arrived are recognised.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

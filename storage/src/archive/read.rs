@@ -1,4 +1,5 @@
-//! A table as DataFusion sees it: a fixed list of files, scanned by DataFusion's own Parquet reader.
+//! A table as DataFusion sees it: a fixed list of files, scanned by DataFusion's own Parquet
+//! reader.
 
 use std::sync::Arc;
 

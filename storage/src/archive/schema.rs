@@ -1,4 +1,5 @@
-//! Column types of the archive, when two schemas fit, and how a batch is brought to a table's schema.
+//! Column types of the archive, when two schemas fit, and how a batch is brought to a table's
+//! schema.
 
 use std::sync::Arc;
 

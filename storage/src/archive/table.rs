@@ -377,7 +377,8 @@ impl Snapshot {
                 table: self.spec.name.clone(),
                 reason: format!(
                     "it needs a Delta reader of version {needed}, this program reads version \
-                     {READER_VERSION}; another tool enabled a table feature such as deletion vectors"
+                     {READER_VERSION}; another tool enabled a table feature such as deletion \
+                      vectors"
                 ),
             });
         }

@@ -12,39 +12,52 @@ use crate::random::Random;
 
 type Batch = fn(&[Sample], &mut Registries) -> arrow::array::RecordBatch;
 
-/// Two hours of four noisy series; one of them jumps after eighty minutes.
+/// Two hours of four noisy series; one of them jumps after eighty minutes and, for five minutes,
+/// sends much more than it used to.
 fn telemetry() -> Vec<Sample> {
     let mut random = Random::new(7);
     let mut rows = Vec::new();
     for tick in 0..240 {
         for service in 0..4 {
             let jump = if service == 2 && tick >= 160 { 60 } else { 0 };
-            let value = (100 + jump + random.below(20)) as f64;
-            rows.push(Sample { ts: START + tick * 30 * SECOND, service, value });
+            let burst = service == 2 && (160..170).contains(&tick);
+            for _ in 0..if burst { 15 } else { 1 } {
+                let value = (100 + jump + random.below(20)) as f64;
+                rows.push(Sample { ts: START + tick * 30 * SECOND, service, value });
+            }
         }
     }
     rows
 }
 
-/// The steps of a run over one half of the rows, ids interned as a new process would.
-fn steps(rows: &[Sample], stream: Stream, batch: Batch, last: bool) -> Vec<Feed> {
-    let mut registries = Registries::new(100);
-    // Another order of the ids than the rows have.
-    let mut backwards = rows.to_vec();
-    backwards.reverse();
-    batch(&backwards, &mut registries);
+/// The steps of a run over one half of the rows.
+fn steps(
+    rows: &[Sample],
+    stream: Stream,
+    batch: Batch,
+    registries: &mut Registries,
+    last: bool,
+) -> Vec<Feed> {
     let mut ingest = ingest(0, 64);
     let mut fed = Vec::new();
     for part in rows.chunks(48) {
-        let part = batch(part, &mut registries);
+        let part = batch(part, registries);
         fed.extend(ingest.push(stream, 0, part).unwrap());
-        fed.extend(ingest.release(&mut registries).unwrap());
+        fed.extend(ingest.release(registries).unwrap());
     }
-    fed.extend(ingest.end(&mut registries).unwrap());
+    fed.extend(ingest.end(registries).unwrap());
     if !last {
         fed.retain(|f| !matches!(f, Feed::End));
     }
     fed
+}
+
+/// Registries of a new process, where ids have another order.
+fn other_registries(rows: &[Sample], batch: Batch) -> Registries {
+    let mut registries = Registries::new(100);
+    let backwards: Vec<Sample> = rows.iter().rev().copied().collect();
+    batch(&backwards, &mut registries);
+    registries
 }
 
 async fn restored(sql: &str, from: &mut Driver) -> Driver {
@@ -57,26 +70,29 @@ async fn restored(sql: &str, from: &mut Driver) -> Driver {
 fn unbroken_and_resumed(sql: &str, stream: Stream, batch: Batch, cut: usize) -> [Vec<Written>; 3] {
     let rows = telemetry();
     let (head, tail) = rows.split_at(cut);
+    let mut registries = Registries::new(100);
+    let mut fresh = other_registries(&rows, batch);
     block_on(async {
-        let mut unbroken = driver(sql).await;
-        let mut through = feed(&mut unbroken, steps(head, stream, batch, false)).await;
-        through.extend(feed(&mut unbroken, steps(tail, stream, batch, true)).await);
-
         let mut first = driver(sql).await;
-        let before = feed(&mut first, steps(head, stream, batch, false)).await;
+        let mut unbroken = driver(sql).await;
+        let steps = |rows: &[Sample], r: &mut Registries, last| steps(rows, stream, batch, r, last);
+        let before = feed(&mut first, steps(head, &mut registries, false)).await;
+        let mut through = feed(&mut unbroken, steps(head, &mut registries, false)).await;
+
         let mut second = restored(sql, &mut first).await;
         let mut resumed = before.clone();
-        resumed.extend(feed(&mut second, steps(tail, stream, batch, true)).await);
+        resumed.extend(feed(&mut second, steps(tail, &mut fresh, true)).await);
 
         // Saving must not disturb the one that is saved.
         let mut kept = before;
-        kept.extend(feed(&mut first, steps(tail, stream, batch, true)).await);
+        kept.extend(feed(&mut first, steps(tail, &mut registries, true)).await);
+        through.extend(feed(&mut unbroken, steps(tail, &mut registries, true)).await);
         [through, resumed, kept]
     })
 }
 
 fn check(name: &str, sql: &str, stream: Stream, batch: Batch) {
-    for cut in [4, 301, 648, 955] {
+    for cut in [4, 301, 670, 955] {
         let [unbroken, resumed, kept] = unbroken_and_resumed(sql, stream, batch, cut);
         assert!(!unbroken.is_empty(), "{name} writes nothing, so this shows nothing");
         assert_eq!(resumed, unbroken, "{name} restored after {cut} rows");
@@ -92,7 +108,7 @@ fn shipped(name: &str) -> String {
 #[test]
 fn shipped_jobs() {
     check("metric_level", &shipped("metric_level"), Stream::Metrics, metrics);
-    check("new_template", &shipped("new_template"), Stream::Logs, logs);
+    check("error_burst", &shipped("error_burst"), Stream::Logs, logs);
 }
 
 #[test]

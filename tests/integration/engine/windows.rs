@@ -132,8 +132,8 @@ proptest! {
     /// Also the order of the answers, which incidents depend on.
     #[test]
     fn batches_do_not_show(rows in samples(120, 30), a in 1_usize..60, b in 1_usize..60) {
-        for window in ["tumble(interval '1 minute')", "hop(interval '20 seconds', interval '1 minute')"] {
-            let sql = job(window, "service", VALUES);
+        for window in ["tumble(interval '60 s')", "hop(interval '20 s', interval '60 s')"] {
+            let sql = job(&window.replace(" s'", " seconds'"), "service", VALUES);
             prop_assert_eq!(run(&sql, &rows, a), run(&sql, &rows, b));
         }
     }
