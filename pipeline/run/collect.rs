@@ -13,7 +13,7 @@ use crate::diagnose::{self, Caps, Request, Slices};
 use crate::error::{Error, Result};
 use crate::knowledge::{ClosedCase, DeadRow, Writer};
 use crate::model::{
-    Change, DAY, Diagnosis, HOUR, Incident, IncidentState, MINUTE, Nanos, Severity, Signal,
+    Change, DAY, Diagnosis, HOUR, Incident, IncidentState, MINUTE, Nanos, SECOND, Severity, Signal,
     stable_id,
 };
 use crate::monitor::calls::Calls;
@@ -27,6 +27,9 @@ use crate::stream::schema::Stream;
 
 /// Length of the abnormal window that a diagnosis reads, from the first abnormal window on.
 const DIAGNOSIS_WINDOW: Nanos = 5 * MINUTE;
+
+/// Step in which incidents are advanced.
+const TICK: Nanos = 10 * SECOND;
 
 /// Cases committed together.
 const CASES_PER_COMMIT: usize = 16;
@@ -114,7 +117,7 @@ impl Collector {
             census: Vec::new(),
             services_seen: Vec::new(),
             commits: [0; 3],
-            reached: 0,
+            reached: Nanos::MIN,
             report: Report::default(),
         }
     }
@@ -200,24 +203,36 @@ impl Collector {
         }
     }
 
-    /// Event time has reached `watermark` everywhere.
+    /// Event time has reached `watermark` everywhere. Time moves on in even ticks, so that what
+    /// follows does not depend on how often a watermark comes.
     async fn advance(&mut self, watermark: Nanos) -> Result<()> {
-        self.reached = watermark;
         self.tell_watched();
-        let outputs = self.correlator.step(Input::Watermark(watermark));
-        for output in outputs {
+        if self.reached == Nanos::MIN {
+            self.reached = (watermark.div_euclid(TICK) - 1) * TICK;
+        }
+        while self.reached + TICK <= watermark {
+            self.tick(self.reached + TICK)?;
+        }
+        self.commit().await
+    }
+
+    fn tick(&mut self, now: Nanos) -> Result<()> {
+        self.reached = now;
+        for output in self.correlator.step(Input::Watermark(now)) {
             self.output(output)?;
         }
-        let due: Vec<String> = self
-            .waiting
-            .iter()
-            .filter(|(_, w)| w.due <= watermark && w.diagnosis.is_none())
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in due {
+        let is_due = |w: &Waiting| w.due <= now && w.diagnosis.is_none();
+        let due = self.waiting.iter().filter(|(_, w)| is_due(w)).map(|(id, _)| id.clone());
+        for id in due.collect::<Vec<_>>() {
             self.diagnose(&id)?;
         }
-        if self.cases.len() >= CASES_PER_COMMIT || (self.options.live && !self.cases.is_empty()) {
+        Ok(())
+    }
+
+    /// Writes what is complete.
+    async fn commit(&mut self) -> Result<()> {
+        let at_once = self.options.live && !self.cases.is_empty();
+        if at_once || self.cases.len() >= CASES_PER_COMMIT {
             self.commit_cases(CASES_PER_COMMIT).await?;
         }
         while self.settled.len() >= SIGNALS_PER_COMMIT {
@@ -273,12 +288,11 @@ impl Collector {
 
     fn close(&mut self, incident: Incident, signal_count: u64) -> Result<()> {
         let known = self.waiting.remove(&incident.id);
-        let diagnosis = known.and_then(|w| w.diagnosis);
-        let diagnosis = match diagnosis {
+        let diagnosis = match known.and_then(|w| w.diagnosis) {
             Some(diagnosis) => diagnosis,
             None => {
-                let until = incident.closed_at.unwrap_or(incident.last_seen_at);
-                self.explain(&incident, until)?
+                let due = incident.opened_at + DIAGNOSIS_WINDOW;
+                self.explain(&incident, due.min(incident.closed_at.unwrap_or(self.reached)))?
             }
         };
         let changes = self.recent_changes(&incident)?;
@@ -361,6 +375,7 @@ impl Collector {
         let end = self.unsettled.values().map(|s| s.window_end).max().unwrap_or(Nanos::MIN);
         if end > Nanos::MIN {
             self.advance(end).await?;
+            self.tick(end.max(self.reached))?;
         }
         let open: Vec<Incident> = self.correlator.open_incidents().collect();
         for incident in open {

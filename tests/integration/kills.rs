@@ -110,7 +110,7 @@ fn an_interrupted_replay_is_completed_by_the_next() {
         // Before it listens to signals the program ends like any other; after the input it is done.
         interrupted += usize::from(code == Some(130));
         assert!(matches!(code, None | Some(0 | 130)), "{code:?}");
-        replay(outage.path(), &archive, &JOBS);
+        replay(outage.path(), &archive, &[&JOBS, &slowly[..]].concat());
         for (table, rows) in &contents(&archive) {
             assert_eq!(rows, &expected[table], "{table} after an interrupt at {share}");
         }
@@ -126,11 +126,25 @@ fn a_waiting_replay_can_be_interrupted() {
     let archives = TempDir::new().unwrap();
     let archive = archives.path().join("archive");
     let mut run = start(outage.path(), &archive, &["--speed", "1x"]);
-    // A file of three batches: when the last one is being read, the first has been passed on.
     let metrics = outage.file("metrics.csv");
-    let far = fs::metadata(&metrics).unwrap().len() * 3 / 4;
-    until("the second batch", || (position(&run.0, &metrics)? >= far).then_some(()));
+    let far = fs::metadata(&metrics).unwrap().len() / 2;
+    until("the middle of the file", || (position(&run.0, &metrics)? >= far).then_some(()));
+    let (mut before, mut same) = (String::new(), 0);
+    until("a program that waits", || {
+        let now = processor_time(&run);
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+        (same == 40).then_some(())
+    });
     assert!(run.0.try_wait().unwrap().is_none());
     signal(&run.0, "INT");
     assert_eq!(run.wait(), Some(130));
+}
+
+/// What the program has used of the processor, as the kernel counts it.
+fn processor_time(run: &Running) -> String {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", run.0.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split(' ').collect();
+    // The 14th and 15th field of proc_pid_stat(5).
+    fields[12..14].join(" ")
 }
