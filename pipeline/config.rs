@@ -57,8 +57,10 @@ impl Config {
         }
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
         let config: Self = toml::from_str(&text).map_err(|e| {
-            let line =
-                e.span().map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
+            let line = e.span().map_or(1, |s| {
+                text.as_bytes()[..s.start.min(text.len())].iter().filter(|b| **b == b'\n').count()
+                    + 1
+            });
             bad(path, format!("line {line}: {}", e.message()), "see faultline.example.toml")
         })?;
         config.check(path)?;

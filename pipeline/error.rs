@@ -59,7 +59,10 @@ impl Error {
                 true
             }
             Self::Source(_) => true,
-            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Self::Io { source, .. } => {
+                use std::io::ErrorKind::{InvalidData, NotFound};
+                matches!(source.kind(), NotFound | InvalidData)
+            }
             Self::Storage(e) => matches!(e, Storage::Missing { .. } | Storage::Locked { .. }),
             Self::Checkpoint { .. }
             | Self::Generate(_)

@@ -7,13 +7,12 @@ use arrow::array::AsArray;
 use arrow::datatypes::TimestampNanosecondType;
 use clap::ValueEnum;
 
-use super::replay::now;
 use crate::diagnose::{self, Request, Slices};
 use crate::error::{Error, Result};
 use crate::model::{DAY, Diagnosis, Nanos, SECOND, stable_id};
 use crate::monitor::calls::Calls;
 use crate::monitor::logs::LogStage;
-use crate::run;
+use crate::run::now;
 use crate::source::{Next, Outage, Source, escape, timestamp};
 use crate::stream::ingest::{Feed, Ingest, IngestConfig};
 use crate::stream::interval;
@@ -104,7 +103,9 @@ fn read(mut source: Source, moments: &mut [Moment]) -> Result<()> {
     loop {
         let (fed, end) = match source.next(&mut registries)? {
             Next::Chunk(chunk) => {
-                ingest.merged_to(run::earliest(&chunk));
+                if let Some(reached) = chunk.reached {
+                    ingest.merged_to(reached);
+                }
                 let mut fed = ingest.push(chunk.stream, chunk.partition, chunk.batch)?;
                 if ingest.full() {
                     fed.extend(ingest.release(&mut registries)?);

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
 
 use clap::ValueEnum;
 
 use super::{jobs, timeline::Timeline};
 use crate::error::Result;
-use crate::model::{DAY, Nanos, stable_id};
+use crate::model::{DAY, stable_id};
 use crate::run::{self, Options};
 use crate::source::{Outage, Source};
 use crate::stream::Job;
@@ -67,7 +66,7 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     let batch_rows = args.batch_rows as usize;
     let outage = Outage::open(&args.dir, batch_rows, &args.cluster)?;
     let topology = outage.topology().to_vec();
-    let mut options = Options::new(&args.cluster, now() + DAY);
+    let mut options = Options::new(&args.cluster, run::now() + DAY);
     options.batch_rows = batch_rows;
     options.archive.clone_from(&args.archive);
     options.speed = match args.speed {
@@ -91,10 +90,4 @@ fn run_id(args: &Args, jobs: &[Job]) -> String {
     let mut parts = vec!["replay", dir.as_str(), args.cluster.as_str()];
     parts.extend(jobs.iter().map(|j| j.hash.as_str()));
     format!("replay-{}", stable_id(&parts))
-}
-
-/// The clock is read at the source only.
-pub fn now() -> Nanos {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |d| Nanos::try_from(d.as_nanos()).unwrap_or(Nanos::MAX))
 }

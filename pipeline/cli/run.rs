@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{jobs, replay, timeline::Timeline};
+use super::{jobs, timeline::Timeline};
 use crate::config::Config;
 use crate::error::Result;
-use crate::model::{MINUTE, stable_id};
+use crate::model::stable_id;
 use crate::run::{self, Options};
 use crate::source::Source;
 use crate::source::tail::{Tail, TailFile};
@@ -25,13 +25,10 @@ pub struct Args {
     signals: bool,
 }
 
-/// Clocks of senders may run ahead by this much.
-const CLOCK_SKEW: i64 = 5 * MINUTE;
-
 pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     let config = Config::load(&args.config)?;
     let jobs = jobs::load(&config.jobs).await?;
-    let mut options = Options::new(&config.cluster, replay::now() + CLOCK_SKEW);
+    let mut options = Options::new(&config.cluster, run::now());
     options.live = true;
     options.lateness = config.lateness;
     options.capture_bytes = config.capture_mib << 20;
@@ -39,6 +36,8 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     options.archive = Some(config.archive.clone());
     let hashes: Vec<&str> = jobs.iter().map(|j| j.hash.as_str()).collect();
     options.run_id = format!("run-{}", stable_id(&hashes));
+    let partition = |(i, t): (usize, &crate::config::Tail)| (t.stream, i as u32);
+    options.partitions = config.tail.iter().enumerate().map(partition).collect();
     let files = config.tail.iter().map(|t| TailFile { path: t.path.clone(), stream: t.stream });
     let tail = Tail::open(files.collect(), options.batch_rows, &config.cluster, None)?;
     let timeline = Timeline::new(0, args.signals);

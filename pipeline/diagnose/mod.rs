@@ -73,7 +73,9 @@ pub struct Slices {
 pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
     let captured = capture::capture(request, slices)?;
     let ranking = rank::rank(&captured.telemetry);
-    let (causes, evidence) = cite::cite(request, &captured, &ranking);
+    let (mut causes, evidence) = cite::cite(request, &captured, &ranking);
+    // A cause that cites nothing cannot be checked.
+    causes.retain(|c| !c.evidence_ids.is_empty());
     Ok(Diagnosis {
         incident_id: request.incident_id.clone(),
         diagnosed_at: request.until,

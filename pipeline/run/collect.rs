@@ -134,10 +134,11 @@ impl Collector {
                     self.observer.progress(bytes, self.reached);
                 }
                 Message::Dead(letters) => self.bury(letters),
-                Message::End(accounts) => {
+                Message::End { accounts, stopped } => {
                     ended[origin] = true;
                     if origin == 0 {
                         self.report.accounts = accounts;
+                        self.report.stopped = stopped;
                     }
                 }
                 other => queues[origin].push_back(other),
@@ -170,7 +171,7 @@ impl Collector {
                 Message::Services(at, count) => self.services_seen.push((at, count)),
                 Message::Watermark(w) if w >= upto => return Ok(()),
                 Message::Watermark(_) | Message::Progress(_) | Message::Dead(_) => {}
-                Message::End(_) | Message::Failed(_) => {}
+                Message::End { .. } | Message::Failed(_) => {}
             }
         }
         Ok(())
@@ -385,6 +386,11 @@ impl Collector {
         }
         for (_, signal) in std::mem::take(&mut self.unsettled) {
             self.settled.push((signal, None));
+        }
+        if self.report.stopped && !self.options.live {
+            // The rest belongs to commits that the next run of the same replay completes.
+            self.report.dead_letters = self.dead_by_reason.into_iter().collect();
+            return Ok(self.report);
         }
         while !self.cases.is_empty() {
             self.commit_cases(CASES_PER_COMMIT).await?;

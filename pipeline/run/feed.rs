@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow::array::AsArray;
-use arrow::datatypes::{TimestampNanosecondType, UInt32Type};
+use arrow::datatypes::UInt32Type;
 use tokio::sync::mpsc::Sender;
 
 use super::report::Accounts;
 use super::{Message, Options, Step};
 use crate::error::Result;
 use crate::knowledge::DeadRow;
-use crate::model::{Nanos, SECOND};
+use crate::model::{MINUTE, Nanos, SECOND};
 use crate::monitor::logs::LogStage;
 use crate::source::{Chunk, Next, Source};
 use crate::stream::ingest::{Feed as Fed, Ingest, IngestConfig, Refusal, Refused};
@@ -29,6 +29,9 @@ const POLL: Duration = Duration::from_millis(200);
 /// A partition that delivers nothing for this long stops holding the watermark back.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// How far the clocks of live senders may run ahead.
+const CLOCK_SKEW: Nanos = 5 * MINUTE;
+
 type Jobs = Vec<(Vec<Stream>, Sender<Step>)>;
 
 /// Everything the ingest thread owns.
@@ -42,6 +45,10 @@ pub struct Feed {
     accounts: Accounts,
     seen: [Vec<bool>; 4],
     services: BTreeSet<String>,
+    /// Partitions that are waited for from the start.
+    expected: Vec<(Stream, u32)>,
+    /// How far clocks of senders may run ahead of this one, where rows are live.
+    skew: Option<Nanos>,
     speed: Option<f64>,
     started: Option<(Instant, Nanos)>,
 }
@@ -71,6 +78,8 @@ impl Feed {
             accounts: Accounts::default(),
             seen: Default::default(),
             services: BTreeSet::new(),
+            expected: options.partitions.clone(),
+            skew: options.live.then_some(CLOCK_SKEW),
             speed: options.speed,
             started: None,
         }
@@ -86,13 +95,19 @@ impl Feed {
 
     fn pump(&mut self, stop: &AtomicBool) -> Result<()> {
         let mut quiet_since: Option<Instant> = None;
-        let mut partitions: BTreeSet<(Stream, u32)> = BTreeSet::new();
+        let mut partitions: BTreeSet<(Stream, u32)> = self.expected.iter().copied().collect();
+        for (stream, partition) in &partitions {
+            self.ingest.declare(*stream, *partition);
+        }
         while !stop.load(Ordering::Relaxed) {
+            if let Some(skew) = self.skew {
+                self.ingest.set_not_after(now().saturating_add(skew));
+            }
             match self.source.next(&mut self.registries)? {
                 Next::Chunk(chunk) => {
                     quiet_since = None;
                     partitions.insert((chunk.stream, chunk.partition));
-                    if self.chunk(chunk)?.is_err() {
+                    if self.chunk(chunk, stop)?.is_err() {
                         return Ok(());
                     }
                 }
@@ -104,7 +119,7 @@ impl Feed {
                         }
                     }
                     let released = self.ingest.release(&mut self.registries)?;
-                    if self.pass(released)?.is_err() {
+                    if self.pass(released, stop)?.is_err() {
                         return Ok(());
                     }
                     std::thread::sleep(POLL);
@@ -115,12 +130,12 @@ impl Feed {
         let stopped = stop.load(Ordering::Relaxed);
         if !stopped {
             let last = self.ingest.end(&mut self.registries)?;
-            if self.pass(last)?.is_err() {
+            if self.pass(last, stop)?.is_err() {
                 return Ok(());
             }
         }
         self.accounts.in_flight = self.ingest.in_flight() as u64;
-        let end = Message::End(self.accounts);
+        let end = Message::End { accounts: self.accounts, stopped };
         for (_, job) in &self.jobs {
             if job.blocking_send(Step::End).is_err() {
                 return Ok(());
@@ -130,7 +145,7 @@ impl Feed {
         Ok(())
     }
 
-    fn chunk(&mut self, chunk: Chunk) -> Result<Result<(), Gone>> {
+    fn chunk(&mut self, chunk: Chunk, stop: &AtomicBool) -> Result<Result<(), Gone>> {
         self.accounts.received += chunk.received();
         self.accounts.dead += chunk.rejected();
         let progress = Message::Progress(chunk.bytes);
@@ -142,11 +157,11 @@ impl Feed {
             return Ok(Err(Gone));
         }
         self.ingest.declare(chunk.stream, chunk.partition);
-        if matches!(self.source, Source::Outage(_)) {
-            self.ingest.merged_to(earliest(&chunk));
+        if let Some(reached) = chunk.reached {
+            self.ingest.merged_to(reached);
         }
         let refused = self.ingest.push(chunk.stream, chunk.partition, chunk.batch)?;
-        if let Err(gone) = self.pass(refused)? {
+        if let Err(gone) = self.pass(refused, stop)? {
             return Ok(Err(gone));
         }
         if chunk.last {
@@ -156,10 +171,10 @@ impl Feed {
             return Ok(Ok(()));
         }
         let released = self.ingest.release(&mut self.registries)?;
-        self.pass(released)
+        self.pass(released, stop)
     }
 
-    fn pass(&mut self, fed: Vec<Fed>) -> Result<Result<(), Gone>> {
+    fn pass(&mut self, fed: Vec<Fed>, stop: &AtomicBool) -> Result<Result<(), Gone>> {
         for item in fed {
             let sent = match item {
                 Fed::Rows(stream, rows) => {
@@ -172,7 +187,7 @@ impl Feed {
                     self.accounts.processed += rows.batch.num_rows() as u64;
                     self.rows(stream, rows)
                 }
-                Fed::Watermark(watermark) => self.watermark(watermark),
+                Fed::Watermark(watermark) => self.watermark(watermark, stop),
                 Fed::Refused(refused) => self.refuse(&refused),
                 Fed::End => Ok(()),
             };
@@ -195,8 +210,8 @@ impl Feed {
         self.send(Message::Rows(stream, rows))
     }
 
-    fn watermark(&mut self, watermark: Nanos) -> Result<(), Gone> {
-        self.pace(watermark);
+    fn watermark(&mut self, watermark: Nanos, stop: &AtomicBool) -> Result<(), Gone> {
+        self.pace(watermark, stop);
         for (_, job) in &self.jobs {
             job.blocking_send(Step::Watermark(watermark)).map_err(|_| Gone)?;
         }
@@ -236,21 +251,24 @@ impl Feed {
     }
 
     /// Holds a replay back to its speed.
-    fn pace(&mut self, watermark: Nanos) {
+    fn pace(&mut self, watermark: Nanos, stop: &AtomicBool) {
         let Some(speed) = self.speed else { return };
         let (start, first) = *self.started.get_or_insert((Instant::now(), watermark));
         let recorded = (watermark - first).max(0) as f64 / SECOND as f64;
         let due = Duration::from_secs_f64(recorded / speed.max(1e-3));
-        if let Some(wait) = due.checked_sub(start.elapsed()) {
-            std::thread::sleep(wait);
+        while let Some(wait) = due.checked_sub(start.elapsed()) {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            std::thread::sleep(wait.min(POLL));
         }
     }
 }
 
-/// Event time of the oldest row of a chunk.
-pub fn earliest(chunk: &Chunk) -> Nanos {
-    let times = chunk.batch.column(0).as_primitive::<TimestampNanosecondType>().values();
-    times.iter().copied().min().unwrap_or(Nanos::MIN)
+/// The clock is read at the source only.
+pub fn now() -> Nanos {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |d| Nanos::try_from(d.as_nanos()).unwrap_or(Nanos::MAX))
 }
 
 fn dead_letter(letter: &crate::source::DeadLetter) -> DeadRow {

@@ -33,7 +33,7 @@ use crate::stream::driver::Driver;
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
 
-pub use feed::earliest;
+pub use feed::now;
 pub use report::{Accounts, Observer, Report};
 
 /// Messages that may wait between two stages.
@@ -58,6 +58,8 @@ pub struct Options {
     pub run_id: String,
     /// The source has no end: incidents are archived one by one as they close.
     pub live: bool,
+    /// Partitions of a live source that the watermark waits for before they deliver.
+    pub partitions: Vec<(Stream, u32)>,
     pub archive: Option<PathBuf>,
 }
 
@@ -73,6 +75,7 @@ impl Options {
             correlate: CorrelateConfig::default(),
             run_id: String::new(),
             live: false,
+            partitions: Vec::new(),
             archive: None,
         }
     }
@@ -97,7 +100,10 @@ enum Message {
     /// A service was first seen at this event time; how many there are now.
     Services(Nanos, usize),
     Watermark(Nanos),
-    End(Accounts),
+    End {
+        accounts: Accounts,
+        stopped: bool,
+    },
     Failed(Error),
 }
 
@@ -151,7 +157,10 @@ async fn drive(
         let (signals, after) = match &step {
             Step::Rows(stream, rows) => (driver.rows(*stream, rows).await, None),
             Step::Watermark(w) => (driver.watermark(*w).await, Some(Message::Watermark(*w))),
-            Step::End => (driver.end().await, Some(Message::End(Accounts::default()))),
+            Step::End => (
+                driver.end().await,
+                Some(Message::End { accounts: Accounts::default(), stopped: false }),
+            ),
         };
         let mut messages = Vec::new();
         match signals {

@@ -39,6 +39,8 @@ pub struct Chunk {
     pub bytes: u64,
     /// The partition has no further rows and need not hold back a watermark.
     pub last: bool,
+    /// Where a source merges its partitions: nothing older, but for disorder, follows on any.
+    pub reached: Option<Nanos>,
     /// Event time at which the next chunk of this stream, of whichever partition, begins; `None`
     /// if there is none or it is not known yet.
     pub frontier: Option<Nanos>,

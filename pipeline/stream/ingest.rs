@@ -113,6 +113,11 @@ impl Ingest {
         self.partitions.entry((stream, partition)).or_default();
     }
 
+    /// Rows later than this are refused from now on; the clock at the source moves it.
+    pub fn set_not_after(&mut self, not_after: Nanos) {
+        self.config.not_after = not_after;
+    }
+
     /// Event time up to which everything has been passed on.
     pub fn watermark(&self) -> Nanos {
         self.watermark
@@ -242,15 +247,18 @@ impl Ingest {
     }
 
     /// Waiting rows and partition clocks for a checkpoint.
-    pub fn save(&self) -> (Vec<PartitionState>, Vec<(Stream, RecordBatch)>) {
+    pub fn save(&self) -> (Vec<PartitionState>, Vec<Held>) {
         let partitions = self.partitions.iter().map(|((stream, partition), p)| PartitionState {
             stream: stream.name().to_owned(),
             partition: *partition,
             newest: p.newest,
         });
-        let waiting = self.waiting.iter().flat_map(|(s, r)| r.batches().map(|b| (*s, b)));
-        let jumps =
-            self.partitions.iter().flat_map(|((s, _), p)| p.jump.iter().map(|b| (*s, b.clone())));
+        let held = |stream, jump, batch| Held { stream, jump, batch };
+        let waiting =
+            self.waiting.iter().flat_map(|(s, r)| r.batches().map(move |b| held(*s, None, b)));
+        let jumps = self.partitions.iter().flat_map(|((s, partition), p)| {
+            p.jump.iter().map(move |b| held(*s, Some(*partition), b.clone()))
+        });
         (partitions.collect(), waiting.chain(jumps).collect())
     }
 
@@ -258,7 +266,7 @@ impl Ingest {
         &mut self,
         watermark: Nanos,
         partitions: Vec<PartitionState>,
-        waiting: Vec<(Stream, RecordBatch)>,
+        waiting: Vec<Held>,
     ) {
         self.watermark = watermark;
         for p in partitions {
@@ -266,10 +274,26 @@ impl Ingest {
             let state = self.partitions.entry((stream, p.partition)).or_default();
             state.newest = p.newest;
         }
-        for (stream, batch) in waiting {
-            self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(batch);
+        for Held { stream, jump, batch } in waiting {
+            match jump {
+                Some(partition) => {
+                    self.partitions.entry((stream, partition)).or_default().jump.push(batch);
+                }
+                None => {
+                    self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(batch);
+                }
+            }
         }
     }
+}
+
+/// Rows that had not been passed on at a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub stream: Stream,
+    /// The partition, where the rows are part of a jump in time that is not yet believed.
+    pub jump: Option<u32>,
+    pub batch: RecordBatch,
 }
 
 /// How far one partition has come.

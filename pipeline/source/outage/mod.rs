@@ -18,7 +18,7 @@ use arrow::record_batch::RecordBatch;
 use super::dead::DeadLetter;
 use super::error::Error;
 use super::{Chunk, Next, Registries};
-use crate::model::Nanos;
+use crate::model::{DAY, Nanos};
 use crate::stream::schema::Stream;
 
 /// Reader of one outage directory. Every header and footer has been checked when it exists.
@@ -31,11 +31,16 @@ pub struct Outage {
     total_bytes: u64,
 }
 
+/// Rows that must lie ahead in succession before a jump in time decides about the turn of a file.
+const JUMP_ROWS: usize = 8;
+
 struct Partition {
     stream: Stream,
     reader: Reader,
     /// Read ahead, so that the time of its first row is known.
     ready: Option<Rows>,
+    /// Rows delivered in succession that lie further ahead than a clock is believed.
+    ahead: usize,
 }
 
 enum Reader {
@@ -96,7 +101,7 @@ impl Outage {
             // A file whose beginning is not known yet is read first.
             let head = reader.expected_head().unwrap_or(Nanos::MIN);
             heads[file.stream as usize].insert((head, partitions.len() as u32));
-            partitions.push(Partition { stream: file.stream, reader, ready: None });
+            partitions.push(Partition { stream: file.stream, reader, ready: None, ahead: 0 });
             total_bytes += file.bytes;
         }
         Ok(Self { partitions, heads, topology, batch_rows: batch_rows.max(1), total_bytes })
@@ -141,7 +146,11 @@ impl Outage {
             };
             partition.ready = partition.reader.read(self.batch_rows, registries)?;
             if let Some(rows) = &partition.ready {
-                self.heads[stream as usize].insert((rows.head(), number));
+                // One row with a wrong clock must not hold its file back until all others ended.
+                let jumps = rows.head() > head.saturating_add(DAY) && partition.ahead < JUMP_ROWS;
+                partition.ahead = if jumps { partition.ahead + rows.batch.num_rows() } else { 0 };
+                let turn = if jumps { head } else { rows.head() };
+                self.heads[stream as usize].insert((turn, number));
             }
             return Ok(Next::Chunk(Chunk {
                 stream,
@@ -150,6 +159,7 @@ impl Outage {
                 dead: ready.dead,
                 bytes: ready.bytes,
                 last: partition.ready.is_none(),
+                reached: Some(head),
                 frontier: self.heads[stream as usize].first().map(|(ts, _)| *ts),
             }));
         }

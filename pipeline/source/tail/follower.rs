@@ -324,6 +324,7 @@ impl Current {
             dead,
             bytes,
             last: false,
+            reached: None,
             frontier: None,
         }))
     }
