@@ -60,8 +60,8 @@ impl Error {
             }
             Self::Source(_) => true,
             Self::Io { source, .. } => {
-                use std::io::ErrorKind::{InvalidData, NotFound};
-                matches!(source.kind(), NotFound | InvalidData)
+                use std::io::ErrorKind::{InvalidData, IsADirectory, NotFound, PermissionDenied};
+                matches!(source.kind(), NotFound | InvalidData | IsADirectory | PermissionDenied)
             }
             Self::Storage(e) => matches!(e, Storage::Missing { .. } | Storage::Locked { .. }),
             Self::Checkpoint { .. }
