@@ -26,6 +26,10 @@ const SQL_BYTES_MAX: usize = 1 << 20;
 /// What a sort or an aggregation may put on disk once its memory is full.
 const SPILL_BYTES_MAX: u64 = 1 << 30;
 
+/// Share of the memory limit that one sort keeps back to merge what it has spilled. DataFusion
+/// keeps back 10 MB for each thread, which a small limit or a machine of many cores cannot spare.
+const SORT_RESERVE_SHARE: usize = 64;
+
 /// Scalar functions whose result can be any size, outside of what the memory limit counts. The
 /// table functions `range` and `generate_series` stay: they stream.
 const UNBOUNDED_FUNCTIONS: [&str; 9] = [
@@ -187,6 +191,7 @@ impl Shared {
     async fn context(&self) -> Result<SessionContext> {
         let config = SessionConfig::new()
             .with_information_schema(true)
+            .with_sort_spill_reservation_bytes(self.limits.memory_bytes / SORT_RESERVE_SHARE)
             .set_str("datafusion.sql_parser.dialect", "postgresql")
             .with_default_catalog_and_schema("faultline", "archive");
         let state = SessionStateBuilder::new()
