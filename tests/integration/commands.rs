@@ -17,7 +17,7 @@ fn quiet(args: &[&str]) -> String {
 }
 
 fn shipped() -> Vec<String> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/detect");
+    let folder = "sql/detect";
     let mut jobs: Vec<String> =
         fs::read_dir(folder).unwrap().map(|e| text(&e.unwrap().path())).collect();
     jobs.sort();

@@ -19,7 +19,7 @@ pub struct Outcome {
 
 pub fn command<S: AsRef<OsStr>>(args: &[S]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_faultline"));
-    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command.args(args).stdin(Stdio::null());
     command.env_remove("FAULTLINE_LOG").env_remove("RUST_LOG").env("NO_COLOR", "1");
     command
 }

@@ -101,7 +101,7 @@ fn check(name: &str, sql: &str, stream: Stream, batch: Batch) {
 }
 
 fn shipped(name: &str) -> String {
-    let path = format!("{}/sql/detect/{name}.sql", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("sql/detect/{name}.sql");
     std::fs::read_to_string(path).unwrap()
 }
 
