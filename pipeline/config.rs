@@ -21,12 +21,20 @@ pub struct Config {
     pub cluster: String,
     /// Where incidents are kept.
     pub archive: PathBuf,
+    /// Where a run keeps what it needs to go on after a stop; in the archive where not named.
+    pub state: Option<PathBuf>,
+    /// How often that is written.
+    #[serde(default = "default_checkpoint", deserialize_with = "length")]
+    pub checkpoint: Nanos,
     /// Job files or folders of them; all shipped jobs where none is named.
     #[serde(default)]
     pub jobs: Vec<PathBuf>,
     /// How far a row may lie behind the newest of its file.
     #[serde(default = "default_lateness", deserialize_with = "length")]
     pub lateness: Nanos,
+    /// How long the others wait for a file that has nothing new.
+    #[serde(default = "default_idle", deserialize_with = "length")]
+    pub idle: Nanos,
     /// Raw telemetry kept for diagnosis, in MiB.
     #[serde(default = "default_capture")]
     pub capture_mib: usize,
@@ -84,6 +92,12 @@ impl Config {
             let message = format!("`capture_mib` is {}", self.capture_mib);
             return Err(bad(path, message, "write a number from 1 to 1048576"));
         }
+        for (key, length) in [("checkpoint", self.checkpoint), ("idle", self.idle)] {
+            if length < SECOND / 100 {
+                let message = format!("`{key}` is {}", interval::format(length));
+                return Err(bad(path, message, "write a length of time such as \"10s\""));
+            }
+        }
         self.correlate.check().map_err(|m| bad(path, m, "correct [correlate]"))
     }
 }
@@ -98,6 +112,14 @@ fn default_cluster() -> String {
 
 fn default_lateness() -> Nanos {
     5 * SECOND
+}
+
+fn default_checkpoint() -> Nanos {
+    10 * SECOND
+}
+
+fn default_idle() -> Nanos {
+    30 * SECOND
 }
 
 fn default_capture() -> usize {

@@ -1,6 +1,6 @@
 //! The nouns that agents exchange. Times are event time: UTC nanoseconds since the epoch.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// UTC nanoseconds since the epoch, in event time.
 pub type Nanos = i64;
@@ -55,8 +55,11 @@ pub struct Signal {
     /// Exclusive; the signal is known from here on.
     pub window_end: Nanos,
     /// −log10 of the tail probability of the window under the series' own baseline.
+    #[serde(deserialize_with = "number")]
     pub score: f64,
+    #[serde(deserialize_with = "number")]
     pub observed: f64,
+    #[serde(deserialize_with = "number")]
     pub expected: f64,
     /// `up`, `down` or `none`.
     pub direction: String,
@@ -121,7 +124,9 @@ pub struct Evidence {
     pub statement: String,
     pub from: Nanos,
     pub to: Nanos,
+    #[serde(deserialize_with = "number")]
     pub observed: f64,
+    #[serde(deserialize_with = "number")]
     pub expected: f64,
     pub sql: String,
 }
@@ -230,6 +235,11 @@ pub struct Plan {
     pub incident_id: String,
     pub planned_at: Nanos,
     pub steps: Vec<Step>,
+}
+
+/// JSON has no NaN: it is written as null, and read as NaN again.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// Stable 16-digit identifier of an ordered list of parts.

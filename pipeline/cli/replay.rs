@@ -74,7 +74,7 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
         Speed::Recorded => Some(1.0),
         Speed::Tenfold => Some(10.0),
     };
-    options.run_id = run_id(&args, &jobs);
+    options.run_id = run_id(&args, &jobs, outage.total_bytes());
     let timeline = Timeline::new(outage.total_bytes(), args.signals);
     let summary = timeline.summary();
     let report =
@@ -84,10 +84,12 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
 }
 
 /// The same input and jobs give the same id, so that a repeated replay adds nothing.
-fn run_id(args: &Args, jobs: &[Job]) -> String {
+fn run_id(args: &Args, jobs: &[Job], bytes: u64) -> String {
     let dir = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
     let dir = dir.display().to_string();
-    let mut parts = vec!["replay", dir.as_str(), args.cluster.as_str()];
+    let bytes = bytes.to_string();
+    let version = env!("CARGO_PKG_VERSION");
+    let mut parts = vec!["replay", version, dir.as_str(), bytes.as_str(), args.cluster.as_str()];
     parts.extend(jobs.iter().map(|j| j.hash.as_str()));
     format!("replay-{}", stable_id(&parts))
 }

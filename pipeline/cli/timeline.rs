@@ -152,7 +152,11 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
     out += &format!(
         "{}  {}  {}\n",
         clock(i.opened_at),
-        paint.red("INCIDENT"),
+        if case.retold && i.closed_at.is_some() {
+            paint.bold("CLOSED  ")
+        } else {
+            paint.red("INCIDENT")
+        },
         paint.bold(&safe(&case.title)),
     );
     out += &format!(
@@ -162,6 +166,9 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
         clock(i.started_at),
         case.signal_count
     );
+    if case.retold {
+        return out;
+    }
     let mut signals: Vec<&Signal> = i.signals.iter().collect();
     signals.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
     for signal in signals.iter().take(SIGNALS) {

@@ -12,4 +12,4 @@ mod writer;
 
 pub use rows::{ClosedCase, DEFAULT_CLUSTER, DeadRow, case_rows, day_of};
 pub use schema::{Column, TableDoc, archive_tables, table_specs};
-pub use writer::Writer;
+pub use writer::{Outbox, Writer};

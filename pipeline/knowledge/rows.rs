@@ -33,6 +33,8 @@ pub struct ClosedCase {
     pub diagnosis: Diagnosis,
     pub plan: Plan,
     pub slices: Slices,
+    /// The archive has it as an open incident: only the incident itself has changed since.
+    pub retold: bool,
 }
 
 /// An input row that could not be used.
@@ -55,6 +57,10 @@ type Columns = Vec<(&'static str, ArrayRef)>;
 pub fn case_rows(closed: &ClosedCase) -> Result<Vec<(&'static str, RecordBatch)>> {
     let place = Place::of(&closed.incident);
     let diagnosis = &closed.diagnosis;
+    let incident = ("incidents", place.rows(1, incident_row(closed))?);
+    if closed.retold {
+        return Ok(vec![incident]);
+    }
     let mut tables = vec![
         ("evidence", place.rows(diagnosis.evidence.len(), evidence(&diagnosis.evidence))?),
         ("diagnoses", place.rows(diagnosis.causes.len(), causes(diagnosis))?),
@@ -66,7 +72,7 @@ pub fn case_rows(closed: &ClosedCase) -> Result<Vec<(&'static str, RecordBatch)>
         }
     }
     tables.retain(|(_, rows)| rows.num_rows() > 0);
-    tables.push(("incidents", place.rows(1, incident_row(closed))?));
+    tables.push(incident);
     Ok(tables)
 }
 

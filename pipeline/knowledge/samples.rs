@@ -79,6 +79,7 @@ fn case(id: &str, opened_at: Nanos) -> ClosedCase {
         evidence_ids: vec!["ev-1".into()],
     };
     ClosedCase {
+        retold: false,
         incident: Incident {
             id: id.into(),
             cluster: String::new(),

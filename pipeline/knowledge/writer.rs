@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 
 use arrow::record_batch::RecordBatch;
 use faultline_storage::archive::compact::Policy;
-use faultline_storage::archive::{Archive, Committed, Open, Txn};
+use faultline_storage::archive::{Archive, Open, Txn};
 
 use super::rows::{ClosedCase, DeadRow, case_rows, dead_rows, signal_rows};
 use super::schema::table_specs;
@@ -15,6 +16,51 @@ use crate::model::Signal;
 /// Small files are merged once a partition has this many: rarely enough that a row is rewritten
 /// only a few times, often enough that a day of incidents stays a handful of files.
 const COMPACT: Policy = Policy { min_files: 8, target_bytes: 64 << 20 };
+
+/// Rows for several tables that are committed under one number.
+#[derive(Debug, Default)]
+pub struct Outbox(BTreeMap<String, Vec<RecordBatch>>);
+
+impl Outbox {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn case(&mut self, case: &ClosedCase) -> Result<()> {
+        for (table, rows) in case_rows(case)? {
+            self.rows(table, rows);
+        }
+        Ok(())
+    }
+
+    /// Signals with the incidents that they belong to.
+    pub fn signals(&mut self, settled: &[(Signal, Option<String>)]) -> Result<()> {
+        if !settled.is_empty() {
+            self.rows("signals", signal_rows(settled)?);
+        }
+        Ok(())
+    }
+
+    /// Input rows that could not be used.
+    pub fn dead_letters(&mut self, cluster: &str, dead: &[DeadRow]) -> Result<()> {
+        if !dead.is_empty() {
+            self.rows("dead_letters", dead_rows(cluster, dead)?);
+        }
+        Ok(())
+    }
+
+    /// Rows of one table, in its columns.
+    pub fn rows(&mut self, table: &str, rows: RecordBatch) {
+        match self.0.get_mut(table) {
+            Some(held) => held.push(rows),
+            None => self.0.entry(table.to_owned()).or_default().push(rows),
+        }
+    }
+
+    pub fn tables(&self) -> impl Iterator<Item = (&str, &[RecordBatch])> {
+        self.0.iter().map(|(table, rows)| (table.as_str(), rows.as_slice()))
+    }
+}
 
 #[derive(Debug)]
 pub struct Writer {
@@ -33,65 +79,23 @@ impl Writer {
         &self.archive
     }
 
-    /// Appends `cases` as commit `version` of `app_id`; numbers of one `app_id` must grow.
+    /// Appends what `outbox` holds as commit `version` of `app_id`; numbers of one `app_id` must
+    /// grow.
     ///
     /// `incidents` is committed last, so whoever sees an incident sees all that belongs to it. A
-    /// crash in between is made good by appending the same cases under the same number again:
+    /// crash in between is made good by appending the same rows under the same number again:
     /// tables that have them recognise the number.
-    pub async fn append(
-        &self,
-        app_id: &str,
-        version: i64,
-        cases: &[ClosedCase],
-    ) -> Result<Committed> {
-        let mut tables: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
-        for case in cases {
-            for (table, rows) in case_rows(case)? {
-                tables.entry(table).or_default().push(rows);
-            }
-        }
-        let incidents = tables.remove("incidents").unwrap_or_default();
+    pub async fn append(&self, app_id: &str, version: i64, outbox: Outbox) -> Result<()> {
+        let Outbox(mut tables) = outbox;
+        let incidents = tables.remove("incidents");
         let txn = Txn { app_id: app_id.to_owned(), version };
         for (table, rows) in tables {
-            self.archive.commit(table, rows, txn.clone()).await?;
+            self.archive.commit(&table, rows, txn.clone()).await?;
         }
-        Ok(self.archive.commit("incidents", incidents, txn).await?)
-    }
-
-    /// Appends signals with the incidents that they belong to, as commit `version` of `app_id`.
-    /// Must come before the incidents themselves.
-    pub async fn signals(
-        &self,
-        app_id: &str,
-        version: i64,
-        settled: &[(Signal, Option<String>)],
-    ) -> Result<Committed> {
-        let rows = vec![signal_rows(settled)?];
-        let txn = Txn { app_id: app_id.to_owned(), version };
-        Ok(self.archive.commit("signals", rows, txn).await?)
-    }
-
-    /// Keeps input rows that could not be used, as commit `version` of `app_id`.
-    pub async fn dead_letters(
-        &self,
-        app_id: &str,
-        version: i64,
-        cluster: &str,
-        dead: &[DeadRow],
-    ) -> Result<Committed> {
-        let rows = vec![dead_rows(cluster, dead)?];
-        let txn = Txn { app_id: app_id.to_owned(), version };
-        Ok(self.archive.commit("dead_letters", rows, txn).await?)
-    }
-
-    /// The last number under which `app_id` appended incidents.
-    pub async fn last_version(&self, app_id: &str) -> Result<Option<i64>> {
-        Ok(self.archive.last_version("incidents", app_id).await?)
-    }
-
-    /// The last number under which `app_id` appended dead letters.
-    pub async fn last_dead_letters(&self, app_id: &str) -> Result<Option<i64>> {
-        Ok(self.archive.last_version("dead_letters", app_id).await?)
+        if let Some(rows) = incidents {
+            self.archive.commit("incidents", rows, txn).await?;
+        }
+        Ok(())
     }
 
     /// Merges the small files that a run has left; returns how many became part of another.
@@ -102,5 +106,15 @@ impl Writer {
             merged += self.archive.compact(&table, COMPACT).await?;
         }
         Ok(merged)
+    }
+
+    /// Deletes files that the tables have not referred to for a week.
+    pub async fn vacuum(&self) -> Result<usize> {
+        let tables: Vec<String> = self.archive.tables().map(|t| t.name.clone()).collect();
+        let mut deleted = 0;
+        for table in tables {
+            deleted += self.archive.vacuum(&table, SystemTime::now()).await?;
+        }
+        Ok(deleted)
     }
 }

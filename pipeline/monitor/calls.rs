@@ -23,7 +23,8 @@ const REPEAT: Nanos = MINUTE;
 pub struct Calls {
     service_of: HashMap<String, String>,
     by_time: BTreeMap<Nanos, Vec<String>>,
-    told: BTreeMap<(String, String), Nanos>,
+    /// When each call was told last: caller, then callee.
+    told: BTreeMap<String, BTreeMap<String, Nanos>>,
 }
 
 impl Calls {
@@ -42,10 +43,11 @@ impl Calls {
                 && let Some(caller) = self.service_of.get(&id(parents.value(row)))
                 && caller != service
             {
-                let edge = (caller.clone(), service.to_owned());
-                if self.told.get(&edge).is_none_or(|last| at - last >= REPEAT) {
-                    self.told.insert(edge.clone(), at);
-                    out.push((at, edge));
+                let told = self.told.get(caller).and_then(|callees| callees.get(service));
+                if told.is_none_or(|last| at - last >= REPEAT) {
+                    let (caller, callee) = (caller.clone(), service.to_owned());
+                    self.told.entry(caller.clone()).or_default().insert(callee.clone(), at);
+                    out.push((at, (caller, callee)));
                 }
             }
             self.remember(at, id(spans.value(row)), service);

@@ -146,6 +146,12 @@ impl Dispatcher {
         }
     }
 
+    /// Goes on under another configuration; the silences are those of the new one.
+    pub fn reconfigure(&mut self, config: NotifyConfig) {
+        self.silences = config.silences.clone();
+        self.config = config;
+    }
+
     /// Adds a silence or replaces the one with its id.
     pub fn silence(&mut self, silence: Silence) {
         self.silences.retain(|kept| kept.id != silence.id);

@@ -3,12 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use faultline_storage::archive::Committed;
 use tempfile::TempDir;
 
 use super::{Answer, Format, Limits, Session, write};
 use crate::knowledge::samples::{START, two_cases};
-use crate::knowledge::{DeadRow, Writer};
+use crate::knowledge::{DeadRow, Outbox, Writer};
 use crate::model::Signal;
 use crate::stream::schema::Stream;
 
@@ -23,10 +22,13 @@ async fn archive() -> TempDir {
     }
     let stray = Signal { id: "stray".into(), ..settled[0].0.clone() };
     settled.push((stray, None));
-    writer.signals("test", 1, &settled).await.unwrap();
     for (version, case) in (1..).zip(&cases) {
-        writer.append("test", version, std::slice::from_ref(case)).await.unwrap();
+        let mut outbox = Outbox::default();
+        outbox.case(case).unwrap();
+        writer.append("test", version, outbox).await.unwrap();
     }
+    let mut outbox = Outbox::default();
+    outbox.signals(&settled).unwrap();
     let dead = DeadRow {
         stream: Stream::Logs,
         file: "logs.jsonl".into(),
@@ -36,8 +38,17 @@ async fn archive() -> TempDir {
         detail: "not JSON".into(),
         text: "{".into(),
     };
-    writer.dead_letters("test", 1, "", &[dead]).await.unwrap();
+    outbox.dead_letters("", &[dead]).unwrap();
+    writer.append("test", 3, outbox).await.unwrap();
     dir
+}
+
+fn both_cases() -> Outbox {
+    let mut outbox = Outbox::default();
+    for case in two_cases() {
+        outbox.case(&case).unwrap();
+    }
+    outbox
 }
 
 async fn session(dir: &Path) -> Session {
@@ -104,11 +115,11 @@ async fn every_worked_question_is_answered() {
 async fn what_is_appended_again_is_there_once() {
     let dir = archive().await;
     let writer = Writer::open(dir.path()).await.unwrap();
-    let again = writer.append("test", 2, &two_cases()).await.unwrap();
-    assert_eq!(again, Committed::AlreadyThere);
-    assert_eq!(writer.last_version("test").await.unwrap(), Some(2));
+    let written = writer.archive().last_version("incidents", "test").await.unwrap();
+    writer.append("test", 2, both_cases()).await.unwrap();
+    assert_eq!(written, writer.archive().last_version("incidents", "test").await.unwrap());
     // Another run over the same telemetry writes its rows; each is still seen once.
-    writer.append("other", 1, &two_cases()).await.unwrap();
+    writer.append("other", 1, both_cases()).await.unwrap();
     writer.compact().await.unwrap();
     let session = session(dir.path()).await;
     for (table, rows) in [("incidents", "2"), ("diagnoses", "4"), ("actions", "4")] {

@@ -1,13 +1,17 @@
 //! The ingest thread: reads the source, restores order, and feeds jobs and collector.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow::array::AsArray;
 use arrow::datatypes::UInt32Type;
+use faultline_storage::checkpoint::{Checkpoint, Part};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
+use super::checkpoint::{Share, meta, unreadable};
 use super::report::Accounts;
 use super::{Message, Options, Step};
 use crate::error::Result;
@@ -15,7 +19,7 @@ use crate::knowledge::DeadRow;
 use crate::model::{MINUTE, Nanos, SECOND};
 use crate::monitor::logs::LogStage;
 use crate::source::{Chunk, Next, Source};
-use crate::stream::ingest::{Feed as Fed, Ingest, IngestConfig, Refusal, Refused};
+use crate::stream::ingest::{Clocks, Feed as Fed, Held, Ingest, IngestConfig, Refusal, Refused};
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
 use crate::stream::series::Registries;
@@ -26,8 +30,11 @@ const SERIES_MAX: usize = 2_000_000;
 /// How long a source that has nothing is left alone.
 const POLL: Duration = Duration::from_millis(200);
 
-/// A partition that delivers nothing for this long stops holding the watermark back.
-const IDLE: Duration = Duration::from_secs(30);
+/// How often partitions are looked at for one that has fallen idle.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Parts of a checkpoint.
+const TEMPLATES: &str = "templates";
 
 /// How far the clocks of live senders may run ahead.
 const CLOCK_SKEW: Nanos = 5 * MINUTE;
@@ -45,12 +52,44 @@ pub struct Feed {
     accounts: Accounts,
     seen: [Vec<bool>; 4],
     services: BTreeSet<String>,
-    /// Partitions that are waited for from the start.
-    expected: Vec<(Stream, u32)>,
+    /// When each partition of a live source delivered last.
+    delivered: BTreeMap<(Stream, u32), Instant>,
+    /// A partition that delivers nothing for this long stops holding the watermark back.
+    idle_after: Duration,
+    /// How often a checkpoint is made, and when the last one was.
+    checkpoint_every: Option<Duration>,
+    checkpoint_at: Instant,
+    /// Something has happened since.
+    moved: bool,
     /// How far clocks of senders may run ahead of this one, where rows are live.
     skew: Option<Nanos>,
     speed: Option<f64>,
     started: Option<(Instant, Nanos)>,
+}
+
+/// What ingest notes in a checkpoint beside its rows.
+#[derive(Serialize, Deserialize)]
+struct FeedState {
+    /// Where the source goes on.
+    position: Value,
+    clocks: Clocks,
+    /// Stream of each batch that waits, and its partition where it is a jump not yet believed.
+    held: Vec<(String, Option<u32>)>,
+    services: BTreeSet<String>,
+    accounts: Accounts,
+}
+
+/// The place at which the source of a run goes on.
+pub fn position(checkpoint: &Checkpoint) -> Result<Value> {
+    Ok(meta::<FeedState>(checkpoint, 0)?.position)
+}
+
+fn series_part(stream: Stream) -> String {
+    format!("series-{}.arrows", stream.name())
+}
+
+fn held_part(i: usize) -> String {
+    format!("held-{i}.arrows")
 }
 
 /// The other side has gone away: the run failed there.
@@ -62,15 +101,21 @@ impl Feed {
         options: &Options,
         jobs: Jobs,
         out: Sender<(usize, Message)>,
-    ) -> Self {
+    ) -> Result<Self> {
         let config = IngestConfig {
             lateness: options.lateness,
             not_after: options.not_after,
             batch_rows: options.batch_rows,
         };
-        Self {
+        let now = Instant::now();
+        let mut ingest = Ingest::new(config);
+        for (stream, partition) in &options.partitions {
+            ingest.declare(*stream, *partition);
+        }
+        let checkpoints = options.checkpoints.as_ref();
+        let mut feed = Self {
             source,
-            ingest: Ingest::new(config),
+            ingest,
             registries: Registries::new(SERIES_MAX),
             logs: LogStage::default(),
             jobs,
@@ -78,11 +123,19 @@ impl Feed {
             accounts: Accounts::default(),
             seen: Default::default(),
             services: BTreeSet::new(),
-            expected: options.partitions.clone(),
+            delivered: options.partitions.iter().map(|p| (*p, now)).collect(),
+            idle_after: options.idle,
+            checkpoint_every: checkpoints.map(|c| c.every),
+            checkpoint_at: now,
+            moved: false,
             skew: options.live.then_some(CLOCK_SKEW),
             speed: options.speed,
             started: None,
+        };
+        if let Some(checkpoint) = checkpoints.and_then(|c| c.resumed.as_ref()) {
+            feed.restore(checkpoint)?;
         }
+        Ok(feed)
     }
 
     /// Runs until the source ends, `stop` is set or the collector goes away.
@@ -94,58 +147,148 @@ impl Feed {
     }
 
     fn pump(&mut self, stop: &AtomicBool) -> Result<()> {
-        let mut quiet_since: Option<Instant> = None;
-        let mut partitions: BTreeSet<(Stream, u32)> = self.expected.iter().copied().collect();
-        for (stream, partition) in &partitions {
-            self.ingest.declare(*stream, *partition);
-        }
+        let mut looked = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             if let Some(skew) = self.skew {
                 self.ingest.set_not_after(now().saturating_add(skew));
             }
             match self.source.next(&mut self.registries)? {
                 Next::Chunk(chunk) => {
-                    quiet_since = None;
-                    partitions.insert((chunk.stream, chunk.partition));
                     if self.chunk(chunk, stop)?.is_err() {
                         return Ok(());
                     }
                 }
                 Next::Idle => {
-                    let since = *quiet_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= IDLE {
-                        for (stream, partition) in &partitions {
-                            self.ingest.idle(*stream, *partition);
-                        }
-                    }
                     let released = self.ingest.release(&mut self.registries)?;
                     if self.pass(released, stop)?.is_err() {
                         return Ok(());
                     }
                     std::thread::sleep(POLL);
                 }
-                Next::End => break,
+                Next::End => return self.finish(stop),
             }
-        }
-        let stopped = stop.load(Ordering::Relaxed);
-        if !stopped {
-            let last = self.ingest.end(&mut self.registries)?;
-            if self.pass(last, stop)?.is_err() {
+            if self.skew.is_some() && looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.find_idle();
+            }
+            let due = self.checkpoint_every.is_some_and(|e| self.checkpoint_at.elapsed() >= e);
+            if due && self.checkpoint(false, stop)?.is_err() {
                 return Ok(());
             }
         }
-        self.accounts.in_flight = self.ingest.in_flight() as u64;
-        let end = Message::End { accounts: self.accounts, stopped };
+        // What has begun stays unfinished: half a window is no window.
+        if self.checkpoint_every.is_some() && self.checkpoint(true, stop)?.is_err() {
+            return Ok(());
+        }
+        self.end(true);
+        Ok(())
+    }
+
+    fn finish(&mut self, stop: &AtomicBool) -> Result<()> {
+        let last = self.ingest.end(&mut self.registries)?;
+        if self.pass(last, stop)?.is_err() {
+            return Ok(());
+        }
         for (_, job) in &self.jobs {
             if job.blocking_send(Step::End).is_err() {
                 return Ok(());
             }
         }
+        self.end(false);
+        Ok(())
+    }
+
+    fn end(&mut self, stopped: bool) {
+        self.accounts.in_flight = self.ingest.in_flight() as u64;
+        let end = Message::End { accounts: self.accounts, stopped };
         let _gone = self.out.blocking_send((0, end));
+    }
+
+    fn find_idle(&mut self) {
+        for ((stream, partition), last) in &self.delivered {
+            if last.elapsed() >= self.idle_after {
+                self.ingest.idle(*stream, *partition);
+            }
+        }
+    }
+
+    /// Lets a barrier follow the last watermark through every stage. `last` means that the run
+    /// stops behind it.
+    fn checkpoint(&mut self, last: bool, stop: &AtomicBool) -> Result<Result<(), Gone>> {
+        self.checkpoint_at = Instant::now();
+        let released = self.ingest.release(&mut self.registries)?;
+        if let Err(gone) = self.pass(released, stop)? {
+            return Ok(Err(gone));
+        }
+        if !std::mem::take(&mut self.moved) && !last {
+            return Ok(Ok(()));
+        }
+        for (_, job) in &self.jobs {
+            if job.blocking_send(Step::Barrier).is_err() {
+                return Ok(Err(Gone));
+            }
+        }
+        let share = self.share()?;
+        Ok(self.send(Message::Barrier { share, last }))
+    }
+
+    fn share(&self) -> Result<Share> {
+        let mut share = Share::default();
+        for stream in Stream::ALL {
+            if let Some(series) = self.registries.get(stream).save() {
+                share.parts.push((series_part(stream), Part::Batches(vec![series])));
+            }
+        }
+        let mut templates = Vec::new();
+        self.logs.write(&mut templates);
+        share.parts.push((TEMPLATES.to_owned(), Part::Bytes(templates)));
+        let (clocks, waiting) = self.ingest.save();
+        let mut held = Vec::new();
+        for (i, rows) in waiting.into_iter().enumerate() {
+            held.push((rows.stream.name().to_owned(), rows.jump));
+            share.parts.push((held_part(i), Part::Batches(vec![rows.batch])));
+        }
+        let state = FeedState {
+            position: self.source.position(),
+            clocks,
+            held,
+            services: self.services.clone(),
+            accounts: self.accounts,
+        };
+        share.meta = serde_json::to_value(state).map_err(unreadable)?;
+        Ok(share)
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let state: FeedState = meta(checkpoint, 0)?;
+        for stream in Stream::ALL {
+            let part = series_part(stream);
+            if checkpoint.names().any(|n| n == part) {
+                for series in checkpoint.batches(&part)? {
+                    self.registries.get_mut(stream).restore(&series)?;
+                }
+            }
+        }
+        let templates = LogStage::read(checkpoint.bytes(TEMPLATES)?);
+        self.logs = templates.ok_or_else(|| unreadable("the log templates are damaged"))?;
+        let mut waiting = Vec::new();
+        for (i, (stream, jump)) in state.held.into_iter().enumerate() {
+            let stream = Stream::parse(&stream).ok_or_else(|| unreadable("an unknown stream"))?;
+            for batch in checkpoint.batches(&held_part(i))? {
+                waiting.push(Held { stream, jump, batch });
+            }
+        }
+        self.ingest.restore(state.clocks, waiting);
+        self.services = state.services;
+        self.accounts = state.accounts;
         Ok(())
     }
 
     fn chunk(&mut self, chunk: Chunk, stop: &AtomicBool) -> Result<Result<(), Gone>> {
+        self.moved = true;
+        if let Some(delivered) = self.delivered.get_mut(&(chunk.stream, chunk.partition)) {
+            *delivered = Instant::now();
+        }
         self.accounts.received += chunk.received();
         self.accounts.dead += chunk.rejected();
         let progress = Message::Progress(chunk.bytes);
@@ -211,6 +354,7 @@ impl Feed {
     }
 
     fn watermark(&mut self, watermark: Nanos, stop: &AtomicBool) -> Result<(), Gone> {
+        self.moved = true;
         self.pace(watermark, stop);
         for (_, job) in &self.jobs {
             job.blocking_send(Step::Watermark(watermark)).map_err(|_| Gone)?;
@@ -223,7 +367,8 @@ impl Feed {
             Refusal::Late => self.accounts.late += 1,
             Refusal::Future => self.accounts.rejected += 1,
         }
-        self.send(Message::Dead(vec![refused_letter(refused)]))
+        let file = self.source.file(refused.partition);
+        self.send(Message::Dead(vec![refused_letter(refused, file)]))
     }
 
     fn send(&self, message: Message) -> Result<(), Gone> {
@@ -283,8 +428,8 @@ fn dead_letter(letter: &crate::source::DeadLetter) -> DeadRow {
     }
 }
 
-/// A row that was read but came too late or too early; its file position is no longer known.
-fn refused_letter(refused: &Refused) -> DeadRow {
+/// A row that was read but came too late or too early; its line is no longer known.
+fn refused_letter(refused: &Refused, file: String) -> DeadRow {
     let mut text = String::new();
     for (field, column) in refused.row.schema().fields().iter().zip(refused.row.columns()) {
         let value = arrow::util::display::array_value_to_string(column, 0).unwrap_or_default();
@@ -300,7 +445,7 @@ fn refused_letter(refused: &Refused) -> DeadRow {
     };
     DeadRow {
         stream: refused.stream,
-        file: format!("partition {}", refused.partition),
+        file,
         line: 0,
         rows: 1,
         reason: refused.reason.as_str().to_owned(),

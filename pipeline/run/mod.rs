@@ -12,6 +12,7 @@
 //! so the result does not depend on how the stages were scheduled.
 
 mod changes;
+mod checkpoint;
 mod collect;
 mod feed;
 mod report;
@@ -19,8 +20,11 @@ mod report;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+
+use checkpoint::Share;
 
 use crate::error::{Error, Result};
 use crate::knowledge::Writer;
@@ -33,14 +37,14 @@ use crate::stream::driver::Driver;
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
 
-pub use feed::now;
+pub use checkpoint::Checkpoints;
+pub use feed::{now, position};
 pub use report::{Accounts, Observer, Report};
 
 /// Messages that may wait between two stages.
 const CHANNEL: usize = 64;
 
 /// How a run is carried out; none of it changes what comes out.
-#[derive(Clone, Debug)]
 pub struct Options {
     /// Rows in a batch at most.
     pub batch_rows: usize,
@@ -60,6 +64,10 @@ pub struct Options {
     pub live: bool,
     /// Partitions of a live source that the watermark waits for before they deliver.
     pub partitions: Vec<(Stream, u32)>,
+    /// How long it waits for one that delivers nothing.
+    pub idle: Duration,
+    /// A live run goes on from where it was, however it ended.
+    pub checkpoints: Option<Checkpoints>,
     pub archive: Option<PathBuf>,
 }
 
@@ -76,6 +84,8 @@ impl Options {
             run_id: String::new(),
             live: false,
             partitions: Vec::new(),
+            idle: Duration::from_secs(30),
+            checkpoints: None,
             archive: None,
         }
     }
@@ -86,6 +96,8 @@ impl Options {
 enum Step {
     Rows(Stream, Rows),
     Watermark(Nanos),
+    Barrier,
+    /// The input is over, and every window with it.
     End,
 }
 
@@ -100,6 +112,11 @@ enum Message {
     /// A service was first seen at this event time; how many there are now.
     Services(Nanos, usize),
     Watermark(Nanos),
+    /// State as of the last watermark. `last` where the run stops behind it.
+    Barrier {
+        share: Share,
+        last: bool,
+    },
     End {
         accounts: Accounts,
         stopped: bool,
@@ -132,13 +149,17 @@ pub async fn run(
         let (feed, work) = mpsc::channel(CHANNEL);
         names.push(collect::JobName::of(&job));
         feeds.push((job.streams.clone(), feed));
-        tokio::spawn(drive(n + 1, Driver::new(job), work, out.clone()));
+        let mut driver = Driver::new(job);
+        if let Some(checkpoint) = options.checkpoints.as_ref().and_then(|c| c.resumed.as_ref()) {
+            driver.restore(&checkpoint::job_state(n + 1, checkpoint)?)?;
+        }
+        tokio::spawn(drive(n + 1, driver, work, out.clone()));
     }
-    let ingest = feed::Feed::new(source, &options, feeds, out);
+    let ingest = feed::Feed::new(source, &options, feeds, out)?;
     let thread = std::thread::Builder::new().name("ingest".into()).spawn(move || ingest.run(&stop));
     let thread = thread.map_err(Error::io("ingest thread"))?;
     let topology = Topology::of_static(topology);
-    let collector = collect::Collector::new(options, names, topology, writer, observer);
+    let collector = collect::Collector::new(options, names, topology, writer, observer)?;
     let report = collector.run(inbox).await;
     if thread.join().is_err() {
         return Err(Error::StageStopped { stage: "ingest".into() });
@@ -157,10 +178,8 @@ async fn drive(
         let (signals, after) = match &step {
             Step::Rows(stream, rows) => (driver.rows(*stream, rows).await, None),
             Step::Watermark(w) => (driver.watermark(*w).await, Some(Message::Watermark(*w))),
-            Step::End => (
-                driver.end().await,
-                Some(Message::End { accounts: Accounts::default(), stopped: false }),
-            ),
+            Step::Barrier => (Ok(Vec::new()), Some(barrier(origin, &mut driver))),
+            Step::End => (driver.end().await, None),
         };
         let mut messages = Vec::new();
         match signals {
@@ -178,5 +197,14 @@ async fn drive(
                 return;
             }
         }
+    }
+    let end = Message::End { accounts: Accounts::default(), stopped: false };
+    let _gone = out.send((origin, end)).await;
+}
+
+fn barrier(origin: usize, driver: &mut Driver) -> Message {
+    match driver.save() {
+        Ok(saved) => Message::Barrier { share: checkpoint::of_job(origin, saved), last: false },
+        Err(error) => Message::Failed(error),
     }
 }

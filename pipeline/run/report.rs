@@ -5,7 +5,7 @@ use crate::model::Signal;
 
 /// Where every received row went:
 /// `received = processed + late + rejected + dead + in_flight`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Accounts {
     pub received: u64,
     /// Passed on to the jobs.

@@ -79,4 +79,20 @@ impl Source {
             Self::Tail(tail) => tail.next(registries),
         }
     }
+
+    /// The file behind a partition, for a person.
+    pub fn file(&self, partition: u32) -> String {
+        match self {
+            Self::Outage(outage) => outage.file(partition),
+            Self::Tail(tail) => tail.file(partition),
+        }
+    }
+
+    /// Where a source that has no end goes on behind the last chunk; null for one that has.
+    pub fn position(&self) -> serde_json::Value {
+        match self {
+            Self::Outage(_) => serde_json::Value::Null,
+            Self::Tail(tail) => tail.position(),
+        }
+    }
 }

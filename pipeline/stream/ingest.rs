@@ -246,33 +246,36 @@ impl Ingest {
         Ok(out)
     }
 
-    /// Waiting rows and partition clocks for a checkpoint.
-    pub fn save(&self) -> (Vec<PartitionState>, Vec<Held>) {
-        let partitions = self.partitions.iter().map(|((stream, partition), p)| PartitionState {
+    /// Clocks and waiting rows for a checkpoint.
+    pub fn save(&self) -> (Clocks, Vec<Held>) {
+        let partition = |((stream, partition), p): (&(Stream, u32), &Partition)| PartitionClock {
             stream: stream.name().to_owned(),
             partition: *partition,
             newest: p.newest,
-        });
+            silent: p.silent,
+        };
+        let clocks = Clocks {
+            watermark: self.watermark,
+            merged: self.merged,
+            partitions: self.partitions.iter().map(partition).collect(),
+        };
         let held = |stream, jump, batch| Held { stream, jump, batch };
         let waiting =
             self.waiting.iter().flat_map(|(s, r)| r.batches().map(move |b| held(*s, None, b)));
         let jumps = self.partitions.iter().flat_map(|((s, partition), p)| {
             p.jump.iter().map(move |b| held(*s, Some(*partition), b.clone()))
         });
-        (partitions.collect(), waiting.chain(jumps).collect())
+        (clocks, waiting.chain(jumps).collect())
     }
 
-    pub fn restore(
-        &mut self,
-        watermark: Nanos,
-        partitions: Vec<PartitionState>,
-        waiting: Vec<Held>,
-    ) {
-        self.watermark = watermark;
-        for p in partitions {
-            let Some(stream) = Stream::parse(&p.stream) else { continue };
-            let state = self.partitions.entry((stream, p.partition)).or_default();
-            state.newest = p.newest;
+    /// Goes on where [`Self::save`] was called; series must have the ids that they had then.
+    pub fn restore(&mut self, clocks: Clocks, waiting: Vec<Held>) {
+        self.watermark = clocks.watermark;
+        self.merged = clocks.merged;
+        for clock in clocks.partitions {
+            let Some(stream) = Stream::parse(&clock.stream) else { continue };
+            let p = self.partitions.entry((stream, clock.partition)).or_default();
+            (p.newest, p.silent) = (clock.newest, clock.silent);
         }
         for Held { stream, jump, batch } in waiting {
             match jump {
@@ -296,12 +299,20 @@ pub struct Held {
     pub batch: RecordBatch,
 }
 
-/// How far one partition has come.
+/// How far every partition, and all of them together, have come.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct PartitionState {
-    pub stream: String,
-    pub partition: u32,
-    pub newest: Nanos,
+pub struct Clocks {
+    watermark: Nanos,
+    merged: Option<Nanos>,
+    partitions: Vec<PartitionClock>,
+}
+
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct PartitionClock {
+    stream: String,
+    partition: u32,
+    newest: Nanos,
+    silent: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, DictionaryArray, StringArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::UInt32Type;
 
 use super::schema::Stream;
+use crate::error::{Error, Result};
 
 /// Value of every key column of rows that came after the registry was full.
 pub const OVERFLOW: &str = "__overflow__";
@@ -146,6 +147,31 @@ impl Registry {
         self.table.text(column, id)
     }
 
+    /// The key columns of every series, by id; `None` while there is no series.
+    pub fn save(&self) -> Option<RecordBatch> {
+        let names = self.stream.series_columns();
+        let columns = names.iter().zip(&self.table.keys).map(|(name, values)| {
+            (*name, Arc::new(StringArray::from_iter_values(values)) as ArrayRef)
+        });
+        // Columns of one table are of one length, and every stream has a key column.
+        RecordBatch::try_from_iter(columns).ok().filter(|b| b.num_rows() > 0)
+    }
+
+    /// Gives the series of [`Self::save`] the ids that they had; the registry is new.
+    pub fn restore(&mut self, saved: &RecordBatch) -> Result<()> {
+        let columns = saved.columns().iter().map(|c| c.as_string_opt::<i32>());
+        let columns: Vec<&StringArray> = columns.collect::<Option<_>>().unwrap_or_default();
+        if columns.len() != self.table.keys.len() {
+            let message = format!("series of {} have other columns", self.stream.name());
+            let remedy = "start over with --fresh".to_owned();
+            return Err(Error::Checkpoint { message, remedy });
+        }
+        for row in 0..saved.num_rows() {
+            self.table.intern(columns.iter().map(|c| c.value(row)));
+        }
+        Ok(())
+    }
+
     /// Dictionary columns for rows of these series.
     pub fn columns(&mut self, ids: UInt32Array) -> Vec<ArrayRef> {
         self.table.columns(&ids)
@@ -226,6 +252,20 @@ mod tests {
         assert_eq!(r.intern(&["c", "d", "k"]), other);
         assert_eq!(r.intern(&["c", "a", "k"]), 0);
         assert_eq!(r.len(), 2);
+    }
+
+    #[test]
+    fn saved_series_have_their_ids_again() {
+        let mut r = Registry::new(Stream::Changes, 10);
+        assert!(r.save().is_none());
+        for service in ["api", "", "db"] {
+            r.intern(&["c", service, "deploy"]);
+        }
+        let mut other = Registry::new(Stream::Changes, 10);
+        other.restore(&r.save().unwrap()).unwrap();
+        assert_eq!((other.len(), other.intern(&["c", "db", "deploy"])), (3, 2));
+        let wrong = Registry::new(Stream::Metrics, 10).restore(&r.save().unwrap());
+        assert!(wrong.is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::error::{Error, Result};
+use crate::lock::ProcessLock;
 
 /// Epochs kept: the one in use, and the one before in case it turns out damaged.
 const KEPT: usize = 2;
@@ -24,11 +25,11 @@ const KEPT: usize = 2;
 const MANIFEST: &str = "manifest.json";
 const MANIFEST_HASH: &str = "manifest.json.blake3";
 const UNFINISHED: &str = ".tmp";
+const LOCK: &str = "run.lock";
 
 /// The content of one file of a checkpoint.
 #[derive(Debug, Clone)]
 pub enum Part {
-    /// All of one schema.
     Batches(Vec<RecordBatch>),
     Bytes(Vec<u8>),
 }
@@ -50,10 +51,11 @@ struct PartEntry {
     blake3: String,
 }
 
-/// The checkpoints of one job, in one directory that only one process writes.
+/// The checkpoints of one run, in one directory that only one process writes.
 #[derive(Debug)]
 pub struct CheckpointStore {
     dir: PathBuf,
+    _lock: ProcessLock,
 }
 
 /// A directory `epoch-E-A`: a job that fell back may write epoch E a second time, as attempt A + 1,
@@ -77,9 +79,13 @@ impl Name {
 
 impl CheckpointStore {
     /// Opens the store in `dir`, creating it, and removes what a crash left unfinished.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while another store on `dir` is open, in this process or another.
     pub fn open(dir: &Path) -> Result<Self> {
         durable::create_dir_all(dir)?;
-        let store = Self { dir: dir.to_path_buf() };
+        let lock = ProcessLock::take(&dir.join(LOCK))?;
+        let store = Self { dir: dir.to_path_buf(), _lock: lock };
         for entry in store.entries()? {
             if entry.ends_with(UNFINISHED) {
                 remove(&store.dir.join(entry))?;
@@ -145,6 +151,11 @@ impl CheckpointStore {
             return Ok(None);
         }
         Err(self.unusable(reasons.join("; ")))
+    }
+
+    /// The number of the newest checkpoint, whether or not it can be read; 0 before the first.
+    pub fn last_epoch(&self) -> Result<u64> {
+        Ok(self.complete()?.last().map_or(0, |n| n.epoch))
     }
 
     fn write_parts(&self, dir: &Path, parts: Vec<(String, Part)>) -> Result<Vec<PartEntry>> {
@@ -261,22 +272,29 @@ impl Checkpoint {
 
     /// The content of a part that was written as [`Part::Batches`].
     pub fn batches(&self, name: &str) -> Result<Vec<RecordBatch>> {
-        match self.bytes(name)? {
-            [] => Ok(Vec::new()),
-            bytes => Ok(StreamReader::try_new(bytes, None)?.collect::<Result<_, _>>()?),
+        let mut rest = self.bytes(name)?;
+        let mut batches = Vec::new();
+        while !rest.is_empty() {
+            let mut reader = StreamReader::try_new(&mut rest, None)?;
+            for batch in &mut reader {
+                batches.push(batch?);
+            }
         }
+        Ok(batches)
     }
 }
 
+/// One IPC stream after the other, each of as many batches as have the same schema.
 fn encode(batches: &[RecordBatch]) -> Result<Vec<u8>> {
-    let Some(first) = batches.first() else {
-        return Ok(Vec::new());
-    };
-    let mut writer = StreamWriter::try_new(Vec::new(), &first.schema())?;
-    for batch in batches {
-        writer.write(batch)?;
+    let mut bytes = Vec::new();
+    for run in batches.chunk_by(|a, b| a.schema() == b.schema()) {
+        let mut writer = StreamWriter::try_new(bytes, &run[0].schema())?;
+        for batch in run {
+            writer.write(batch)?;
+        }
+        bytes = writer.into_inner()?;
     }
-    Ok(writer.into_inner()?)
+    Ok(bytes)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -322,6 +340,31 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn batches_of_several_schemas_are_one_part() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
+        let other = RecordBatch::try_from_iter([(
+            "n",
+            Arc::new(Int64Array::from(vec![7])) as arrow::array::ArrayRef,
+        )])
+        .unwrap();
+        let mixed = vec![batch(&["a", "b"]), other.clone(), other, batch(&["c"])];
+        let part = Part::Batches(mixed.clone());
+        store.write(1, "plan", vec![("x".into(), part)], json!(null)).unwrap();
+        assert_eq!(store.latest().unwrap().unwrap().batches("x").unwrap(), mixed);
+    }
+
+    #[test]
+    fn only_one_store_is_open_on_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
+        let second = CheckpointStore::open(dir.path());
+        assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
+        drop(store);
+        CheckpointStore::open(dir.path()).unwrap();
+    }
+
     fn part_file(root: &Path, epoch: u64, name: &str) -> PathBuf {
         Name { epoch, attempt: 0 }.dir(root).join(name)
     }
@@ -354,6 +397,7 @@ mod tests {
         fs::create_dir(&torn).unwrap();
         fs::write(torn.join("state"), "half").unwrap();
         assert_eq!(store.latest().unwrap().unwrap().epoch, 1);
+        drop(store);
         CheckpointStore::open(dir.path()).unwrap();
         assert!(!torn.exists());
     }

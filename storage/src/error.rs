@@ -52,8 +52,8 @@ pub enum Error {
     #[error("state database {path}: {source}")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error(
-        "checkpoint of epoch {epoch} belongs to plan {found}, this run has plan {wanted}; \
-         run the job that wrote it, or delete the checkpoint directory to start over"
+        "checkpoint of epoch {epoch} belongs to plan {found}, this run has plan {wanted}: \
+         go on with the jobs and sources that wrote it"
     )]
     PlanMismatch { epoch: u64, found: String, wanted: String },
     #[error("no usable checkpoint in {path}: {reason}; delete the directory to start over")]

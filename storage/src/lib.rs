@@ -9,6 +9,7 @@ pub mod archive;
 pub mod checkpoint;
 pub mod durable;
 mod error;
+mod lock;
 pub mod recorder;
 pub mod state;
 

@@ -2,16 +2,20 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::accounts::Accounts;
 use crate::archive::{contents, count, repeated};
 use crate::outage::{Outage, TIMED, time_of};
-use crate::program::{PATIENCE, Running, command, position, signal, text, until};
+use crate::program::{PATIENCE, Running, command, faultline, signal, text, until};
+use crate::random::Random;
 
 /// A folder with a configuration, the files it follows, and an archive.
 struct Site(TempDir);
@@ -20,7 +24,8 @@ impl Site {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let archive = text(&dir.path().join("archive"));
-        let mut config = format!("cluster = \"test\"\narchive = {archive:?}\n");
+        let mut config =
+            format!("cluster = \"test\"\narchive = {archive:?}\ncheckpoint = \"50ms\"\n");
         for name in TIMED {
             let stream = name.split('.').next().unwrap();
             let path = text(&dir.path().join(name));
@@ -39,8 +44,12 @@ impl Site {
     }
 
     fn start(&self) -> Live {
+        self.start_with(&[])
+    }
+
+    fn start_with(&self, more: &[&str]) -> Live {
         let config = text(&self.file("faultline.toml"));
-        let mut command = command(&["run", "--config", &config]);
+        let mut command = command(&[&["run", "--config", &config], more].concat());
         let log = File::create(self.file("stderr")).unwrap();
         let child = command.stdout(Stdio::piped()).stderr(log).spawn();
         let mut run = Running(child.unwrap());
@@ -53,7 +62,7 @@ impl Site {
                 }
             }
         });
-        Live { run, lines }
+        Live { run, lines, log: self.file("stderr"), state: self.archive().join("_state") }
     }
 }
 
@@ -61,6 +70,9 @@ impl Site {
 struct Live {
     run: Running,
     lines: Receiver<String>,
+    /// What it writes to standard error.
+    log: PathBuf,
+    state: PathBuf,
 }
 
 impl Live {
@@ -68,28 +80,38 @@ impl Live {
     fn says(&self, word: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|e| panic!("{word:?} was never printed: {e}"));
+            let line = line.unwrap_or_else(|e| {
+                let log = fs::read_to_string(&self.log).unwrap();
+                panic!("{word:?} was never printed: {e}: {log}")
+            });
             if line.contains(word) {
                 return line;
             }
         }
     }
 
-    /// Waits until every row that the files hold now has been taken in.
-    ///
-    /// What the kernel has handed over may still wait in the program's buffer. But the program
-    /// asks for more only when that is used up, so a blank line more is put there for it.
+    /// Waits until a checkpoint lies behind every row that the files hold now.
     fn has_taken(&self, paths: &[&Path]) {
         for path in paths {
-            let name = format!("{} read to its end", path.display());
-            let at_end = || {
-                let size = fs::metadata(path).unwrap().len();
-                (position(&self.run.0, path)? >= size).then_some(())
+            let meta = fs::metadata(path).unwrap();
+            let taken = |file: &Value| {
+                file["path"] == text(path)
+                    && file["identity"]["ino"] == meta.ino()
+                    && file["offset"].as_u64() >= Some(meta.len())
             };
-            until(&name, at_end);
-            append(path, &[]);
-            until(&name, at_end);
+            until(&format!("a checkpoint behind {}", path.display()), || {
+                let noted = self.noted()?;
+                let files = noted["meta"]["origins"][0]["position"]["files"].as_array()?;
+                files.iter().any(taken).then_some(())
+            });
         }
+    }
+
+    /// The newest checkpoint, as far as it can be read while the program goes on.
+    fn noted(&self) -> Option<Value> {
+        let epochs = fs::read_dir(&self.state).ok()?.filter_map(|e| Some(e.ok()?.path()));
+        let newest = epochs.filter(|p| p.is_dir() && p.extension().is_none()).max()?;
+        serde_json::from_slice(&fs::read(newest.join("manifest.json")).ok()?).ok()
     }
 
     /// Ctrl-C; returns the accounts of the whole run.
@@ -168,32 +190,111 @@ fn growing_rotated_and_truncated_files_give_one_incident() {
     assert_eq!(repeated(&site.archive()), Vec::<String>::new());
 }
 
-/// After a kill the same command reads the files again and recognises what it has archived.
+/// Appends an hour of telemetry, five minutes at a time, and has `disturb` look at the run after
+/// every part; then waits until all is taken in and interrupts.
+fn live_hour(site: &Site, outage: &Outage, mut disturb: impl FnMut(Live, i64) -> Live) -> Accounts {
+    let files = TIMED.map(|name| (Rows::of(outage, name), site.file(name)));
+    append(&files[0].1, &files[0].0.header);
+    let mut live = site.start();
+    for n in 0..12 {
+        for (rows, path) in &files {
+            append(path, rows.part(n..n + 1));
+        }
+        live = disturb(live, n);
+    }
+    let paths = files.each_ref().map(|(_, path)| path.as_path());
+    live.has_taken(&paths);
+    let accounts = live.interrupt();
+    let all: usize = files.iter().map(|(rows, _)| rows.rows.len()).sum();
+    assert_eq!((accounts.received, accounts.late, accounts.dead), (all, 0, 0));
+    accounts
+}
+
+/// Kills at random moments, with a file that is rotated away while nobody reads it: the run that
+/// follows goes on from its checkpoint, and what it leaves is what an undisturbed run leaves.
 #[test]
-fn a_killed_run_starts_again_without_repeating_itself() {
+fn a_killed_run_goes_on_where_it_was() {
+    let outage = Outage::new();
+    let calm = Site::new();
+    live_hour(&calm, &outage, |live, _| live);
+    let expected = contents(&calm.archive());
+    assert_eq!(count(&expected, "incidents"), 1);
+
+    let site = Site::new();
+    let mut random = Random::new(77);
+    let mut kills = 0;
+    live_hour(&site, &outage, |mut live, n| {
+        if n == 4 {
+            // What no checkpoint has ever seen cannot be found under another name.
+            live.has_taken(&[&site.file("metrics.csv")]);
+        }
+        for _ in 0..2 {
+            std::thread::sleep(Duration::from_millis(random.below(500)));
+            live.run.0.kill().unwrap();
+            assert_eq!(live.run.wait(), None);
+            kills += 1;
+            if n == 6 {
+                let metrics = site.file("metrics.csv");
+                let rotated = site.file("metrics.csv.1");
+                if !rotated.exists() {
+                    fs::rename(&metrics, rotated).unwrap();
+                    append(&metrics, &Rows::of(&outage, "metrics.csv").header);
+                }
+            }
+            live = site.start();
+        }
+        live
+    });
+    assert_eq!(kills, 24);
+    let found = contents(&site.archive());
+    for (table, rows) in &found {
+        assert_eq!(rows, &expected[table], "{table}");
+    }
+    assert_eq!(repeated(&site.archive()), Vec::<String>::new());
+}
+
+/// Between Ctrl-C and the next start nothing is told twice, and no window is cut in half.
+#[test]
+fn an_interrupted_run_goes_on_where_it_was() {
+    let outage = Outage::new();
+    let calm = Site::new();
+    live_hour(&calm, &outage, |live, _| live);
+    let site = Site::new();
+    live_hour(&site, &outage, |live, n| {
+        if n % 3 != 1 {
+            return live;
+        }
+        live.has_taken(&TIMED.map(|name| site.file(name)).each_ref().map(PathBuf::as_path));
+        live.interrupt();
+        site.start()
+    });
+    let (expected, found) = (contents(&calm.archive()), contents(&site.archive()));
+    for (table, rows) in &found {
+        assert_eq!(rows, &expected[table], "{table}");
+    }
+}
+
+#[test]
+fn a_second_run_on_the_same_state_and_a_run_of_other_jobs_are_refused() {
     let (outage, site) = (Outage::new(), Site::new());
     for name in TIMED {
         fs::copy(outage.file(name), site.file(name)).unwrap();
     }
-    let mut live = site.start();
+    let live = site.start();
     live.says("INCIDENT");
-    // Printed before it is archived, so the kill comes when the archive has it.
-    let first = until("the incident in the archive", || {
-        let found = contents(&site.archive());
-        (count(&found, "incidents") > 0).then_some(found)
-    });
-    live.run.0.kill().unwrap();
-    assert_eq!(live.run.wait(), None);
-    for _ in 0..2 {
-        let live = site.start();
-        live.says("INCIDENT");
-        let paths = TIMED.map(|name| site.file(name));
-        live.has_taken(&paths.each_ref().map(PathBuf::as_path));
-        let accounts = live.interrupt();
-        assert_eq!((accounts.late, accounts.rejected, accounts.dead), (0, 0, 0));
-        let found = contents(&site.archive());
-        assert_eq!(found["incidents"], first["incidents"]);
-        assert_eq!(found["diagnoses"], first["diagnoses"]);
-        assert_eq!(repeated(&site.archive()), Vec::<String>::new());
-    }
+    let config = text(&site.file("faultline.toml"));
+    let second = faultline(&["run", "--config", &config]);
+    assert_eq!(second.code, Some(2), "{}", second.stderr);
+    assert!(second.stderr.contains("in use by process"), "{}", second.stderr);
+    live.interrupt();
+
+    let other = fs::read_to_string(site.file("faultline.toml")).unwrap();
+    fs::write(site.file("faultline.toml"), format!("lateness = \"7s\"\n{other}")).unwrap();
+    let refused = faultline(&["run", "--config", &config]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--fresh"), "{}", refused.stderr);
+    let live = site.start_with(&["--fresh"]);
+    live.says("INCIDENT");
+    live.interrupt();
+    assert_eq!(count(&contents(&site.archive()), "incidents"), 1);
 }

@@ -158,6 +158,12 @@ impl Correlator {
         }
     }
 
+    /// Goes on under another configuration.
+    pub fn reconfigure(&mut self, config: CorrelateConfig) {
+        self.dispatcher.reconfigure(config.notify.clone());
+        self.around.config = config;
+    }
+
     /// Takes one input; only a watermark makes anything happen.
     pub fn step(&mut self, input: Input) -> Vec<Output> {
         match input {

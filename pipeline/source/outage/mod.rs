@@ -36,6 +36,8 @@ const JUMP_ROWS: usize = 8;
 
 struct Partition {
     stream: Stream,
+    /// Path within the directory.
+    name: String,
     reader: Reader,
     /// Read ahead, so that the time of its first row is known.
     ready: Option<Rows>,
@@ -97,11 +99,13 @@ impl Outage {
         let mut heads: [BTreeSet<(Nanos, u32)>; 4] = Default::default();
         let mut total_bytes = 0;
         for file in layout.files {
-            let reader = open(dir, &file.path, file.stream, cluster)?;
+            let name = file.path.strip_prefix(dir).unwrap_or(&file.path);
+            let name = name.to_string_lossy().into_owned();
+            let reader = open(&file.path, name.clone(), file.stream, cluster)?;
             // A file whose beginning is not known yet is read first.
             let head = reader.expected_head().unwrap_or(Nanos::MIN);
             heads[file.stream as usize].insert((head, partitions.len() as u32));
-            partitions.push(Partition { stream: file.stream, reader, ready: None, ahead: 0 });
+            partitions.push(Partition { stream: file.stream, name, reader, ready: None, ahead: 0 });
             total_bytes += file.bytes;
         }
         Ok(Self { partitions, heads, topology, batch_rows: batch_rows.max(1), total_bytes })
@@ -115,6 +119,11 @@ impl Outage {
     /// Edges of `topology.csv` as (caller, callee), sorted, without repeats.
     pub fn topology(&self) -> &[(String, String)] {
         &self.topology
+    }
+
+    /// Path of a partition within the directory.
+    pub fn file(&self, partition: u32) -> String {
+        self.partitions.get(partition as usize).map(|p| p.name.clone()).unwrap_or_default()
     }
 
     /// Streams that this outage has files of.
@@ -166,8 +175,7 @@ impl Outage {
     }
 }
 
-fn open(dir: &Path, path: &Path, stream: Stream, cluster: &str) -> Result<Reader, Error> {
-    let name = path.strip_prefix(dir).unwrap_or(path).to_string_lossy().into_owned();
+fn open(path: &Path, name: String, stream: Stream, cluster: &str) -> Result<Reader, Error> {
     Ok(if path.extension().is_some_and(|e| e == "parquet") {
         Reader::Parquet(Box::new(parquet::ParquetFile::open(path, name, stream, cluster)?))
     } else {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +83,10 @@ impl Follower {
 
     pub fn stream(&self) -> Stream {
         self.file.stream
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.file.path
     }
 
     pub fn saved(&self) -> Option<Saved> {

@@ -74,6 +74,12 @@ impl Tail {
         Ok(Next::Idle)
     }
 
+    /// Path of a partition.
+    pub fn file(&self, partition: u32) -> String {
+        let follower = self.followers.get(partition as usize);
+        follower.map(|f| f.path().display().to_string()).unwrap_or_default()
+    }
+
     /// The place behind the last chunk handed out; durable together with what the rows led to.
     pub fn position(&self) -> Value {
         let files: Vec<_> = self.followers.iter().filter_map(Follower::saved).collect();

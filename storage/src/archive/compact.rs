@@ -115,6 +115,11 @@ impl Archive {
         let mut add = write_file(&store, &layout, key.clone(), &rows, &origin).await?;
         add.data_change = false;
         for _ in 0..MAX_ATTEMPTS {
+            let active: BTreeSet<String> = base.files()?.into_iter().map(|f| f.path).collect();
+            if !sources.iter().all(|f| active.contains(&f.path)) {
+                // Another compaction was first; its result holds the rows of these files.
+                return Ok(0);
+            }
             let mut actions: Vec<Action> = sources.iter().map(ActiveFile::superseded).collect();
             actions.push(Action::Add(add.clone()));
             let operation = DeltaOperation::Optimize {
@@ -127,11 +132,6 @@ impl Archive {
                 return Ok(sources.len());
             }
             base = table.current().await?;
-            let active: BTreeSet<String> = base.files()?.into_iter().map(|f| f.path).collect();
-            if !sources.iter().all(|f| active.contains(&f.path)) {
-                // Another compaction was first; its result holds the rows of these files.
-                return Ok(0);
-            }
         }
         Err(table.contended())
     }

@@ -3,7 +3,6 @@
 //! Offsets, state and what they produced commit in one [`State::transaction`]. Calls block on the
 //! disk; async callers run them on a blocking thread.
 
-mod lock;
 mod outbox;
 mod tx;
 
@@ -18,7 +17,7 @@ pub use tx::Tx;
 
 use crate::durable;
 use crate::error::{Error, Result};
-use lock::ProcessLock;
+use crate::lock::ProcessLock;
 
 /// A tool such as `sqlite3` may look into the database; it is waited for so long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -191,10 +191,9 @@ fn a_restored_ingest_goes_on() {
             let mut fed = Vec::new();
             for (at, row) in rows.iter().enumerate() {
                 if at == cut && stopped == 1 {
-                    let (partitions, waiting) = ingest.save();
-                    let watermark = ingest.watermark();
+                    let (clocks, waiting) = ingest.save();
                     ingest = super::rows::ingest(LATENESS, 1);
-                    ingest.restore(watermark, partitions, waiting);
+                    ingest.restore(clocks, waiting);
                 }
                 let batch = metrics(&[*row], &mut registries);
                 fed.extend(ingest.push(Stream::Metrics, 0, batch).unwrap());

@@ -1,11 +1,16 @@
 //! The collector: brings rows and signals to the same event time and turns them into cases.
 
+mod commit;
+mod resume;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use arrow::record_batch::RecordBatch;
 use faultline_storage::recorder::Recorder;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::checkpoint::{Checkpoints, Share};
 use super::report::{Observer, Report};
 use super::{Message, Options, changes};
 use crate::coordinate;
@@ -13,12 +18,11 @@ use crate::diagnose::{self, Caps, Request, Slices};
 use crate::error::{Error, Result};
 use crate::knowledge::{ClosedCase, DeadRow, Writer};
 use crate::model::{
-    Change, DAY, Diagnosis, HOUR, Incident, IncidentState, MINUTE, Nanos, SECOND, Severity, Signal,
-    stable_id,
+    Change, DAY, Diagnosis, HOUR, Incident, MINUTE, Nanos, SECOND, Severity, Signal,
 };
 use crate::monitor::calls::Calls;
 use crate::monitor::correlate::{Correlator, Input, Output, Watched};
-use crate::monitor::signals::{self, Found, Origin};
+use crate::monitor::signals::{self, Origin};
 use crate::monitor::title::title;
 use crate::monitor::topology::Topology;
 use crate::stream::Job;
@@ -30,12 +34,6 @@ const DIAGNOSIS_WINDOW: Nanos = 5 * MINUTE;
 
 /// Step in which incidents are advanced.
 const TICK: Nanos = 10 * SECOND;
-
-/// Cases committed together.
-const CASES_PER_COMMIT: usize = 16;
-
-/// Signals committed together.
-const SIGNALS_PER_COMMIT: usize = 1024;
 
 /// Dead letters kept; later ones are only counted.
 const DEAD_MAX: usize = 100_000;
@@ -54,11 +52,15 @@ impl JobName {
 }
 
 /// An open incident and what is known about its cause so far.
+#[derive(Serialize, Deserialize)]
 struct Waiting {
     incident: Incident,
+    /// Never changes once it is made.
     diagnosis: Option<Diagnosis>,
     /// Event time at which it is diagnosed.
     due: Nanos,
+    /// People and archive know it with its diagnosis.
+    told: bool,
 }
 
 pub struct Collector {
@@ -68,6 +70,9 @@ pub struct Collector {
     calls: Calls,
     recorder: Recorder,
     writer: Option<Writer>,
+    checkpoints: Option<Checkpoints>,
+    /// Number of the last checkpoint.
+    epoch: u64,
     observer: Box<dyn Observer>,
     waiting: BTreeMap<String, Waiting>,
     /// Signals that belong nowhere yet, by id.
@@ -89,22 +94,25 @@ pub struct Collector {
 
 impl Collector {
     pub fn new(
-        options: Options,
+        mut options: Options,
         jobs: Vec<JobName>,
         topology: Topology,
         writer: Option<Writer>,
         observer: Box<dyn Observer>,
-    ) -> Self {
+    ) -> Result<Self> {
         let correlator = Correlator::new(options.correlate.clone(), topology);
         let recorder = Recorder::new(options.capture_bytes, DAY + HOUR, "ts");
         let series = vec![0; jobs.len()];
-        Self {
+        let checkpoints = options.checkpoints.take();
+        let mut collector = Self {
             options,
             jobs,
             correlator,
             calls: Calls::default(),
             recorder,
             writer,
+            checkpoints,
+            epoch: 0,
             observer,
             waiting: BTreeMap::new(),
             unsettled: BTreeMap::new(),
@@ -119,11 +127,14 @@ impl Collector {
             commits: [0; 3],
             reached: Nanos::MIN,
             report: Report::default(),
-        }
+        };
+        collector.restore()?;
+        Ok(collector)
     }
 
     /// Takes messages until every origin has ended.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<(usize, Message)>) -> Result<Report> {
+        self.deliver_resumed().await?;
         let mut queues: Vec<VecDeque<Message>> = Vec::new();
         queues.resize_with(self.jobs.len() + 1, VecDeque::new);
         let mut ended = vec![false; queues.len()];
@@ -133,7 +144,6 @@ impl Collector {
                 Message::Progress(bytes) => {
                     self.observer.progress(bytes, self.reached);
                 }
-                Message::Dead(letters) => self.bury(letters),
                 Message::End { accounts, stopped } => {
                     ended[origin] = true;
                     if origin == 0 {
@@ -143,11 +153,16 @@ impl Collector {
                 }
                 other => queues[origin].push_back(other),
             }
-            while let Some(watermark) = common_watermark(&queues) {
+            while let Some(mark) = common_mark(&queues) {
+                let upto = mark.unwrap_or(Nanos::MAX);
+                let mut barriers = Vec::new();
                 for (origin, queue) in queues.iter_mut().enumerate() {
-                    self.take(origin, queue, watermark)?;
+                    barriers.extend(self.take(origin, queue, upto)?);
                 }
-                self.advance(watermark).await?;
+                match mark {
+                    Some(watermark) => self.advance(watermark).await?,
+                    None => self.checkpoint(barriers).await?,
+                }
             }
             if ended.iter().all(|e| *e) {
                 for (origin, queue) in queues.iter_mut().enumerate() {
@@ -159,8 +174,13 @@ impl Collector {
         Err(Error::StageStopped { stage: "a job".into() })
     }
 
-    /// Takes what one origin has said up to its next watermark.
-    fn take(&mut self, origin: usize, queue: &mut VecDeque<Message>, upto: Nanos) -> Result<()> {
+    /// Takes what one origin has said up to a watermark or its next barrier, which is returned.
+    fn take(
+        &mut self,
+        origin: usize,
+        queue: &mut VecDeque<Message>,
+        upto: Nanos,
+    ) -> Result<Option<(Share, bool)>> {
         while let Some(message) = queue.pop_front() {
             match message {
                 Message::Rows(stream, rows) => self.rows(stream, &rows)?,
@@ -169,12 +189,14 @@ impl Collector {
                     self.census.extend(counts.into_iter().map(|(at, n)| (at, origin - 1, n)));
                 }
                 Message::Services(at, count) => self.services_seen.push((at, count)),
-                Message::Watermark(w) if w >= upto => return Ok(()),
-                Message::Watermark(_) | Message::Progress(_) | Message::Dead(_) => {}
+                Message::Dead(letters) => self.bury(letters),
+                Message::Watermark(w) if w >= upto => return Ok(None),
+                Message::Barrier { share, last } => return Ok(Some((share, last))),
+                Message::Watermark(_) | Message::Progress(_) => {}
                 Message::End { .. } | Message::Failed(_) => {}
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn rows(&mut self, stream: Stream, rows: &Rows) -> Result<()> {
@@ -192,7 +214,7 @@ impl Collector {
         let name = &self.jobs[job];
         let origin = Origin { job: &name.name, hash: &name.hash, severity: name.severity };
         for found in batches.iter().flat_map(|b| signals::read(&origin, b)) {
-            let Found { ongoing, signal } = found;
+            let signals::Found { ongoing, signal } = found;
             if ongoing {
                 self.correlator.step(Input::Ongoing(signal));
                 continue;
@@ -230,18 +252,6 @@ impl Collector {
         Ok(())
     }
 
-    /// Writes what is complete.
-    async fn commit(&mut self) -> Result<()> {
-        let at_once = self.options.live && !self.cases.is_empty();
-        if at_once || self.cases.len() >= CASES_PER_COMMIT {
-            self.commit_cases(CASES_PER_COMMIT).await?;
-        }
-        while self.settled.len() >= SIGNALS_PER_COMMIT {
-            self.commit_signals(SIGNALS_PER_COMMIT).await?;
-        }
-        Ok(())
-    }
-
     /// Who is watched, as of the event times at which that changed.
     fn tell_watched(&mut self) {
         let mut changes: Vec<(Nanos, Option<usize>, usize)> =
@@ -263,7 +273,7 @@ impl Collector {
         match output {
             Output::Opened(incident) => {
                 let due = incident.opened_at + DIAGNOSIS_WINDOW;
-                let waiting = Waiting { incident, diagnosis: None, due };
+                let waiting = Waiting { incident, diagnosis: None, due, told: false };
                 self.waiting.insert(waiting.incident.id.clone(), waiting);
             }
             Output::Grew { incident_id, signal } => {
@@ -288,7 +298,9 @@ impl Collector {
     }
 
     fn close(&mut self, incident: Incident, signal_count: u64) -> Result<()> {
+        self.report.incidents += 1;
         let known = self.waiting.remove(&incident.id);
+        let retold = known.as_ref().is_some_and(|w| w.told);
         let diagnosis = match known.and_then(|w| w.diagnosis) {
             Some(diagnosis) => diagnosis,
             None => {
@@ -296,27 +308,58 @@ impl Collector {
                 self.explain(&incident, due.min(incident.closed_at.unwrap_or(self.reached)))?
             }
         };
+        self.tell(incident, signal_count, diagnosis, retold)
+    }
+
+    /// An incident as it stands now, for people and the archive.
+    fn tell(
+        &mut self,
+        incident: Incident,
+        signal_count: u64,
+        diagnosis: Diagnosis,
+        retold: bool,
+    ) -> Result<()> {
         let changes = self.recent_changes(&incident)?;
         let plan = coordinate::plan(&incident, &diagnosis, &changes);
         let services: Vec<&str> = diagnosis.causes.iter().map(|c| c.service.as_str()).collect();
         let main = services.first().copied().or(incident.services.first().map(String::as_str));
         let title = title(&incident, main.unwrap_or_default(), self.correlator.topology());
         let slices = self.pinned(&incident, &diagnosis)?;
-        let case = ClosedCase { incident, title, signal_count, diagnosis, plan, slices };
-        self.report.incidents += 1;
+        let case = ClosedCase { incident, title, signal_count, diagnosis, plan, slices, retold };
         self.observer.case(&case);
         self.cases.push(case);
         Ok(())
     }
 
+    /// Diagnoses an incident whose first minutes are over. Who watches live need not wait for its
+    /// end to read it.
     fn diagnose(&mut self, id: &str) -> Result<()> {
         let Some(waiting) = self.waiting.get(id) else { return Ok(()) };
         let (incident, due) = (waiting.incident.clone(), waiting.due);
+        if self.options.live {
+            let now = self.correlator.open_incidents().find(|i| i.id == id);
+            return self.tell_open(now.unwrap_or(incident), due);
+        }
         let diagnosis = self.explain(&incident, due)?;
         if let Some(waiting) = self.waiting.get_mut(id) {
             waiting.diagnosis = Some(diagnosis);
         }
         Ok(())
+    }
+
+    fn tell_open(&mut self, incident: Incident, until: Nanos) -> Result<()> {
+        let known = self.waiting.get(&incident.id);
+        let retold = known.is_some_and(|w| w.told);
+        let diagnosis = match known.and_then(|w| w.diagnosis.clone()) {
+            Some(diagnosis) => diagnosis,
+            None => self.explain(&incident, until)?,
+        };
+        if let Some(waiting) = self.waiting.get_mut(&incident.id) {
+            waiting.diagnosis = Some(diagnosis.clone());
+            waiting.told = true;
+        }
+        let count = incident.signals.len() as u64;
+        self.tell(incident, count, diagnosis, retold)
     }
 
     fn explain(&self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
@@ -369,99 +412,24 @@ impl Collector {
             }
         }
     }
-
-    async fn finish(mut self) -> Result<Report> {
-        self.tell_watched();
-        // Signals of windows that the end of the input closed lie beyond the last watermark.
-        let end = self.unsettled.values().map(|s| s.window_end).max().unwrap_or(Nanos::MIN);
-        if end > Nanos::MIN {
-            self.advance(end).await?;
-            self.tick(end.max(self.reached))?;
-        }
-        let open: Vec<Incident> = self.correlator.open_incidents().collect();
-        for incident in open {
-            debug_assert_eq!(incident.state, IncidentState::Open);
-            let count = incident.signals.len() as u64;
-            self.close(incident, count)?;
-        }
-        for (_, signal) in std::mem::take(&mut self.unsettled) {
-            self.settled.push((signal, None));
-        }
-        if self.report.stopped && !self.options.live {
-            // The rest belongs to commits that the next run of the same replay completes.
-            self.report.dead_letters = self.dead_by_reason.into_iter().collect();
-            return Ok(self.report);
-        }
-        while !self.cases.is_empty() {
-            self.commit_cases(CASES_PER_COMMIT).await?;
-        }
-        while !self.settled.is_empty() {
-            self.commit_signals(SIGNALS_PER_COMMIT).await?;
-        }
-        self.commit_dead().await?;
-        if let Some(writer) = &self.writer {
-            writer.compact().await?;
-        }
-        self.report.dead_letters = self.dead_by_reason.into_iter().collect();
-        Ok(self.report)
-    }
-
-    async fn commit_cases(&mut self, count: usize) -> Result<()> {
-        let rest = self.cases.split_off(count.min(self.cases.len()));
-        let cases = std::mem::replace(&mut self.cases, rest);
-        self.commits[0] += 1;
-        let Some(writer) = &self.writer else { return Ok(()) };
-        if !self.options.live {
-            writer.append(&self.options.run_id, self.commits[0], &cases).await?;
-            return Ok(());
-        }
-        // A live run that starts again may not see all that it saw before, so its commits cannot
-        // be counted: an incident is recognised by itself.
-        for case in cases {
-            let open = case.incident.closed_at.is_none();
-            let id = format!("{}/{}", self.options.run_id, case.incident.id);
-            writer.append(&id, if open { 1 } else { 2 }, &[case]).await?;
-        }
-        Ok(())
-    }
-
-    async fn commit_signals(&mut self, count: usize) -> Result<()> {
-        let rest = self.settled.split_off(count.min(self.settled.len()));
-        let settled = std::mem::replace(&mut self.settled, rest);
-        self.commits[1] += 1;
-        let Some(writer) = &self.writer else { return Ok(()) };
-        if !self.options.live {
-            writer.signals(&self.options.run_id, self.commits[1], &settled).await?;
-            return Ok(());
-        }
-        let ids: Vec<&str> = settled.iter().map(|(s, _)| s.id.as_str()).collect();
-        let id = format!("{}/{}", self.options.run_id, stable_id(&ids));
-        writer.signals(&id, 1, &settled).await?;
-        Ok(())
-    }
-
-    async fn commit_dead(&mut self) -> Result<()> {
-        let dead = std::mem::take(&mut self.dead);
-        self.commits[2] += 1;
-        if let Some(writer) = self.writer.as_ref().filter(|_| !dead.is_empty()) {
-            let cluster = &self.options.cluster;
-            writer.dead_letters(&self.options.run_id, self.commits[2], cluster, &dead).await?;
-        }
-        Ok(())
-    }
 }
 
-/// The next watermark that every origin has reached; all of them pass the same ones.
-fn common_watermark(queues: &[VecDeque<Message>]) -> Option<Nanos> {
+/// What every origin comes to next: `Some(Some(_))` is a watermark that all of them have reached,
+/// `Some(None)` a barrier. All of them pass the same ones.
+fn common_mark(queues: &[VecDeque<Message>]) -> Option<Option<Nanos>> {
     let next = |q: &VecDeque<Message>| {
         q.iter().find_map(|m| match m {
-            Message::Watermark(w) => Some(*w),
+            Message::Watermark(w) => Some(Some(*w)),
+            Message::Barrier { .. } => Some(None),
             _ => None,
         })
     };
-    let mut common = Nanos::MIN;
+    let mut common = Some(Nanos::MIN);
     for queue in queues {
-        common = common.max(next(queue)?);
+        common = match (common, next(queue)?) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            _ => None,
+        };
     }
     Some(common)
 }

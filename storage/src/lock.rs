@@ -9,12 +9,12 @@ use crate::error::{Error, Result};
 /// A lock of the operating system on an open file, so that it cannot outlive its process. The file
 /// stays: deleting it would let two processes lock two files of one name.
 #[derive(Debug)]
-pub(super) struct ProcessLock {
+pub(crate) struct ProcessLock {
     _file: File,
 }
 
 impl ProcessLock {
-    pub(super) fn take(path: &Path) -> Result<Self> {
+    pub(crate) fn take(path: &Path) -> Result<Self> {
         let io = |e| Error::io("open", path, e);
         let mut file = OpenOptions::new()
             .read(true)

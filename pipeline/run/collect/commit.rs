@@ -1,0 +1,103 @@
+//! What the collector hands to the archive, and when.
+
+use super::Collector;
+use crate::error::Result;
+use crate::knowledge::Outbox;
+use crate::model::{Incident, IncidentState, Nanos};
+use crate::run::report::Report;
+
+/// Cases committed together.
+const CASES_PER_COMMIT: usize = 16;
+
+/// Signals committed together.
+const SIGNALS_PER_COMMIT: usize = 1024;
+
+impl Collector {
+    /// Writes what is complete.
+    pub(super) async fn commit(&mut self) -> Result<()> {
+        if self.checkpoints.is_some() {
+            return Ok(());
+        }
+        if self.cases.len() >= CASES_PER_COMMIT {
+            self.commit_cases(CASES_PER_COMMIT).await?;
+        }
+        while self.settled.len() >= SIGNALS_PER_COMMIT {
+            self.commit_signals(SIGNALS_PER_COMMIT).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn finish(mut self) -> Result<Report> {
+        if !self.report.stopped {
+            self.settle().await?;
+            while !self.cases.is_empty() {
+                self.commit_cases(CASES_PER_COMMIT).await?;
+            }
+            while !self.settled.is_empty() {
+                self.commit_signals(SIGNALS_PER_COMMIT).await?;
+            }
+            self.commit_dead().await?;
+        } else if self.checkpoints.is_none() {
+            // Seen so far; the commits belong to the next run of the same replay, which completes
+            // them.
+            self.settle().await?;
+        }
+        if let Some(writer) = self.writer.as_ref().filter(|_| self.commits != [0; 3]) {
+            writer.compact().await?;
+            writer.vacuum().await?;
+        }
+        self.report.dead_letters = self.dead_by_reason.into_iter().collect();
+        Ok(self.report)
+    }
+
+    /// The input is over: what is open is told as open.
+    async fn settle(&mut self) -> Result<()> {
+        self.tell_watched();
+        // Signals of windows that the end of the input closed lie beyond the last watermark.
+        let end = self.unsettled.values().map(|s| s.window_end).max().unwrap_or(Nanos::MIN);
+        if end > Nanos::MIN {
+            self.advance(end).await?;
+            self.tick(end.max(self.reached))?;
+        }
+        let open: Vec<Incident> = self.correlator.open_incidents().collect();
+        for incident in open {
+            debug_assert_eq!(incident.state, IncidentState::Open);
+            let count = incident.signals.len() as u64;
+            self.close(incident, count)?;
+        }
+        for (_, signal) in std::mem::take(&mut self.unsettled) {
+            self.settled.push((signal, None));
+        }
+        Ok(())
+    }
+
+    async fn commit_cases(&mut self, count: usize) -> Result<()> {
+        let mut outbox = Outbox::default();
+        for case in self.cases.drain(..count.min(self.cases.len())) {
+            outbox.case(&case)?;
+        }
+        self.append(0, outbox).await
+    }
+
+    async fn commit_signals(&mut self, count: usize) -> Result<()> {
+        let mut outbox = Outbox::default();
+        let settled: Vec<_> = self.settled.drain(..count.min(self.settled.len())).collect();
+        outbox.signals(&settled)?;
+        self.append(1, outbox).await
+    }
+
+    async fn commit_dead(&mut self) -> Result<()> {
+        let mut outbox = Outbox::default();
+        outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
+        self.append(2, outbox).await
+    }
+
+    /// Commits under the next number of this kind of rows; a replay counts the same every time.
+    async fn append(&mut self, kind: usize, outbox: Outbox) -> Result<()> {
+        self.commits[kind] += 1;
+        match &self.writer {
+            Some(writer) => writer.append(&self.options.run_id, self.commits[kind], outbox).await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The collector's part of a checkpoint: what it keeps, and how it goes on from it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Collector, DIAGNOSIS_WINDOW, Waiting};
+use crate::error::Result;
+use crate::knowledge::Outbox;
+use crate::model::{Incident, Nanos, Signal};
+use crate::monitor::calls::Calls;
+use crate::monitor::correlate::Correlator;
+use crate::run::checkpoint::{self, Share};
+
+/// Commits of a live run after which small files are merged.
+const COMMITS_PER_COMPACTION: i64 = 64;
+
+/// The part of a checkpoint that is the collector's own.
+const COLLECTOR: &str = "collector.json";
+
+/// What the collector keeps in a checkpoint beside the raw telemetry.
+#[derive(Serialize)]
+struct Kept<'a> {
+    correlator: &'a Correlator,
+    calls: &'a Calls,
+    waiting: &'a BTreeMap<String, Waiting>,
+    unsettled: &'a BTreeMap<String, Signal>,
+    dead_by_reason: &'a BTreeMap<String, u64>,
+    series: &'a [usize],
+    services: usize,
+    reached: Nanos,
+    signals: u64,
+    incidents: u64,
+}
+
+/// What [`Kept`] is read back as.
+#[derive(Deserialize)]
+struct Found {
+    correlator: Correlator,
+    calls: Calls,
+    waiting: BTreeMap<String, Waiting>,
+    unsettled: BTreeMap<String, Signal>,
+    dead_by_reason: BTreeMap<String, u64>,
+    series: Vec<usize>,
+    services: usize,
+    reached: Nanos,
+    signals: u64,
+    incidents: u64,
+}
+
+impl Collector {
+    /// Takes up the state of the checkpoint that the run goes on from, if there is one.
+    pub(super) fn restore(&mut self) -> Result<()> {
+        let Some(checkpoints) = &self.checkpoints else { return Ok(()) };
+        self.epoch = checkpoints.store.last_epoch()?;
+        let Some(checkpoint) = &checkpoints.resumed else { return Ok(()) };
+        self.recorder.load(checkpoint)?;
+        let found: Found = checkpoint::from_bytes(checkpoint.bytes(COLLECTOR)?)?;
+        self.correlator = found.correlator;
+        self.correlator.reconfigure(self.options.correlate.clone());
+        self.calls = found.calls;
+        self.waiting = found.waiting;
+        self.unsettled = found.unsettled;
+        self.dead_by_reason = found.dead_by_reason;
+        self.series = found.series;
+        self.services = found.services;
+        self.reached = found.reached;
+        self.report.signals = found.signals;
+        self.report.incidents = found.incidents;
+        Ok(())
+    }
+
+    /// Commits again what the checkpoint holds for the archive: it may not have come there.
+    pub(super) async fn deliver_resumed(&mut self) -> Result<()> {
+        let Some(checkpoint) = self.checkpoints.as_mut().and_then(|c| c.resumed.take()) else {
+            return Ok(());
+        };
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let (run, epoch) = (checkpoint::written_by(&checkpoint)?, number(checkpoint.epoch));
+        writer.append(&run, epoch, checkpoint::outbox(&checkpoint)?).await
+    }
+
+    /// Every origin has come to the same barrier: makes durable what there is, then archives what
+    /// has become of it since the last one.
+    pub(super) async fn checkpoint(&mut self, barriers: Vec<(Share, bool)>) -> Result<()> {
+        if barriers.iter().any(|(_, last)| *last) {
+            self.show_open()?;
+        }
+        let state = checkpoint::to_bytes(&Kept {
+            correlator: &self.correlator,
+            calls: &self.calls,
+            waiting: &self.waiting,
+            unsettled: &self.unsettled,
+            dead_by_reason: &self.dead_by_reason,
+            series: &self.series,
+            services: self.services,
+            reached: self.reached,
+            signals: self.report.signals,
+            incidents: self.report.incidents,
+        })?;
+        let mut outbox = Outbox::default();
+        for case in std::mem::take(&mut self.cases) {
+            outbox.case(&case)?;
+        }
+        outbox.signals(&std::mem::take(&mut self.settled))?;
+        outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
+        let Some(checkpoints) = &self.checkpoints else { return Ok(()) };
+        let mut parts = vec![(COLLECTOR.to_owned(), state)];
+        parts.extend(self.recorder.save());
+        parts.extend(checkpoint::outbox_parts(&outbox));
+        let mut notes = Vec::new();
+        for (share, _) in barriers {
+            parts.extend(share.parts);
+            notes.push(share.meta);
+        }
+        self.epoch += 1;
+        let note = checkpoint::note(&self.options.run_id, notes);
+        checkpoints.store.write(self.epoch, &checkpoints.plan, parts, note)?;
+        let Some(writer) = self.writer.as_ref().filter(|_| !outbox.is_empty()) else {
+            return Ok(());
+        };
+        writer.append(&self.options.run_id, number(self.epoch), outbox).await?;
+        self.commits[0] += 1;
+        if self.commits[0] % COMMITS_PER_COMPACTION == 0 {
+            writer.compact().await?;
+        }
+        Ok(())
+    }
+
+    /// Incidents that are open when a run stops are archived as open, diagnosed by what there is.
+    fn show_open(&mut self) -> Result<()> {
+        let open: Vec<Incident> = self.correlator.open_incidents().collect();
+        for incident in open {
+            let until = (incident.opened_at + DIAGNOSIS_WINDOW).min(self.reached);
+            self.tell_open(incident, until)?;
+        }
+        Ok(())
+    }
+}
+
+/// A number as the archive counts.
+fn number(epoch: u64) -> i64 {
+    i64::try_from(epoch).unwrap_or(i64::MAX)
+}
