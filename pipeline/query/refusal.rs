@@ -101,11 +101,17 @@ fn planning(message: &str, tables: &[TableDoc]) -> Error {
             format!("the tables are {}", known.join(", ")),
         );
     }
+    // A wrong argument is nobody's bug, whatever the planner says of itself.
+    let message: String = message.replace(BUG, "").replace("Internal error: ", "");
     query(
-        message.replace('\n', " "),
+        message.split_whitespace().collect::<Vec<_>>().join(" "),
         "SHOW TABLES, DESCRIBE a table and SHOW FUNCTIONS list what there is",
     )
 }
+
+const BUG: &str = "This issue was likely caused by a bug in DataFusion's code. Please help us to \
+                   resolve this by filing a bug report in our issue tracker: \
+                   https://github.com/apache/datafusion/issues.";
 
 /// The names nearest to `wanted`.
 fn offer(what: &str, wanted: &str, mut known: Vec<&str>) -> String {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, AsArray, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::take;
+use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -32,7 +32,10 @@ use super::window::conform;
 use crate::error::Result;
 use crate::model::Nanos;
 
-/// Rows of the window that is being run, handed to the plan.
+/// Windows that are run together hold about this many rows at most.
+const ROWS_TOGETHER: usize = 8192;
+
+/// Rows of the windows that are being run, handed to the plan.
 #[derive(Default)]
 struct Slot(Mutex<Vec<RecordBatch>>);
 
@@ -55,6 +58,8 @@ pub struct Finite {
     window_at: Vec<usize>,
     output_window_at: usize,
     output: SchemaRef,
+    /// The plan itself keeps windows apart, so that many small ones cost no more than one.
+    together: bool,
     /// Rows waiting, by (end, start) of their window and by input.
     waiting: BTreeMap<(Nanos, Nanos), Vec<Vec<RecordBatch>>>,
 }
@@ -87,6 +92,7 @@ impl Finite {
             window_at,
             output_window_at,
             output,
+            together: keeps_windows_apart(node),
             waiting: BTreeMap::new(),
         })
     }
@@ -120,24 +126,54 @@ impl Finite {
     /// Runs the plan over every window that ends at or before the watermark, in order.
     pub async fn advance(&mut self, watermark: Nanos) -> Result<Vec<Rows>> {
         let mut out = Vec::new();
-        while let Some(entry) = self.waiting.first_entry() {
-            if entry.key().0 > watermark {
-                break;
+        loop {
+            let inputs = self.closed(watermark);
+            if inputs.iter().all(Vec::is_empty) {
+                return Ok(out);
             }
-            let (start, inputs) = (entry.key().1, entry.remove());
             for (slot, batches) in self.slots.iter().zip(inputs) {
                 slot.set(batches);
             }
             let plan = reset_plan_states(Arc::clone(&self.plan))?;
-            for batch in collect(plan, Arc::clone(&self.context)).await? {
-                let rows = batch.num_rows();
-                if rows > 0 {
-                    let batch = conform(&self.output, batch.columns().to_vec(), rows)?;
-                    out.push(Rows { ts: ScalarBuffer::from(vec![start; rows]), batch });
-                }
+            let batches = collect(plan, Arc::clone(&self.context)).await?;
+            let rows = batches.iter().map(RecordBatch::num_rows).sum();
+            if rows > 0 {
+                let batch = concat_batches(&batches[0].schema(), &batches)?;
+                let batch = conform(&self.output, batch.columns().to_vec(), rows)?;
+                out.push(self.by_window(batch)?);
             }
         }
-        Ok(out)
+    }
+
+    /// Takes the rows of the next closed windows by input; no rows where none is closed.
+    fn closed(&mut self, watermark: Nanos) -> Vec<Vec<RecordBatch>> {
+        let mut inputs = vec![Vec::new(); self.slots.len()];
+        let mut rows = 0;
+        while let Some(entry) = self.waiting.first_entry() {
+            if entry.key().0 > watermark || (rows > 0 && !self.together) || rows >= ROWS_TOGETHER {
+                break;
+            }
+            for (input, batches) in inputs.iter_mut().zip(entry.remove()) {
+                rows += batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+                input.extend(batches);
+            }
+        }
+        inputs
+    }
+
+    /// Puts rows into the order of their windows.
+    fn by_window(&self, batch: RecordBatch) -> Result<Rows> {
+        let window = batch.column(self.output_window_at).as_struct();
+        let side = |i: usize| window.column(i).as_primitive::<TimestampNanosecondType>().values();
+        let (starts, ends) = (side(0).clone(), side(1).clone());
+        let key = |row: u32| (ends[row as usize], starts[row as usize]);
+        let mut order: Vec<u32> = (0..batch.num_rows() as u32).collect();
+        if order.is_sorted_by_key(|row| key(*row)) {
+            return Ok(Rows { ts: starts, batch });
+        }
+        order.sort_by_key(|row| key(*row));
+        let ts = order.iter().map(|row| starts[*row as usize]).collect();
+        Ok(Rows { ts, batch: pick(&batch, order)? })
     }
 
     pub fn output_window_at(&self) -> usize {
@@ -163,6 +199,16 @@ impl Finite {
             datafusion::physical_plan::displayable(self.plan.as_ref()).one_line().to_string();
         text.lines().next().unwrap_or_default().trim().to_owned()
     }
+}
+
+/// True where no row of one window can change what another gets: functions over whole partitions,
+/// each of which has the window in its key, as the planner demands.
+fn keeps_windows_apart(node: &LogicalPlan) -> bool {
+    let LogicalPlan::Window(window) = node else { return false };
+    window.window_expr.iter().all(|e| match e {
+        Expr::WindowFunction(call) => call.params.order_by.is_empty(),
+        _ => false,
+    })
 }
 
 fn pick(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {

@@ -9,6 +9,8 @@ use faultline::knowledge::{archive_tables, table_specs};
 use faultline::query::{Format, Limits, Session, write};
 use faultline_storage::archive::{Archive, Open};
 
+use crate::program::block_on;
+
 /// Rows of every table as CSV, by name; below the header the lines are sorted.
 pub type Contents = BTreeMap<String, String>;
 
@@ -84,9 +86,4 @@ pub fn commits(archive: &Path) -> usize {
             && p.parent().is_some_and(|d| d.ends_with("_delta_log"))
     };
     files(archive).iter().filter(is_entry).count()
-}
-
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(2).enable_all().build().unwrap().block_on(work)
 }

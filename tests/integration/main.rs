@@ -6,6 +6,7 @@
 mod accounts;
 mod archive;
 mod commands;
+mod demo;
 mod engine;
 mod kills;
 mod live;
@@ -14,3 +15,4 @@ mod program;
 mod random;
 mod refusals;
 mod replays;
+mod statistics;

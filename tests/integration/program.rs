@@ -102,3 +102,9 @@ impl Drop for Running {
         let _reaped = self.0.wait();
     }
 }
+
+/// Runs a future of a test, on threads of its own.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().unwrap().block_on(work)
+}
