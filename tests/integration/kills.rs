@@ -119,6 +119,31 @@ fn an_interrupted_replay_is_completed_by_the_next() {
     assert!(interrupted > 0, "no run was interrupted");
 }
 
+/// A limit on the size of files stands for the full disk: writing fails in the same way.
+#[test]
+fn a_full_disk_is_named_and_the_next_run_completes_the_archive() {
+    let outage = Outage::new();
+    let (expected, _) = undisturbed(&outage, &[]);
+    let archives = TempDir::new().unwrap();
+    let archive = archives.path().join("archive");
+    let args = ["replay", &text(outage.path()), "--archive", &text(&archive), JOBS[0], JOBS[1]];
+    let program = command(&args);
+    for blocks in ["4", "16"] {
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"")]);
+        limited.arg(program.get_program()).args(program.get_args());
+        let failed = limited.output().unwrap();
+        let said = String::from_utf8_lossy(&failed.stderr);
+        assert_eq!(failed.status.code(), Some(1), "{said}");
+        assert!(said.contains("File too large") && said.contains("archive"), "{said}");
+    }
+    replay(outage.path(), &archive, &JOBS);
+    for (table, rows) in &contents(&archive) {
+        assert_eq!(rows, &expected[table], "{table}");
+    }
+    assert_eq!(repeated(&archive), Vec::<String>::new());
+}
+
 /// A replay at the recorded speed spends its time waiting, and must hear Ctrl-C while it does.
 #[test]
 fn a_waiting_replay_can_be_interrupted() {
