@@ -8,6 +8,7 @@ mod archive;
 mod commands;
 mod demo;
 mod engine;
+mod evidence;
 mod kills;
 mod live;
 mod outage;
