@@ -28,10 +28,11 @@ const UNSAFE_FILES: [&str; 3] =
     ["pipeline/stream/series.rs", "udfs/src/plugin/entry.rs", "udfs/src/plugin/mod.rs"];
 
 /// Outside crates with one home: name, and the paths that may say it.
-const HOMES: [(&str, &[&str]); 3] = [
+const HOMES: [(&str, &[&str]); 4] = [
     ("rdkafka", &["pipeline/bus/kafka", "pipeline/source/kafka"]),
     ("kube", &["pipeline/source/kubernetes", "pipeline/execute", "pipeline/cluster/operator"]),
     ("axum", &["pipeline/serve"]),
+    ("reqwest", &["pipeline/diagnose/advise"]),
 ];
 
 /// Words that a crate's code does not say: folder, word.

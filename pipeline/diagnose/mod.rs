@@ -4,6 +4,7 @@
 //! differs between them, and [`cite`] makes of every fact a statement and the query that returns
 //! the rows behind it. Neither the order of rows nor how they are cut into batches matters.
 
+pub mod advise;
 mod capture;
 mod changes;
 mod cite;

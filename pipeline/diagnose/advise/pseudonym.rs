@@ -1,0 +1,85 @@
+//! Names that leave the deployment as pseudonyms and come back as themselves.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Hexadecimal digits of a pseudonym, unless two names of one request share them.
+const DIGITS: usize = 8;
+
+/// The pseudonyms of one conversation. They derive from a key of the deployment, so that a name
+/// has the same one every time and nobody without the key can make or guess it.
+#[derive(Clone)]
+pub struct Pseudonyms {
+    key: [u8; 32],
+    /// Pseudonym to name.
+    names: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Pseudonyms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pseudonyms({})", self.names.len())
+    }
+}
+
+impl Pseudonyms {
+    pub fn new(key: [u8; 32]) -> Self {
+        Self { key, names: BTreeMap::new() }
+    }
+
+    /// The pseudonym of a name, such as `svc-5f0c21aa`.
+    pub fn of(&mut self, kind: &str, name: &str) -> String {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(kind.as_bytes()).update(&[0]).update(name.as_bytes());
+        let digits = hasher.finalize().to_hex();
+        for length in (DIGITS..=digits.len()).step_by(DIGITS) {
+            let pseudonym = format!("{kind}-{}", &digits[..length]);
+            match self.names.get(&pseudonym) {
+                Some(known) if known != name => {}
+                Some(_) => return pseudonym,
+                None => {
+                    self.names.insert(pseudonym.clone(), name.to_owned());
+                    return pseudonym;
+                }
+            }
+        }
+        unreachable!("two names with the same 256 bits")
+    }
+
+    /// The name behind a pseudonym.
+    pub fn name(&self, pseudonym: &str) -> Option<&str> {
+        self.names.get(pseudonym).map(String::as_str)
+    }
+
+    /// Text with every pseudonym replaced by its name, longest first.
+    pub fn restore(&self, text: &str) -> String {
+        let mut pairs: Vec<(&String, &String)> = self.names.iter().collect();
+        pairs.sort_by_key(|(pseudonym, _)| std::cmp::Reverse(pseudonym.len()));
+        let replace = |text: String, (pseudonym, name): (&String, &String)| {
+            if text.contains(pseudonym.as_str()) {
+                text.replace(pseudonym.as_str(), name)
+            } else {
+                text
+            }
+        };
+        pairs.into_iter().fold(text.to_owned(), replace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stable_per_key_and_restored() {
+        let (mut a, mut b, mut c) =
+            (Pseudonyms::new([1; 32]), Pseudonyms::new([1; 32]), Pseudonyms::new([2; 32]));
+        let cart = a.of("svc", "cart");
+        assert_eq!((cart.len(), &cart[..4]), (12, "svc-"));
+        assert_eq!((&b.of("svc", "cart"), &a.of("svc", "cart")), (&cart, &cart));
+        assert_ne!(c.of("svc", "cart"), cart);
+        assert_ne!(a.of("host", "cart")[5..], cart[4..]);
+        assert_eq!(a.name(&cart), Some("cart"));
+        assert_eq!(a.restore(&format!("{cart} is slow")), "cart is slow");
+        assert_eq!(b.name("svc-00000000"), None);
+    }
+}
