@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::diagnose::advise::LlmConfig;
 use crate::error::{Error, Result};
 use crate::model::{Nanos, SECOND};
 use crate::monitor::correlate::CorrelateConfig;
@@ -42,6 +43,8 @@ pub struct Config {
     pub tail: Vec<Tail>,
     #[serde(default)]
     pub correlate: CorrelateConfig,
+    /// The language model that ranks causes again; none where the section is missing.
+    pub llm: Option<LlmConfig>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -98,7 +101,11 @@ impl Config {
                 return Err(bad(path, message, "write a length of time such as \"10s\""));
             }
         }
-        self.correlate.check().map_err(|m| bad(path, m, "correct [correlate]"))
+        self.correlate.check().map_err(|m| bad(path, m, "correct [correlate]"))?;
+        match &self.llm {
+            Some(llm) => llm.check().map_err(|m| bad(path, m, "correct [llm]")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -140,4 +147,45 @@ fn stream<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Stream, D
             "{text:?} is no stream; write metrics, logs, spans or changes"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../faultline.example.toml");
+
+    fn load(text: &str) -> Result<Config> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("faultline.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::load(&path)
+    }
+
+    /// The example with its last section, which is commented out, in force.
+    fn with_llm() -> String {
+        let (before, section) = EXAMPLE.split_once("# [llm]").unwrap();
+        let keys =
+            section.lines().filter_map(|l| l.strip_prefix("# ")).filter(|l| l.contains(" = "));
+        format!("{before}[llm]\n{}", keys.collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn the_example_asks_no_model_and_shows_how_one_is() {
+        assert!(load(EXAMPLE).unwrap().llm.is_none());
+        let llm = load(&with_llm()).unwrap().llm.unwrap();
+        assert_eq!(llm.key_env.as_deref(), Some("FAULTLINE_LLM_KEY"));
+    }
+
+    #[test]
+    fn the_section_is_checked_with_the_rest() {
+        for (from, to, word) in [
+            ("https://", "http://", "https"),
+            ("calls_per_day", "calls_per_dya", "calls_per_dya"),
+            ("api.example.com", "169.254.169.254", "address"),
+        ] {
+            let error = load(&with_llm().replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains("faultline.toml"), "{error}");
+        }
+    }
 }
