@@ -150,7 +150,7 @@ pub struct Diagnosis {
     pub incident_id: String,
     /// Event time up to which telemetry was read.
     pub diagnosed_at: Nanos,
-    /// `statistical`, or the name of the model that re-ranked.
+    /// `statistical`, or `llm` where a language model ranked again.
     pub method: String,
     pub causes: Vec<Cause>,
     pub evidence: Vec<Evidence>,

@@ -12,6 +12,7 @@ use arrow::error::ArrowError;
 use chrono::DateTime;
 
 use crate::diagnose::Slices;
+use crate::diagnose::advise::Call;
 use crate::error::Result;
 use crate::model::{
     Action, Cause, Diagnosis, Evidence, Incident, IncidentState, Nanos, Plan, Signal, Step,
@@ -31,6 +32,8 @@ pub struct ClosedCase {
     /// Signals that belong to it, also those that `incident.signals` no longer holds.
     pub signal_count: u64,
     pub diagnosis: Diagnosis,
+    /// What a language model was asked about it; empty without one.
+    pub calls: Vec<Call>,
     pub plan: Plan,
     pub slices: Slices,
     /// The archive has it as an open incident: only the incident itself has changed since.
@@ -63,7 +66,8 @@ pub fn case_rows(closed: &ClosedCase) -> Result<Vec<(&'static str, RecordBatch)>
     }
     let mut tables = vec![
         ("evidence", place.rows(diagnosis.evidence.len(), evidence(&diagnosis.evidence))?),
-        ("diagnoses", place.rows(diagnosis.causes.len(), causes(diagnosis))?),
+        ("diagnoses", place.rows(diagnosis.causes.len(), causes(diagnosis, &closed.calls))?),
+        ("llm_calls", place.rows(closed.calls.len(), calls(diagnosis, &closed.calls))?),
         ("actions", place.rows(closed.plan.steps.len(), steps(&closed.plan)?)?),
     ];
     for stream in Stream::ALL {
@@ -208,8 +212,12 @@ fn evidence(of: &[Evidence]) -> Columns {
     ]
 }
 
-fn causes(diagnosis: &Diagnosis) -> Columns {
+fn causes(diagnosis: &Diagnosis, calls: &[Call]) -> Columns {
     let of: &[Cause] = &diagnosis.causes;
+    let tokens = count(calls.iter().map(|c| c.tokens).sum());
+    let cost_usd: f64 = calls.iter().map(|c| c.cost_usd).sum();
+    let latency = count(calls.iter().map(|c| c.latency_ms).sum());
+    let latency = vec![(!calls.is_empty()).then_some(latency); of.len()];
     vec![
         ("diagnosed_at", time(of, |_| diagnosis.diagnosed_at)),
         ("method", text(of, |_| &diagnosis.method)),
@@ -220,8 +228,26 @@ fn causes(diagnosis: &Diagnosis) -> Columns {
         ("score", float(of, |c| c.score)),
         ("confidence", float(of, |c| c.confidence)),
         ("evidence_ids", texts(of, |c| &c.evidence_ids)),
-        ("tokens", integer(of, |_| 0)),
-        ("cost_usd", float(of, |_| 0.0)),
+        ("tokens", integer(of, |_| tokens)),
+        ("cost_usd", float(of, |_| cost_usd)),
+        ("latency_ms", Arc::new(Int64Array::from(latency))),
+    ]
+}
+
+fn calls(diagnosis: &Diagnosis, of: &[Call]) -> Columns {
+    vec![
+        ("asked_at", time(of, |_| diagnosis.diagnosed_at)),
+        ("round", integer(of, |c| count(c.round))),
+        ("model", text(of, |c| &c.model)),
+        ("verdict", text(of, |c| c.verdict)),
+        ("detail", text(of, |c| &c.detail)),
+        ("prompt_hash", text(of, |c| &c.prompt_hash)),
+        ("prompt", text(of, |c| &c.prompt)),
+        ("answer", text(of, |c| &c.answer)),
+        ("tokens", integer(of, |c| count(c.tokens))),
+        ("cost_usd", float(of, |c| c.cost_usd)),
+        ("latency_ms", integer(of, |c| count(c.latency_ms))),
+        ("flagged", integer(of, |c| count(c.flagged))),
     ]
 }
 

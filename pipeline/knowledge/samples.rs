@@ -9,6 +9,7 @@ use arrow::array::{
 
 use super::rows::ClosedCase;
 use crate::diagnose::Slices;
+use crate::diagnose::advise::Call;
 use crate::model::{
     Action, Cause, DAY, Diagnosis, Evidence, HOUR, Incident, IncidentState, MINUTE, Nanos, Plan,
     Risk, Severity, Signal, Step,
@@ -101,6 +102,7 @@ fn case(id: &str, opened_at: Nanos) -> ClosedCase {
             causes: vec![cause("cart", 0.8, &["ev-1", "ev-2"]), cause("front", 0.1, &["ev-1"])],
             evidence: vec![evidence(1, "metric", "latency"), evidence(2, "change", "cart")],
         },
+        calls: vec![call("accepted", 900), call("rejected", 100)],
         plan: Plan {
             incident_id: id.into(),
             planned_at: opened_at + MINUTE,
@@ -114,6 +116,22 @@ fn case(id: &str, opened_at: Nanos) -> ClosedCase {
             changes: vec![changes(started_at - 10 * MINUTE)],
             ..Slices::default()
         },
+    }
+}
+
+fn call(verdict: &'static str, tokens: u64) -> Call {
+    Call {
+        round: if verdict == "rejected" { 1 } else { 2 },
+        model: "m".into(),
+        prompt_hash: "0a".into(),
+        prompt: "{}".into(),
+        answer: String::new(),
+        verdict,
+        detail: String::new(),
+        tokens,
+        cost_usd: 0.25,
+        latency_ms: 40,
+        flagged: 0,
     }
 }
 

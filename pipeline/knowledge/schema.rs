@@ -19,11 +19,12 @@ use faultline_storage::archive::TableSpec;
 use crate::error::{Error, Result};
 
 /// Name of the file and its text, in the order in which a reader should meet the tables.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("incidents", include_str!("../../sql/schema/incidents.sql")),
     ("signals", include_str!("../../sql/schema/signals.sql")),
     ("evidence", include_str!("../../sql/schema/evidence.sql")),
     ("diagnoses", include_str!("../../sql/schema/diagnoses.sql")),
+    ("llm_calls", include_str!("../../sql/schema/llm_calls.sql")),
     ("actions", include_str!("../../sql/schema/actions.sql")),
     ("outcomes", include_str!("../../sql/schema/outcomes.sql")),
     ("metrics", include_str!("../../sql/schema/metrics.sql")),

@@ -125,6 +125,10 @@ async fn what_is_appended_again_is_there_once() {
     for (table, rows) in [("incidents", "2"), ("diagnoses", "4"), ("actions", "4")] {
         assert_eq!(ask(&session, &format!("SELECT count(*) FROM {table}")).await, rows, "{table}");
     }
+    let model = "SELECT sum(tokens), count(*) FROM llm_calls WHERE incident_id = 'inc-1'";
+    assert_eq!(ask(&session, model).await, "1000,2");
+    let cost = "SELECT tokens, cost_usd, latency_ms FROM diagnoses WHERE incident_id = 'inc-1'";
+    assert_eq!(ask(&session, cost).await, "1000,0.5,80 | 1000,0.5,80");
     let services = ask(&session, "SELECT services, cluster, day FROM incidents LIMIT 1").await;
     assert!(services.starts_with("cart;front,default,2026-03-0"), "{services}");
     let sample = "SELECT ts FROM metrics WHERE incident_id = 'inc-1' ORDER BY ts LIMIT 1";

@@ -8,7 +8,7 @@ CREATE TABLE diagnoses (
     day          TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
     incident_id  TEXT NOT NULL,        -- incident that is explained
     diagnosed_at TIMESTAMPTZ NOT NULL, -- event time up to which telemetry was read
-    method       TEXT NOT NULL,        -- `statistical`, or the name of the model that ranked again
+    method       TEXT NOT NULL,        -- `statistical`, or `llm` where a language model ranked again
     rank         BIGINT NOT NULL,      -- 1 for the most likely cause
     service      TEXT NOT NULL,        -- service that is held to be the cause
     instance     TEXT NOT NULL,        -- instance; empty for the service as a whole

@@ -325,7 +325,9 @@ impl Collector {
         let main = services.first().copied().or(incident.services.first().map(String::as_str));
         let title = title(&incident, main.unwrap_or_default(), self.correlator.topology());
         let slices = self.pinned(&incident, &diagnosis)?;
-        let case = ClosedCase { incident, title, signal_count, diagnosis, plan, slices, retold };
+        let calls = Vec::new();
+        let case =
+            ClosedCase { incident, title, signal_count, diagnosis, calls, plan, slices, retold };
         self.observer.case(&case);
         self.cases.push(case);
         Ok(())
