@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::llm::LlmArgs;
 use super::replay;
 use crate::error::{Error, Result};
 
@@ -39,6 +40,7 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
         batch_rows: 8192,
         cluster: "demo".into(),
         signals: args.signals,
+        llm: LlmArgs::off(),
     };
     replay::run(replay, stop).await
 }

@@ -1,5 +1,6 @@
 //! `faultline diagnose`: ranked causes for moments that the user names.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -7,6 +8,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::TimestampNanosecondType;
 use clap::ValueEnum;
 
+use super::llm::LlmArgs;
+use crate::diagnose::advise::Brief;
 use crate::diagnose::{self, Request, Slices};
 use crate::error::{Error, Result};
 use crate::model::{DAY, Diagnosis, Nanos, SECOND, stable_id};
@@ -38,6 +41,8 @@ pub struct Args {
     format: Format,
     #[arg(long, default_value = "default")]
     cluster: String,
+    #[command(flatten)]
+    llm: LlmArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -53,18 +58,29 @@ struct Moment {
     slices: Slices,
 }
 
-pub fn run(args: &Args) -> Result<()> {
+pub async fn run(args: &Args) -> Result<()> {
     let window = interval::parse(&args.window).filter(|w| *w > 0).ok_or_else(|| {
         Error::usage(format!("{:?} is no length of time", args.window), "write --window 5m")
     })?;
+    let advisor = args.llm.advisor()?;
     let outage = Outage::open(&args.dir, 8192, &args.cluster)?;
     let edges = outage.topology().to_vec();
     let mut moments =
         args.at.iter().map(|t| moment(args, t, window, &edges)).collect::<Result<Vec<_>>>()?;
     read(Source::Outage(outage), &mut moments)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     for moment in &moments {
-        let diagnosis = diagnose::diagnose(&moment.request, &moment.slices)?;
+        let mut diagnosis = diagnose::diagnose(&moment.request, &moment.slices)?;
+        if let Some(advisor) = &advisor {
+            let brief = Brief {
+                diagnosis,
+                calls: moment.request.edges.clone(),
+                // Without an incident no window is known to be abnormal.
+                began: BTreeMap::new(),
+                passages: Vec::new(),
+            };
+            diagnosis = advisor.refine(&brief).await.diagnosis;
+        }
         let text = match args.format {
             Format::Jsonl => json(&moment.text, &diagnosis),
             Format::Table => table(&moment.text, &diagnosis),
@@ -171,7 +187,8 @@ fn json(at: &str, diagnosis: &Diagnosis) -> String {
             })
         })
         .collect();
-    serde_json::json!({ "at": at, "candidates": candidates }).to_string()
+    let method = &diagnosis.method;
+    serde_json::json!({ "at": at, "method": method, "candidates": candidates }).to_string()
 }
 
 fn table(at: &str, diagnosis: &Diagnosis) -> String {

@@ -7,6 +7,7 @@ mod diagnose;
 mod explain;
 mod generate;
 mod jobs;
+mod llm;
 mod query;
 mod replay;
 mod run;
@@ -107,7 +108,7 @@ async fn dispatch(command: Command, stop: Arc<AtomicBool>) -> Result<()> {
         Command::Demo(args) => demo::run(args, stop).await,
         Command::Replay(args) => replay::run(args, stop).await,
         Command::Query(args) => query::run(args).await,
-        Command::Diagnose(args) => diagnose::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args).await,
         Command::Run(args) => run::run(args, stop).await,
         Command::Check(args) => check::run(&args).await,
         Command::Explain(args) => explain::run(&args).await,

@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use clap::ValueEnum;
 
+use super::llm::LlmArgs;
 use super::{jobs, timeline::Timeline};
+use crate::diagnose::advise::Advisor;
 use crate::error::Result;
 use crate::model::{DAY, stable_id};
 use crate::run::{self, Options};
@@ -43,6 +45,8 @@ pub struct Args {
     /// Print each signal, not only incidents.
     #[arg(long)]
     pub signals: bool,
+    #[command(flatten)]
+    pub llm: LlmArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -74,7 +78,9 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
         Speed::Recorded => Some(1.0),
         Speed::Tenfold => Some(10.0),
     };
-    options.run_id = run_id(&args, &jobs, outage.total_bytes());
+    options.advisor = args.llm.advisor()?;
+    let bytes = outage.total_bytes();
+    options.run_id = run_id(&args, &jobs, bytes, options.advisor.as_deref());
     let timeline = Timeline::new(outage.total_bytes(), args.signals);
     let summary = timeline.summary();
     let report =
@@ -84,12 +90,15 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
 }
 
 /// The same input and jobs give the same id, so that a repeated replay adds nothing.
-fn run_id(args: &Args, jobs: &[Job], bytes: u64) -> String {
+fn run_id(args: &Args, jobs: &[Job], bytes: u64, advisor: Option<&Advisor>) -> String {
     let dir = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
     let dir = dir.display().to_string();
     let bytes = bytes.to_string();
     let version = env!("CARGO_PKG_VERSION");
     let mut parts = vec!["replay", version, dir.as_str(), bytes.as_str(), args.cluster.as_str()];
     parts.extend(jobs.iter().map(|j| j.hash.as_str()));
+    if let Some(advisor) = advisor {
+        parts.extend(["llm", advisor.model()]);
+    }
     format!("replay-{}", stable_id(&parts))
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use faultline_storage::checkpoint::CheckpointStore;
 
-use super::{jobs, timeline::Timeline};
+use super::{jobs, llm, timeline::Timeline};
 use crate::config::{Config, Tail as Followed};
+use crate::diagnose::advise::Mode;
 use crate::error::{Error, Result};
 use crate::model::stable_id;
 use crate::run::{self, Checkpoints, Options};
@@ -46,6 +47,10 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     options.capture_bytes = config.capture_mib << 20;
     options.correlate = config.correlate.clone();
     options.archive = Some(config.archive.clone());
+    options.advisor = match &config.llm {
+        Some(section) => Some(llm::open(section, Mode::Live)?),
+        None => None,
+    };
     // Every start has a name of its own; what it archives is numbered by its checkpoints.
     let start = [run::now().to_string(), std::process::id().to_string()];
     options.run_id = format!("run-{}", stable_id(&start.each_ref().map(String::as_str)));

@@ -15,6 +15,7 @@ mod changes;
 mod checkpoint;
 mod collect;
 mod feed;
+mod refine;
 mod report;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use tokio::sync::mpsc;
 
 use checkpoint::Share;
 
+use crate::diagnose::advise::Advisor;
 use crate::error::{Error, Result};
 use crate::knowledge::Writer;
 use crate::model::{Nanos, SECOND};
@@ -69,6 +71,8 @@ pub struct Options {
     /// A live run goes on from where it was, however it ended.
     pub checkpoints: Option<Checkpoints>,
     pub archive: Option<PathBuf>,
+    /// The language model that ranks causes again.
+    pub advisor: Option<Arc<Advisor>>,
 }
 
 impl Options {
@@ -87,6 +91,7 @@ impl Options {
             idle: Duration::from_secs(30),
             checkpoints: None,
             archive: None,
+            advisor: None,
         }
     }
 }

@@ -11,6 +11,7 @@ mod engine;
 mod evidence;
 mod kills;
 mod live;
+mod llm;
 mod outage;
 mod program;
 mod random;

@@ -242,6 +242,10 @@ fn arguments() {
     refused(&["diagnose", &dir, "--at", "yesterday"], &["yesterday", "--at 2024-"]);
     refused(&["diagnose", &dir, "--at", "1710223200"], &["1710223200", "seconds", "--at 2024-"]);
     refused(&["diagnose", &dir], &["--at"]);
+    let moment = ["diagnose", &dir, "--at", "2024-03-12T06:40:00Z", "--llm", "record"];
+    refused(&moment, &["--llm needs a model", "--config"]);
+    let example = [&moment[..], &["--config", "faultline.example.toml"]].concat();
+    refused(&example, &["no [llm] section", "faultline.example.toml"]);
     let window = ["diagnose", &dir, "--at", "2024-03-12T06:40:00Z", "--window", "long"];
     refused(&window, &["long", "--window 5m"]);
     refused(&["replay"], &["DIR"]);

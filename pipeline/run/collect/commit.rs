@@ -57,13 +57,13 @@ impl Collector {
         let end = self.unsettled.values().map(|s| s.window_end).max().unwrap_or(Nanos::MIN);
         if end > Nanos::MIN {
             self.advance(end).await?;
-            self.tick(end.max(self.reached))?;
+            self.tick(end.max(self.reached)).await?;
         }
         let open: Vec<Incident> = self.correlator.open_incidents().collect();
         for incident in open {
             debug_assert_eq!(incident.state, IncidentState::Open);
             let count = incident.signals.len() as u64;
-            self.close(incident, count)?;
+            self.close(incident, count).await?;
         }
         for (_, signal) in std::mem::take(&mut self.unsettled) {
             self.settled.push((signal, None));

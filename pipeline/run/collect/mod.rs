@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::checkpoint::{Checkpoints, Share};
+use super::refine::Refiner;
 use super::report::{Observer, Report};
 use super::{Message, Options, changes};
 use crate::coordinate;
+use crate::diagnose::advise::Refined;
 use crate::diagnose::{self, Caps, Request, Slices};
 use crate::error::{Error, Result};
 use crate::knowledge::{ClosedCase, DeadRow, Writer};
@@ -74,6 +76,7 @@ pub struct Collector {
     /// Number of the last checkpoint.
     epoch: u64,
     observer: Box<dyn Observer>,
+    refiner: Refiner,
     waiting: BTreeMap<String, Waiting>,
     /// Signals that belong nowhere yet, by id.
     unsettled: BTreeMap<String, Signal>,
@@ -103,6 +106,7 @@ impl Collector {
         let correlator = Correlator::new(options.correlate.clone(), topology);
         let recorder = Recorder::new(options.capture_bytes, DAY + HOUR, "ts");
         let series = vec![0; jobs.len()];
+        let refiner = Refiner::new(options.advisor.clone(), options.live);
         let checkpoints = options.checkpoints.take();
         let mut collector = Self {
             options,
@@ -114,6 +118,7 @@ impl Collector {
             checkpoints,
             epoch: 0,
             observer,
+            refiner,
             waiting: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             settled: Vec::new(),
@@ -234,20 +239,20 @@ impl Collector {
             self.reached = (watermark.div_euclid(TICK) - 1) * TICK;
         }
         while self.reached + TICK <= watermark {
-            self.tick(self.reached + TICK)?;
+            self.tick(self.reached + TICK).await?;
         }
         self.commit().await
     }
 
-    fn tick(&mut self, now: Nanos) -> Result<()> {
+    async fn tick(&mut self, now: Nanos) -> Result<()> {
         self.reached = now;
         for output in self.correlator.step(Input::Watermark(now)) {
-            self.output(output)?;
+            self.output(output).await?;
         }
         let is_due = |w: &Waiting| w.due <= now && w.diagnosis.is_none();
         let due = self.waiting.iter().filter(|(_, w)| is_due(w)).map(|(id, _)| id.clone());
         for id in due.collect::<Vec<_>>() {
-            self.diagnose(&id)?;
+            self.diagnose(&id).await?;
         }
         Ok(())
     }
@@ -269,7 +274,7 @@ impl Collector {
         }
     }
 
-    fn output(&mut self, output: Output) -> Result<()> {
+    async fn output(&mut self, output: Output) -> Result<()> {
         match output {
             Output::Opened(incident) => {
                 let due = incident.opened_at + DIAGNOSIS_WINDOW;
@@ -288,16 +293,16 @@ impl Collector {
             }
             Output::Merged { incident, .. } => {
                 let count = incident.signals.len() as u64;
-                self.close(incident, count)?;
+                self.close(incident, count).await?;
             }
-            Output::Closed { incident, signal_count } => self.close(incident, signal_count)?,
+            Output::Closed { incident, signal_count } => self.close(incident, signal_count).await?,
             // Where notifications go is for receivers, which a later part brings.
             Output::Notify(_) => {}
         }
         Ok(())
     }
 
-    fn close(&mut self, incident: Incident, signal_count: u64) -> Result<()> {
+    async fn close(&mut self, incident: Incident, signal_count: u64) -> Result<()> {
         self.report.incidents += 1;
         let known = self.waiting.remove(&incident.id);
         let retold = known.as_ref().is_some_and(|w| w.told);
@@ -308,39 +313,42 @@ impl Collector {
                 self.explain(&incident, due.min(incident.closed_at.unwrap_or(self.reached)))?
             }
         };
-        self.tell(incident, signal_count, diagnosis, retold)
+        let refined = match retold {
+            true => Refined { diagnosis, calls: Vec::new() },
+            false => self.refiner.finish(&incident, diagnosis, self.edges()).await,
+        };
+        let case = self.case(incident, signal_count, refined, retold)?;
+        self.observer.case(&case);
+        self.cases.push(case);
+        Ok(())
     }
 
     /// An incident as it stands now, for people and the archive.
-    fn tell(
-        &mut self,
+    fn case(
+        &self,
         incident: Incident,
         signal_count: u64,
-        diagnosis: Diagnosis,
+        refined: Refined,
         retold: bool,
-    ) -> Result<()> {
+    ) -> Result<ClosedCase> {
+        let Refined { diagnosis, calls } = refined;
         let changes = self.recent_changes(&incident)?;
         let plan = coordinate::plan(&incident, &diagnosis, &changes);
         let services: Vec<&str> = diagnosis.causes.iter().map(|c| c.service.as_str()).collect();
         let main = services.first().copied().or(incident.services.first().map(String::as_str));
         let title = title(&incident, main.unwrap_or_default(), self.correlator.topology());
         let slices = self.pinned(&incident, &diagnosis)?;
-        let calls = Vec::new();
-        let case =
-            ClosedCase { incident, title, signal_count, diagnosis, calls, plan, slices, retold };
-        self.observer.case(&case);
-        self.cases.push(case);
-        Ok(())
+        Ok(ClosedCase { incident, title, signal_count, diagnosis, calls, plan, slices, retold })
     }
 
     /// Diagnoses an incident whose first minutes are over. Who watches live need not wait for its
     /// end to read it.
-    fn diagnose(&mut self, id: &str) -> Result<()> {
+    async fn diagnose(&mut self, id: &str) -> Result<()> {
         let Some(waiting) = self.waiting.get(id) else { return Ok(()) };
         let (incident, due) = (waiting.incident.clone(), waiting.due);
         if self.options.live {
             let now = self.correlator.open_incidents().find(|i| i.id == id);
-            return self.tell_open(now.unwrap_or(incident), due);
+            return self.tell_open(now.unwrap_or(incident), due, false).await;
         }
         let diagnosis = self.explain(&incident, due)?;
         if let Some(waiting) = self.waiting.get_mut(id) {
@@ -349,19 +357,35 @@ impl Collector {
         Ok(())
     }
 
-    fn tell_open(&mut self, incident: Incident, until: Nanos) -> Result<()> {
+    /// Tells of an incident while it is open. Where a model ranks its causes again, the archive
+    /// waits for the answer: until the incident is over, or the run stops.
+    async fn tell_open(&mut self, incident: Incident, until: Nanos, stopping: bool) -> Result<()> {
         let known = self.waiting.get(&incident.id);
         let retold = known.is_some_and(|w| w.told);
         let diagnosis = match known.and_then(|w| w.diagnosis.clone()) {
             Some(diagnosis) => diagnosis,
-            None => self.explain(&incident, until)?,
+            None => {
+                let diagnosis = self.explain(&incident, until)?;
+                self.refiner.submit(&incident, &diagnosis, self.edges());
+                diagnosis
+            }
+        };
+        let archived = stopping || !self.refiner.asks();
+        let refined = match archived && !retold {
+            true => self.refiner.finish(&incident, diagnosis, self.edges()).await,
+            false => Refined { diagnosis, calls: Vec::new() },
         };
         if let Some(waiting) = self.waiting.get_mut(&incident.id) {
-            waiting.diagnosis = Some(diagnosis.clone());
-            waiting.told = true;
+            waiting.diagnosis = Some(refined.diagnosis.clone());
+            waiting.told |= archived;
         }
         let count = incident.signals.len() as u64;
-        self.tell(incident, count, diagnosis, retold)
+        let case = self.case(incident, count, refined, retold)?;
+        self.observer.case(&case);
+        if archived {
+            self.cases.push(case);
+        }
+        Ok(())
     }
 
     fn explain(&self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
@@ -371,15 +395,19 @@ impl Collector {
     }
 
     fn request(&self, incident: &Incident, until: Nanos) -> Request {
-        let edges = self.correlator.topology().edges();
         Request {
             incident_id: incident.id.clone(),
             cluster: incident.cluster.clone(),
             at: incident.started_at,
             window: DIAGNOSIS_WINDOW,
             until: until.max(incident.started_at + 1),
-            edges: edges.map(|(a, b, _)| (a.to_owned(), b.to_owned())).collect(),
+            edges: self.edges(),
         }
+    }
+
+    fn edges(&self) -> Vec<(String, String)> {
+        let edges = self.correlator.topology().edges();
+        edges.map(|(a, b, _)| (a.to_owned(), b.to_owned())).collect()
     }
 
     fn slices(&self, request: &Request) -> Result<Slices> {

@@ -84,7 +84,7 @@ impl Collector {
     /// has become of it since the last one.
     pub(super) async fn checkpoint(&mut self, barriers: Vec<(Share, bool)>) -> Result<()> {
         if barriers.iter().any(|(_, last)| *last) {
-            self.show_open()?;
+            self.show_open().await?;
         }
         let state = checkpoint::to_bytes(&Kept {
             correlator: &self.correlator,
@@ -128,11 +128,11 @@ impl Collector {
     }
 
     /// Incidents that are open when a run stops are archived as open, diagnosed by what there is.
-    fn show_open(&mut self) -> Result<()> {
+    async fn show_open(&mut self) -> Result<()> {
         let open: Vec<Incident> = self.correlator.open_incidents().collect();
         for incident in open {
             let until = (incident.opened_at + DIAGNOSIS_WINDOW).min(self.reached);
-            self.tell_open(incident, until)?;
+            self.tell_open(incident, until, true).await?;
         }
         Ok(())
     }

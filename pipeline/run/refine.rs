@@ -1,0 +1,147 @@
+//! Where a language model comes into a run. Live, it has a task of its own and nothing waits for
+//! it: what it has said by the time an incident closes counts. A replay is not in a hurry and must
+//! come out the same every time, so it waits.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::diagnose::advise::{Advisor, Brief, Refined};
+use crate::model::{Diagnosis, Incident, Nanos};
+
+/// Diagnoses that may wait for the model; the statistical ranking of any more stands.
+const WAITING_MAX: usize = 64;
+
+/// Answers kept for incidents that are still open; the oldest go first.
+const ANSWERED_MAX: usize = 1024;
+
+pub enum Refiner {
+    Off,
+    Waits(Arc<Advisor>),
+    Live(Background),
+}
+
+pub struct Background {
+    queue: mpsc::Sender<Brief>,
+    answered: Arc<Mutex<VecDeque<Refined>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Refiner {
+    /// Must be called within a tokio runtime.
+    pub fn new(advisor: Option<Arc<Advisor>>, live: bool) -> Self {
+        match advisor {
+            None => Self::Off,
+            Some(advisor) if live => Self::Live(Background::start(advisor)),
+            Some(advisor) => Self::Waits(advisor),
+        }
+    }
+
+    /// A model may change a diagnosis after it was made.
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
+    /// A diagnosis is there: live, the model is told of it.
+    pub fn submit(&self, incident: &Incident, diagnosis: &Diagnosis, calls: Calls) {
+        let Self::Live(background) = self else { return };
+        if background.queue.try_send(brief(incident, diagnosis, calls)).is_err() {
+            tracing::warn!(incident = incident.id, "the model is behind and is not asked");
+        }
+    }
+
+    /// The incident is over: its diagnosis, as far as a model has improved on it.
+    pub async fn finish(&self, incident: &Incident, diagnosis: Diagnosis, calls: Calls) -> Refined {
+        match self {
+            Self::Off => Refined { diagnosis, calls: Vec::new() },
+            Self::Waits(advisor) => advisor.refine(&brief(incident, &diagnosis, calls)).await,
+            Self::Live(background) => {
+                background.take(&incident.id).unwrap_or(Refined { diagnosis, calls: Vec::new() })
+            }
+        }
+    }
+}
+
+/// `(caller, callee)`
+pub type Calls = Vec<(String, String)>;
+
+fn brief(incident: &Incident, diagnosis: &Diagnosis, calls: Calls) -> Brief {
+    let mut began: BTreeMap<String, Nanos> = BTreeMap::new();
+    for signal in &incident.signals {
+        let first = began.entry(signal.service.clone()).or_insert(signal.window_start);
+        *first = signal.window_start.min(*first);
+    }
+    Brief { diagnosis: diagnosis.clone(), calls, began, passages: Vec::new() }
+}
+
+impl Background {
+    fn start(advisor: Arc<Advisor>) -> Self {
+        let (queue, mut work) = mpsc::channel::<Brief>(WAITING_MAX);
+        let answered = Arc::new(Mutex::new(VecDeque::new()));
+        let out = Arc::clone(&answered);
+        let task = tokio::spawn(async move {
+            while let Some(brief) = work.recv().await {
+                let refined = advisor.refine(&brief).await;
+                let mut answered = out.lock().unwrap_or_else(PoisonError::into_inner);
+                answered.push_back(refined);
+                if answered.len() > ANSWERED_MAX {
+                    answered.pop_front();
+                }
+            }
+        });
+        Self { queue, answered, task }
+    }
+
+    fn take(&self, incident_id: &str) -> Option<Refined> {
+        let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = answered.iter().position(|r| r.diagnosis.incident_id == incident_id)?;
+        answered.remove(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::advise::Mode;
+    use crate::knowledge::samples::two_cases;
+
+    #[tokio::test]
+    async fn nothing_waits_for_a_model_that_says_nothing() {
+        // Connections are taken by the kernel and never answered.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let config = format!(
+            "base_url = \"http://{}\"\nmodel = \"m\"\ndir = {:?}\ndeadline = \"1h\"",
+            silent.local_addr().unwrap(),
+            dir.path().join("llm"),
+        );
+        let config = toml::from_str(&config).unwrap();
+        let advisor = Advisor::open(&config, Mode::Live, Arc::new(|| 0)).unwrap();
+        let refiner = Refiner::new(Some(Arc::new(advisor)), true);
+        let case = &two_cases()[0];
+        for n in 0..4 * WAITING_MAX {
+            let incident = Incident { id: n.to_string(), ..case.incident.clone() };
+            refiner.submit(&incident, &case.diagnosis, Vec::new());
+        }
+        let refined = refiner.finish(&case.incident, case.diagnosis.clone(), Vec::new()).await;
+        assert_eq!(refined.diagnosis, case.diagnosis);
+        assert!(refined.calls.is_empty());
+    }
+
+    #[test]
+    fn a_service_began_with_its_first_abnormal_window() {
+        let case = &two_cases()[0];
+        let mut incident = case.incident.clone();
+        incident.signals.reverse();
+        let began = brief(&incident, &case.diagnosis, Vec::new()).began;
+        assert_eq!(began["cart"], case.incident.signals[0].window_start);
+    }
+}

@@ -1,0 +1,167 @@
+//! A language model beside a run: it may change an order, and nothing waits for it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::archive::{contents, count};
+use crate::outage::{FAULT_AT, Outage, TIMED};
+use crate::program::{Running, command, done, replay, signal, text, until};
+
+/// A chat endpoint and what it says to a request; it may say nothing for ever.
+struct Model {
+    url: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Model {
+    fn new(says: fn(&Value) -> Option<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        // Ends with the process.
+        std::thread::spawn(move || {
+            let mut silent = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let request = request(&mut stream);
+                count.fetch_add(1, Ordering::SeqCst);
+                let Some(answer) = says(&request) else {
+                    silent.push(stream);
+                    continue;
+                };
+                let message = json!({ "role": "assistant", "content": answer });
+                let usage = json!({ "prompt_tokens": 700, "completion_tokens": 60 });
+                let body = json!({ "choices": [{ "message": message }], "usage": usage });
+                let body = body.to_string();
+                let length = body.len();
+                let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: ";
+                write!(stream, "{head}{length}\r\n\r\n{body}").unwrap();
+            }
+        });
+        Self { url, asked }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn request(stream: &mut TcpStream) -> Value {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let read = stream.read(&mut chunk).unwrap();
+        assert!(read > 0, "a request without its end");
+        bytes.extend_from_slice(&chunk[..read]);
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n")
+            && let Ok(body) = serde_json::from_slice(&bytes[end + 4..])
+        {
+            return body;
+        }
+    }
+}
+
+/// Prefers the second candidate to the first.
+fn second_first(request: &Value) -> Option<String> {
+    let document = request["messages"][1]["content"].as_str().unwrap();
+    let document: Value = serde_json::from_str(document).unwrap();
+    let claim = |n: usize| {
+        let candidate = &document["candidates"][n];
+        json!({
+            "service": candidate["service"],
+            "confidence": 0.9 - 0.1 * n as f64,
+            "evidence": [candidate["evidence"][0]],
+        })
+    };
+    Some(json!({ "causes": [claim(1), claim(0)] }).to_string())
+}
+
+fn config(dir: &Path, url: &str, more: &str) -> PathBuf {
+    let path = dir.join("faultline.toml");
+    let (archive, answers) = (text(&dir.join("archive")), text(&dir.join("llm")));
+    let mut config = format!("cluster = \"test\"\narchive = {archive:?}\n");
+    for name in TIMED {
+        let (stream, file) = (name.split('.').next().unwrap(), text(&dir.join(name)));
+        config += &format!("[[tail]]\npath = {file:?}\nstream = {stream:?}\n");
+    }
+    config += &format!("[llm]\nbase_url = {url:?}\nmodel = \"m\"\ndir = {answers:?}\n{more}");
+    fs::write(&path, config).unwrap();
+    path
+}
+
+#[test]
+fn recorded_answers_give_the_same_archive_without_a_model() {
+    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let model = Model::new(second_first);
+    let price = "usd_per_million_input_tokens = 2.0\n";
+    let [off, recorded, replayed] = ["off", "record", "replay"].map(|name| dir.path().join(name));
+    replay(outage.path(), &off, &[]);
+    let config = text(&config(dir.path(), &model.url, price));
+    let with = |archive: &Path, mode| {
+        replay(outage.path(), archive, &["--llm", mode, "--config", &config]);
+        contents(archive)
+    };
+    let first = with(&recorded, "record");
+    let asked = model.asked();
+    assert!(asked > 0 && count(&first, "llm_calls") == asked, "{}", first["llm_calls"]);
+    assert!(first["llm_calls"].contains(",accepted,"), "{}", first["llm_calls"]);
+    assert!(first["diagnoses"].contains(",llm,"), "{}", first["diagnoses"]);
+    assert_eq!(with(&replayed, "replay"), first);
+    assert_eq!(model.asked(), asked, "a replay asks nobody");
+    let statistical = contents(&off);
+    assert_eq!(count(&statistical, "llm_calls"), 0);
+    for table in ["incidents", "evidence", "diagnoses"] {
+        assert_eq!(count(&statistical, table), count(&first, table), "{table}");
+    }
+}
+
+#[test]
+fn diagnose_asks_where_it_is_told_to() {
+    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let model = Model::new(second_first);
+    let config = text(&config(dir.path(), &model.url, ""));
+    let outage = text(outage.path());
+    let ask = |more: &[&str]| {
+        let mut args = vec!["diagnose", &outage, "--at", FAULT_AT, "--format", "jsonl"];
+        args.extend(more);
+        let answer: Value = serde_json::from_str(&done(&args)).unwrap();
+        answer
+    };
+    let statistical = ask(&[]);
+    assert_eq!((&statistical["method"], model.asked()), (&"statistical".into(), 0));
+    let recorded = ask(&["--llm", "record", "--config", &config]);
+    assert_eq!((&recorded["method"], model.asked()), (&"llm".into(), 1));
+    assert_eq!(recorded, ask(&["--llm", "replay", "--config", &config]));
+    assert_eq!(model.asked(), 1);
+}
+
+#[test]
+fn a_silent_model_delays_no_incident() {
+    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let model = Model::new(|_| None);
+    let config = text(&config(dir.path(), &model.url, "deadline = \"1h\"\n"));
+    for name in TIMED {
+        fs::copy(outage.file(name), dir.path().join(name)).unwrap();
+    }
+    let mut command = command(&["run", "--config", &config]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut run = Running(child);
+    let found = until("the incident in the archive", || {
+        let archive = dir.path().join("archive");
+        let found = archive.join("incidents").exists().then(|| contents(&archive))?;
+        (count(&found, "incidents") > 0).then_some(found)
+    });
+    until("a call of the model", || (model.asked() > 0).then_some(()));
+    assert!(found["diagnoses"].contains("statistical"), "{}", found["diagnoses"]);
+    signal(&run.0, "INT");
+    assert_eq!(run.wait(), Some(130));
+}
