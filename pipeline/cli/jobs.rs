@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 use crate::stream::{self, Job};
 
 /// Name and text of every job in `sql/detect`.
-const SHIPPED: [(&str, &str); 8] = [
+const SHIPPED: [(&str, &str); 9] = [
     ("error_burst.sql", include_str!("../../sql/detect/error_burst.sql")),
+    ("forecast_breach.sql", include_str!("../../sql/detect/forecast_breach.sql")),
     ("log_template_rate.sql", include_str!("../../sql/detect/log_template_rate.sql")),
     ("metric_level.sql", include_str!("../../sql/detect/metric_level.sql")),
     ("metric_shift.sql", include_str!("../../sql/detect/metric_shift.sql")),

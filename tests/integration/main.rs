@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod engine;
 mod evidence;
+mod forecast;
 mod kills;
 mod live;
 mod llm;
