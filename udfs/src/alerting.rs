@@ -2,15 +2,16 @@
 //!
 //! A window is *hot* if its score reaches the threshold. An episode starts when
 //! - `K` of the last `N` windows are hot (a score of moderate size must last), or
-//! - one window reaches `SINGLE` times the threshold. Scores are decades of improbability: at a
-//!   threshold of 3 that is 10⁻⁴·⁵, at one-minute windows one false alarm per series in three
-//!   weeks; so nothing is gained by waiting.
+//! - one window's score is such that chance brings it to a series once in `SPAN_S`: scores are
+//!   decades of improbability per window, so `threshold + log10(SPAN_S / (1,000 periods))`. At a
+//!   threshold of 3 that is 4.5 for one-minute windows, 3.8 for five minutes, 3 for half an hour
+//!   and more; so nothing is gained by waiting.
 //!
-//! The window that starts an episode emits a signal if it is *news*: its score exceeds `HIGHER`
-//! times the peak. The peak is the highest score told, and halves every `HALF_LIFE` windows; it is
-//! the refractory period, longer after a stronger alarm. Later hot windows of the episode emit
-//! when they are news. An episode ends (the series has recovered) after `N` windows that are not
-//! hot. Windows that are missing count as not hot.
+//! A window of the episode emits a signal if it is *news*: its score exceeds the peak if the
+//! episode starts with it, and `HIGHER` times the peak later. The peak is the highest score told,
+//! and halves every `HALF_LIFE` windows; it is the refractory period, longer after a stronger
+//! alarm. An episode ends (the series has recovered) after `N` windows that are not hot. Windows
+//! that are missing count as not hot.
 
 use crate::codec::{Reader, put_f32s};
 use crate::sampling_period;
@@ -20,13 +21,14 @@ const VERSION: u8 = 1;
 pub const N: u32 = 5;
 /// Hot windows among them that start an episode: the majority.
 pub const K: u32 = 3;
-/// Multiple of the threshold at which one window is enough.
-pub const SINGLE: f64 = 1.5;
+/// Time, in seconds, in which chance may start one episode of a series by a single window: three
+/// weeks.
+pub const SPAN_S: f64 = 21.0 * 86_400.0;
 /// Multiple of the peak that is news.
 pub const HIGHER: f64 = 1.3;
-/// Windows in which the peak halves: four hours of one-minute windows, Alertmanager's usual
-/// `repeat_interval`.
-pub const HALF_LIFE: f64 = 240.0;
+/// Windows in which the peak halves: an hour of one-minute windows. What keeps coming back loses
+/// score by itself, so this need not be longer than an incident.
+pub const HALF_LIFE: f64 = 60.0;
 /// Highest peak kept, in thresholds, so that no alarm mutes a series for longer than about two
 /// half-lives.
 pub const PEAK_MAX: f64 = 3.0;
@@ -72,13 +74,22 @@ impl State {
         if self.hot == 0 || passed > f64::from(N) {
             self.active = false;
         }
+        let going_on = self.active;
         let lasts = hot && self.hot.count_ones() >= K;
-        self.active |= lasts || score >= SINGLE * threshold;
-        let news = self.active && hot && score > HIGHER * f64::from(self.peak);
+        self.active |= lasts || score >= self.single(threshold);
+        let bar = if going_on { HIGHER } else { 1.0 };
+        let size = score.min(PEAK_MAX * threshold);
+        let news = self.active && hot && size > bar * f64::from(self.peak);
         if news {
-            self.peak = score.min(PEAK_MAX * threshold) as f32;
+            self.peak = size as f32;
         }
         news
+    }
+
+    /// Score at which one window is enough; windows count as minutes until their distance is known.
+    fn single(&self, threshold: f64) -> f64 {
+        let period = if self.period_s > 0.0 { f64::from(self.period_s) } else { 60.0 };
+        threshold + ((SPAN_S / period).log10() - 3.0).max(0.0)
     }
 
     /// Windows that passed since the last one, at least 1.
@@ -151,13 +162,31 @@ mod tests {
 
     #[test]
     fn refractory_period_then_news_again() {
-        let mut scores = vec![0.0; 800];
+        let mut scores = vec![0.0; 200];
         scores[0] = 6.0;
-        scores[60] = 6.0;
-        scores[700] = 6.0;
-        assert_eq!(emitted(&scores), [0, 700]);
-        scores[100] = 9.0;
-        assert_eq!(emitted(&scores)[..2], [0, 100]);
+        scores[10] = 5.0;
+        scores[100] = 6.0;
+        assert_eq!(emitted(&scores), [0, 100]);
+        scores[10] = 9.0;
+        assert_eq!(emitted(&scores)[..2], [0, 10]);
+    }
+
+    #[test]
+    fn an_endless_overwhelming_episode_does_not_flood() {
+        let told = emitted(&vec![30.0; 600]);
+        assert!(told.len() <= 30, "{}", told.len());
+    }
+
+    #[test]
+    fn one_window_is_enough_where_windows_are_long() {
+        let hits = |period: i64| {
+            let mut state = State::new();
+            (0..20)
+                .filter(|i| state.step(i * period, [0.0, 3.9][usize::from(*i == 9)], 3.0))
+                .count()
+        };
+        assert_eq!(hits(MINUTE), 0);
+        assert_eq!(hits(5 * MINUTE), 1);
     }
 
     #[test]

@@ -5,11 +5,16 @@
 //! - `t` follows the `LEVEL` quantile by stochastic approximation, and `rate` measures how often
 //!   it is really exceeded, so an error of the one is made good by the other;
 //! - `σ` and `γ` come from exponentially weighted moments of the excesses. The moment estimator is
-//!   `γ = (1 − m²/v)/2`; it is shrunk to 0 while excesses are few and never taken below 0, because
-//!   a finite end point learnt from a sample would claim certainty;
+//!   `γ = (1 − m²/v)/2`; it is shrunk to 0 while excesses are few;
 //! - the uncertainty of `σ` is kept: for exponential excesses with a gamma prior the predictive
 //!   law is a Pareto law with `γ = 1/ν`, `ν` the number of excesses plus that of the prior. It is
 //!   added to `γ`. A young series therefore has wide tails;
+//! - no law is trusted beyond the data: the peaks of the highest clusters (*records*) are kept,
+//!   and what has happened `k` times in `N` windows has a probability of at least `k/(N + N₀)`. A
+//!   record counts fully up to its own size and fades exponentially above it, with the scale of
+//!   the excesses, as it could have been that much larger. What never happened keeps the Bayesian
+//!   share `a/(N + N₀)` of a Gamma(a, N₀) prior on the rate of kinds of event not yet seen. So a
+//!   spike that keeps coming back falls silent, be the fitted law what it may;
 //! - feedback: real series are not stationary, so the law alone alarms too often. The share of
 //!   windows beyond the `CLIP` quantile is measured, and scores lose the decades by which it
 //!   exceeds `CLIP` (adaptive conformal inference: Gibbs & Candès, NeurIPS 2021, in its simplest
@@ -30,14 +35,23 @@ const PRIOR_WINDOWS: f64 = 100.0;
 /// Excesses at which the moment estimate of `γ` counts half; its standard error is about `1/√n`
 /// there.
 const SHAPE_EXCESSES: f64 = 25.0;
-/// Heaviest shape: above 1/2 the variance, and with it the moment estimator, does not exist.
-const SHAPE_MAX: f64 = 0.5;
+/// Lightest and heaviest shape: above 1/2 the variance, and with it the moment estimator, does not
+/// exist; below −1/2 the likelihood is not regular (Smith, 1985).
+const SHAPES: (f64, f64) = (-0.5, 0.5);
 
 /// Probability of an alarm. A value beyond this quantile is learnt as if it were the quantile, as
 /// long as alarms come no more often than they should.
 const CLIP: f64 = 1e-3;
-/// Least factor that too few alarms give: a series may gain half a decade by its calm, no more.
-const OVERRUN_MIN: f64 = 0.3;
+/// Cluster peaks kept. The law is good to about one window in a thousand, and four events in a few
+/// thousand windows reach there.
+const RECORDS: usize = 4;
+/// Windows that the prior on the rate of records is worth: one alarm at `CLIP`.
+const PRIOR_RECORDS: f64 = 1.0 / CLIP;
+/// Expected number of kinds of event that a series has and has not shown in that time: one series
+/// in twenty.
+const UNSEEN: f64 = 0.05;
+/// Mean size of those, in units of the statistic: larger than any usual excess by far.
+const UNSEEN_SIZE: f64 = 20.0;
 
 /// What is believed about a tail before any data.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +77,10 @@ pub(crate) struct Tail {
     windows: f32,
     /// How often a score of at least `−log10 CLIP` really came.
     alarms: f32,
+    /// Highest peaks of clusters, falling; 0 where there was none.
+    records: [f32; RECORDS],
+    /// Which of them is the present cluster's; `RECORDS` if none.
+    current: u8,
 }
 
 impl Tail {
@@ -75,18 +93,19 @@ impl Tail {
             excesses: 0.0,
             windows: 0.0,
             alarms: CLIP as f32,
+            records: [0.0; RECORDS],
+            current: RECORDS as u8,
         }
     }
 
-    /// `(γ, σ)` of the excess law.
-    fn shape_scale(&self, prior: Prior) -> (f64, f64) {
+    /// `(γ as learnt, what uncertainty adds to it, σ)` of the excess law.
+    fn law(&self, prior: Prior) -> (f64, f64, f64) {
         let n = f64::from(self.excesses);
         let mean = f64::from(self.excess);
         let variance = (f64::from(self.square) - mean * mean).max(1e-12 * mean * mean);
         let moment = 0.5 * (1.0 - mean * mean / variance);
-        let learnt = moment.clamp(0.0, SHAPE_MAX) * n / (n + SHAPE_EXCESSES);
-        let unsure = 1.0 / (n + prior.weight);
-        ((learnt + unsure).min(SHAPE_MAX), mean * (1.0 - learnt))
+        let shape = moment.clamp(SHAPES.0, SHAPES.1) * n / (n + SHAPE_EXCESSES);
+        (shape, 1.0 / (n + prior.weight), mean * (1.0 - shape))
     }
 
     /// −log10 of the probability of at least `s`. Below the threshold, where no tail law holds, it
@@ -97,21 +116,61 @@ impl Tail {
         if s <= t {
             return if t > 0.0 { at_threshold * (s / t).max(0.0) } else { 0.0 };
         }
-        let (shape, scale) = self.shape_scale(prior);
-        let decades = (shape * (s - t) / scale).ln_1p() / shape / std::f64::consts::LN_10;
-        (at_threshold + decades - self.overrun().log10()).clamp(0.0, SCORE_MAX)
+        let (shape, unsure, scale) = self.law(prior);
+        let decades = decades((shape + unsure).min(SHAPES.1), (s - t) / scale);
+        (at_threshold + decades - self.overrun().log10())
+            .min(self.record_score(s))
+            .clamp(0.0, SCORE_MAX)
     }
 
-    /// The value that is exceeded with probability `p`, at least the threshold.
+    /// The most that the records allow; the present cluster does not count against itself.
+    fn record_score(&self, s: f64) -> f64 {
+        let excess = f64::from(self.excess);
+        let mut events = UNSEEN * (-s / UNSEEN_SIZE).exp();
+        for (i, record) in self.records.iter().enumerate() {
+            if i != usize::from(self.current) && *record > 0.0 {
+                events += ((f64::from(*record) - s) / excess).exp().min(1.0);
+            }
+        }
+        ((f64::from(self.windows) + PRIOR_RECORDS) / events).log10()
+    }
+
+    /// Keeps `s` if it is the peak of its cluster so far and one of the highest.
+    fn record(&mut self, s: f64, fresh: bool) {
+        let t = self.threshold;
+        if f64::from(self.windows) >= WINDOWS {
+            for record in &mut self.records {
+                *record -= (*record - t).max(0.0) * (1.0 / WINDOWS) as f32;
+            }
+        }
+        if fresh {
+            self.current = RECORDS as u8;
+        }
+        let s = s as f32;
+        let mut at = usize::from(self.current).min(RECORDS - 1);
+        if s <= t || s <= self.records[at] {
+            return;
+        }
+        self.records[at] = s;
+        while at > 0 && self.records[at] > self.records[at - 1] {
+            self.records.swap(at, at - 1);
+            at -= 1;
+        }
+        self.current = at as u8;
+    }
+
+    /// The value that is exceeded with probability `p` by the law as learnt, at least the
+    /// threshold.
     fn quantile(&self, p: f64, prior: Prior) -> f64 {
-        let (shape, scale) = self.shape_scale(prior);
+        let (shape, _, scale) = self.law(prior);
         let ratio = (f64::from(self.rate) / p).max(1.0);
-        f64::from(self.threshold) + scale / shape * (ratio.powf(shape) - 1.0)
+        let reach = if shape.abs() < 1e-6 { ratio.ln() } else { (ratio.powf(shape) - 1.0) / shape };
+        f64::from(self.threshold) + scale * reach
     }
 
-    /// How many times more often than it should an alarm came.
+    /// How many times more often than it should an alarm came, at least 1.
     fn overrun(&self) -> f64 {
-        (f64::from(self.alarms) / CLIP).max(OVERRUN_MIN)
+        (f64::from(self.alarms) / CLIP).max(1.0)
     }
 
     /// Learns from one window. A value beyond the `CLIP` quantile counts as that quantile, so that
@@ -122,7 +181,8 @@ impl Tail {
     pub(crate) fn learn(&mut self, s: f64, prior: Prior, fresh: bool) {
         let t = f64::from(self.threshold);
         let over = s > t;
-        let f = self.overrun().max(1.0);
+        let f = self.overrun();
+        self.record(s, fresh);
         let alarm = over && s > self.quantile(CLIP, prior);
         let s = if over { s.min(self.quantile(CLIP / f, prior)) } else { s };
         self.windows = (f64::from(self.windows) + 1.0).min(WINDOWS) as f32;
@@ -148,11 +208,70 @@ impl Tail {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let s = self;
         put_f32s(out, &[s.threshold, s.rate, s.excess, s.square, s.excesses, s.windows, s.alarms]);
+        put_f32s(out, &s.records);
+        out.push(s.current);
     }
 
     pub(crate) fn read(from: &mut Reader) -> Option<Self> {
         let [threshold, rate, excess, square, excesses, windows, alarms] = from.f32s()?;
+        let records = from.f32s()?;
+        let current = from.u8()?;
         let sound = excess > 0.0 && square > 0.0 && (0.0..=1.0).contains(&rate);
-        sound.then_some(Self { threshold, rate, excess, square, excesses, windows, alarms })
+        let sound = sound && usize::from(current) <= RECORDS;
+        sound.then_some(Self {
+            threshold,
+            rate,
+            excess,
+            square,
+            excesses,
+            windows,
+            alarms,
+            records,
+            current,
+        })
+    }
+}
+
+/// Decades by which the generalised Pareto law falls up to `y` scales.
+fn decades(shape: f64, y: f64) -> f64 {
+    let nats = if shape.abs() < 1e-6 {
+        y
+    } else if shape * y <= -1.0 + 1e-9 {
+        return SCORE_MAX;
+    } else {
+        (shape * y).ln_1p() / shape
+    };
+    nats / std::f64::consts::LN_10
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::noise::Rng;
+
+    const PRIOR: Prior = Prior { threshold: 1.0, excess: 1.0, weight: 20.0 };
+
+    #[test]
+    fn scores_of_an_exponential_statistic_are_its_decades() {
+        let (mut tail, mut rng) = (Tail::new(PRIOR), Rng(3));
+        for _ in 0..20_000 {
+            tail.learn(-rng.uniform().ln(), PRIOR, true);
+        }
+        for decades in [2.0, 3.0, 3.5] {
+            let score = tail.score(decades * std::f64::consts::LN_10, PRIOR);
+            assert!((score - decades).abs() < 0.4, "{decades}: {score}");
+        }
+    }
+
+    #[test]
+    fn what_happened_before_is_no_rarer_than_that() {
+        let mut tail = Tail::new(PRIOR);
+        for i in 0..5_000 {
+            tail.learn(if i % 1_000 == 999 { 40.0 } else { 0.5 }, PRIOR, true);
+        }
+        tail.learn(0.5, PRIOR, true);
+        let score = tail.score(40.0, PRIOR);
+        assert!(score < 3.2, "five times in five thousand: {score}");
+        assert!(tail.score(80.0, PRIOR) > score, "more than ever is still news");
     }
 }

@@ -12,7 +12,7 @@ use crate::codec::{Reader, put_f32s};
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Categories told apart; the last takes in all further ones.
 pub const CATEGORIES: usize = 8;
 /// Windows with rows before a key may speak.
