@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, UInt32Array};
+use arrow::array::{
+    ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, StringBuilder, UInt32Array,
+};
 use arrow::datatypes::UInt32Type;
 
 use super::schema::Stream;
@@ -20,7 +22,8 @@ pub const OVERFLOW: &str = "__overflow__";
 /// long as they live.
 pub struct KeyTable {
     ids: HashMap<Vec<u8>, u32, BuildHasherDefault<KeyHasher>>,
-    keys: Vec<Vec<String>>,
+    /// Text by column and id. New ids cost the copy of a buffer, not of every string before them.
+    keys: Vec<StringBuilder>,
     hashes: Vec<u64>,
     values: Vec<ArrayRef>,
     scratch: Vec<u8>,
@@ -31,7 +34,7 @@ impl KeyTable {
     pub fn new(columns: usize) -> Self {
         Self {
             ids: HashMap::default(),
-            keys: vec![Vec::new(); columns],
+            keys: (0..columns).map(|_| StringBuilder::new()).collect(),
             hashes: Vec::new(),
             values: Vec::new(),
             scratch: Vec::new(),
@@ -64,13 +67,22 @@ impl KeyTable {
         let id = self.len() as u32;
         let mut hasher = KeyHasher::default();
         for (column, part) in self.keys.iter_mut().zip(key) {
-            column.push(part.to_owned());
+            column.append_value(part);
             hasher.write_usize(part.len());
             hasher.write(part.as_bytes());
         }
         self.hashes.push(hasher.finish());
         self.ids.insert(self.scratch.clone(), id);
         id
+    }
+
+    /// True where the text columns, whose positions are 32 bits wide, can take this tuple and one
+    /// more of short parts.
+    fn has_room(&self, key: &[&str]) -> bool {
+        let fits = |(column, part): (&StringBuilder, &&str)| {
+            column.values_slice().len() + part.len() + OVERFLOW.len() <= i32::MAX as usize
+        };
+        self.keys.iter().zip(key).all(fits)
     }
 
     /// Hash of a tuple: equal for equal tuples in every process.
@@ -80,14 +92,18 @@ impl KeyTable {
 
     /// Text of one column of a tuple.
     pub fn text(&self, column: usize, id: u32) -> &str {
-        &self.keys[column][id as usize]
+        let column = &self.keys[column];
+        let (from, to) =
+            (column.offsets_slice()[id as usize], column.offsets_slice()[id as usize + 1]);
+        // SAFETY: the builder takes `str` only, and offsets are where these begin and end.
+        unsafe { std::str::from_utf8_unchecked(&column.values_slice()[from as usize..to as usize]) }
     }
 
     /// Dictionary columns for rows with these ids, which must come from this table.
     pub fn columns(&mut self, ids: &UInt32Array) -> Vec<ArrayRef> {
         if self.values.first().is_none_or(|v| v.len() != self.len()) {
-            let array = |k: &Vec<String>| Arc::new(StringArray::from_iter_values(k)) as ArrayRef;
-            self.values = self.keys.iter().map(array).collect();
+            self.values =
+                self.keys.iter().map(|k| Arc::new(k.finish_cloned()) as ArrayRef).collect();
         }
         debug_assert!(ids.values().iter().all(|id| (*id as usize) < self.len()));
         let column = |values: &ArrayRef| {
@@ -131,7 +147,9 @@ impl Registry {
     /// Id of the series with these key columns, in the order of [`Stream::series_columns`].
     pub fn intern(&mut self, key: &[&str]) -> u32 {
         debug_assert_eq!(key.len(), self.stream.series_columns().len());
-        if self.len() >= self.limit && self.table.find(key.iter().copied()).is_none() {
+        if (self.len() >= self.limit || !self.table.has_room(key))
+            && self.table.find(key.iter().copied()).is_none()
+        {
             return self.table.intern(key.iter().map(|_| OVERFLOW));
         }
         self.table.intern(key.iter().copied())
@@ -150,9 +168,10 @@ impl Registry {
     /// The key columns of every series, by id; `None` while there is no series.
     pub fn save(&self) -> Option<RecordBatch> {
         let names = self.stream.series_columns();
-        let columns = names.iter().zip(&self.table.keys).map(|(name, values)| {
-            (*name, Arc::new(StringArray::from_iter_values(values)) as ArrayRef)
-        });
+        let columns = names
+            .iter()
+            .zip(&self.table.keys)
+            .map(|(name, values)| (*name, Arc::new(values.finish_cloned()) as ArrayRef));
         // Columns of one table are of one length, and every stream has a key column.
         RecordBatch::try_from_iter(columns).ok().filter(|b| b.num_rows() > 0)
     }
