@@ -2,17 +2,21 @@
 //!
 //! The statistic of a window is the largest deviation, in either direction, of the median of half
 //! the window (any contiguous half: a fault may begin late or end early) from the baseline's
-//! median. The same statistic slides over the baseline; a Student t with the smallest scale that
+//! median, and beside it that of the whole window. The same statistic slides over the baseline; a
+//! Student t with the smallest scale that
 //! dominates the quantiles of those excursions gives the tail probability. Four degrees of freedom
 //! are heavy enough for operational series; shorter baselines get still heavier tails.
 
 /// Bounds the work per series; windows are spread evenly over the baseline.
-const MAX_EXCURSIONS: usize = 256;
+const MAX_EXCURSIONS: usize = 128;
 /// Two-sided tail levels at which the t distribution must dominate the baseline's excursions.
 /// Beyond the last one the baseline may be contaminated by earlier faults.
 const LEVELS: [f64; 3] = [0.5, 0.75, 0.9];
 /// Samples of a window that are compared one by one; of a longer one, medians of equal blocks.
 const MAX_WINDOW: usize = 16;
+/// Weight of the median of the whole window beside that of its most deviating half. What lasts is
+/// less often a glitch, but a fault may also begin late or end early.
+const LASTING: f64 = 0.25;
 /// A change below this share of the level is no finding, however steady the series.
 const RELATIVE_FLOOR: f64 = 0.02;
 /// Fewest samples of baseline that have a middle and a spread.
@@ -85,8 +89,26 @@ pub fn measure(baseline: &[f64], window: &[f64], least: f64) -> Option<Deviation
     let [low, expected, high] = quantiles(&mut scratch, [0.25, 0.5, 0.75]);
     let iqr = high - low;
     let half = window.len().div_ceil(2);
+    let (observed, brief) = tail(baseline, window, expected, least, half);
+    let (_, lasting) = tail(baseline, window, expected, least, window.len());
+    let share = LASTING;
+    let surprise = share * lasting + (1.0 - share) * brief;
+    let level = expected.abs().max(observed.abs());
+    let floor = (RELATIVE_FLOOR * level).max(least);
+    let unit = iqr.max(floor).max(f64::MIN_POSITIVE);
+    Some(Deviation {
+        expected,
+        observed,
+        iqrs: (median(&mut window.to_vec()) - expected) / unit,
+        surprise,
+        spread: (iqr / NORMAL_IQR).max(floor).max(f64::MIN_POSITIVE),
+    })
+}
+
+/// Furthest median of `half` samples of the window, and its surprise.
+fn tail(baseline: &[f64], window: &[f64], expected: f64, least: f64, half: usize) -> (f64, f64) {
     let observed = furthest(&rolling_median(window, half), expected);
-    let mut excursions = excursions(baseline, window.len(), expected);
+    let mut excursions = excursions(baseline, window.len(), half, expected);
     let level = expected.abs().max(observed.abs());
     let windows = baseline.len() / window.len(); // that do not overlap
     let (freedom, critical) = tail_of(windows);
@@ -108,14 +130,7 @@ pub fn measure(baseline: &[f64], window: &[f64], least: f64) -> Option<Deviation
         // as likely, so the truth is taken to lie half way.
         surprise = (surprise + counted) / 2.0;
     }
-    let unit = iqr.max(floor).max(f64::MIN_POSITIVE);
-    Some(Deviation {
-        expected,
-        observed,
-        iqrs: (median(&mut window.to_vec()) - expected) / unit,
-        surprise,
-        spread: (iqr / NORMAL_IQR).max(floor).max(f64::MIN_POSITIVE),
-    })
+    (observed, surprise)
 }
 
 /// Samples that are first put together where a window has so many.
@@ -162,9 +177,21 @@ fn furthest(medians: &[f64], centre: f64) -> f64 {
 }
 
 /// The statistic's distance from the centre for windows of `len` samples across the baseline.
-fn excursions(baseline: &[f64], len: usize, centre: f64) -> Vec<f64> {
+fn excursions(baseline: &[f64], len: usize, half: usize, centre: f64) -> Vec<f64> {
     let len = len.min(baseline.len() / 2).max(1);
-    let half = len.div_ceil(2);
+    let half = half.min(len);
+    if half == len {
+        let count = baseline.len() + 1 - len;
+        let mut scratch = Vec::with_capacity(len);
+        return (0..count)
+            .step_by(count.div_ceil(MAX_EXCURSIONS))
+            .map(|i| {
+                scratch.clear();
+                scratch.extend_from_slice(&baseline[i..i + len]);
+                (median(&mut scratch) - centre).abs()
+            })
+            .collect();
+    }
     let medians = rolling_median(baseline, half);
     let inside = len - half + 1;
     let count = medians.len() - inside + 1;
@@ -214,6 +241,9 @@ fn quantiles(values: &mut [f64], levels: [f64; 3]) -> [f64; 3] {
 /// Reorders `values`, which is not empty.
 pub fn median(values: &mut [f64]) -> f64 {
     let n = values.len();
+    if n == 5 {
+        return median5(values);
+    }
     if n <= 8 {
         values.sort_unstable_by(f64::total_cmp);
     } else {
@@ -226,6 +256,13 @@ pub fn median(values: &mut [f64]) -> f64 {
         return (lower + upper) / 2.0;
     }
     (values[(n - 1) / 2] + values[n / 2]) / 2.0
+}
+
+/// Of the default window: the middle of the fifth value and of the inner two of the others' pairs.
+fn median5(v: &[f64]) -> f64 {
+    let low = v[0].min(v[1]).max(v[2].min(v[3]));
+    let high = v[0].max(v[1]).min(v[2].max(v[3]));
+    low.min(high).max(low.max(high).min(v[4]))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The log lane: templates that are new, that burst or that are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deviation::{count_z, strength, surprise_of};
 use super::evidence::{Evidence, Finding, Lane, LogFinding, SpanFinding};
@@ -110,6 +110,23 @@ pub fn read(
         },
     );
     Some(lane)
+}
+
+fn level(t: &TemplateCounts) -> f64 {
+    let severity = t.severity.to_lowercase();
+    match severity.as_str() {
+        "error" | "err" | "fatal" | "critical" | "crit" | "alert" | "emerg" | "panic"
+        | "severe" => ERROR,
+        _ if t.owner.is_some() || says_error(&t.template) => ERROR,
+        "warn" | "warning" => WARNING,
+        _ => INFORMATION,
+    }
+}
+
+/// `(service, template)` of the lines that report a failure.
+pub fn failures(templates: &[TemplateCounts]) -> BTreeSet<(&str, &str)> {
+    let failing = templates.iter().filter(|t| level(t) == ERROR);
+    failing.map(|t| (t.service.as_str(), t.template.as_str())).collect()
 }
 
 /// Whether a finding is a line that code which threw or crashed writes.
@@ -245,15 +262,7 @@ impl Merged<'_> {
     }
 
     fn level(&self) -> f64 {
-        let severity = self.first.severity.to_lowercase();
-        match severity.as_str() {
-            "error" | "err" | "fatal" | "critical" | "crit" | "alert" | "emerg" | "panic"
-            | "severe" => ERROR,
-            _ if self.first.owner.is_some() => ERROR,
-            _ if says_error(&self.first.template) => ERROR,
-            "warn" | "warning" => WARNING,
-            _ => INFORMATION,
-        }
+        level(self.first)
     }
 
     fn finding(&self, finding: LogFinding, expected: f64, strength: f64) -> Finding {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use super::evidence::{Finding, Lane};
 use super::family::{Aspect, Family};
+use super::flow::{self, Flow};
 use super::graph::{self, CallGraph};
 use super::readings::{self, NOTABLE, Reading};
-use super::telemetry::Series;
+use super::telemetry::{Period, Series};
 
 /// Share of its callers' change at which a callee's change counts by half.
 const NEGLIGIBLE: f64 = 0.1;
@@ -22,6 +23,8 @@ pub struct Aspects {
     pub dependency: f64,
     pub error: f64,
     pub traffic: f64,
+    /// Calls made per request handled.
+    pub flow: f64,
 }
 
 /// What metrics say about every service.
@@ -37,6 +40,8 @@ pub struct MetricLane {
     /// Per service the greatest change by metric, in the metric's unit.
     changes: Vec<BTreeMap<String, f64>>,
     calls: EdgeSeverity,
+    /// Calls whose rate no longer fits the caller's.
+    flows: Vec<Flow>,
 }
 
 /// Strongest plus a part of the second: one fluke is worth less than two that agree.
@@ -63,6 +68,8 @@ pub fn assess(
     series: &[Series],
     graph: &CallGraph,
     n: usize,
+    services: &BTreeMap<&str, usize>,
+    (baseline, window): (Period, Period),
 ) -> MetricLane {
     let calls = edge_severity(&readings);
     let mut tops = vec![[Top2::default(); 5]; n];
@@ -83,16 +90,33 @@ pub fn assess(
             dependency: t[2].value(),
             error: t[3].value(),
             traffic: t[4].value(),
+            flow: 0.0,
         })
         .collect();
     for (v, aspects) in raw.iter_mut().enumerate() {
         aspects.latency = aspects.latency.max(calls.towards(graph, v));
         aspects.dependency = aspects.dependency.max(calls.out_of(graph, v));
     }
+    let flows = flow::read(series, services, graph, baseline, window);
+    let mut starved = vec![Top2::default(); n];
+    for f in &flows {
+        starved[f.caller].add(f.severity);
+    }
+    for (aspects, top) in raw.iter_mut().zip(&starved) {
+        aspects.flow = top.value();
+    }
     let onsets = (0..n).map(|v| earliest(&readings, v)).collect();
     let sampling = sampling(series);
-    let mut lane =
-        MetricLane { residual: raw.clone(), readings, raw, onsets, sampling, changes, calls };
+    let mut lane = MetricLane {
+        residual: raw.clone(),
+        readings,
+        raw,
+        onsets,
+        sampling,
+        changes,
+        calls,
+        flows,
+    };
     lane.residual = lane.residuals(graph);
     lane
 }
@@ -246,6 +270,7 @@ impl MetricLane {
                     dependency: self.own_network(graph, v),
                     error: error[v] * matters,
                     traffic: self.raw[v].traffic * (1.0 - by_callers),
+                    flow: self.raw[v].flow,
                 }
             })
             .collect()
@@ -299,8 +324,30 @@ impl MetricLane {
             .collect()
     }
 
-    /// The readings worth citing, as findings.
+    /// How surely `v` gets no requests any more although its callers have some to pass on.
+    pub fn silence(&self, v: usize) -> f64 {
+        let silent = |observed: f64, expected: f64| observed == 0.0 && expected > 0.0;
+        let starved = self.flows.iter().filter(|f| f.callee == v).filter_map(|f| {
+            silent(f.deviation.observed, f.deviation.expected).then_some(f.severity)
+        });
+        let idle = self.readings.iter().filter(|r| {
+            let d = &r.deviation;
+            r.service == v && r.meaning.family == Family::Traffic && silent(d.observed, d.expected)
+        });
+        idle.map(|r| r.severity).chain(starved).fold(0.0, f64::max)
+    }
+
+    /// The readings worth citing, as findings. A call that is missing speaks against its caller.
     pub fn findings(&self, series: &[Series]) -> Vec<Finding> {
+        let flows = self.flows.iter().filter(|f| f.deviation.surprise >= NOTABLE).filter_map(|f| {
+            let rate = self.readings.iter().find(|r| r.series == f.series)?;
+            Some(Finding {
+                service: f.caller,
+                lane: Lane::Severity,
+                strength: f.severity,
+                evidence: rate.evidence(series),
+            })
+        });
         self.readings
             .iter()
             .filter(|r| r.deviation.surprise >= NOTABLE)
@@ -310,6 +357,7 @@ impl MetricLane {
                 strength: r.severity,
                 evidence: r.evidence(series),
             })
+            .chain(flows)
             .collect()
     }
 }

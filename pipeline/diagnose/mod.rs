@@ -12,6 +12,7 @@ mod columns;
 mod deviation;
 pub mod evidence;
 mod family;
+mod flow;
 mod graph;
 pub mod kind;
 mod logs;

@@ -90,7 +90,8 @@ pub fn rank(t: &Telemetry) -> Ranking {
     for &p in &probes {
         graph.attach_probe(p);
     }
-    let metrics = metrics::assess(readings, &t.series, &graph, names.len());
+    let metrics =
+        metrics::assess(readings, &t.series, &graph, names.len(), &index, (t.baseline, t.window));
     let lanes = Lanes::read(t, metrics, &index, &graph);
     let mut scored: Vec<(usize, f64, Vec<Contribution>)> = (0..names.len())
         .filter(|v| !probes.contains(v))
@@ -154,7 +155,7 @@ impl Lanes {
         graph: &CallGraph,
     ) -> Lanes {
         let n = index.len();
-        let spans = shape::read(&t.spans, index, graph);
+        let spans = shape::read(&t.spans, &logs::failures(&t.templates), index, graph);
         let logs = logs::read(&t.templates, &t.spans, index, graph);
         let severity: Vec<f64> = (0..n)
             .map(|v| {
@@ -212,8 +213,14 @@ impl Lanes {
             Lane::Logs => self.logs.as_ref().map(|l| l.residual[v]),
             Lane::Changes => self.changes.as_ref().map(|c| c.0[v]),
         };
-        let present: Vec<(Lane, f64, f64)> =
-            WEIGHTS.iter().filter_map(|(l, w)| Some((*l, *w, value(*l)?))).collect();
+        // In what order faults spread shows only where sampling is about as fine as they are fast.
+        let dated = (ONSET_NS / self.metrics.sampling.max(1) as f64).min(1.0);
+        let present: Vec<(Lane, f64, f64)> = WEIGHTS
+            .iter()
+            .map(|(lane, w)| (*lane, *w))
+            .map(|(lane, w)| (lane, if lane == Lane::Onset { w * dated } else { w }))
+            .filter_map(|(lane, w)| Some((lane, w, value(lane)?)))
+            .collect();
         let total: f64 = present.iter().map(|(_, w, _)| w).sum();
         present
             .into_iter()
@@ -243,7 +250,7 @@ impl Lanes {
             errors: m.residual[v].error.max(if thrown { 0.0 } else { logged }),
             exceptions: if thrown { logged } else { 0.0 },
             error_origin: spans(|s| &s.errors),
-            shape: spans(|s| &s.shape),
+            shape: spans(|s| &s.shape).max(m.residual[v].flow),
             self_time: spans(|s| &s.self_time),
             change: self.changes.as_ref().map_or(0.0, |c| c.0[v]),
             config_change: findings
@@ -254,13 +261,7 @@ impl Lanes {
         for (family, rose, severity) in m.uses(v) {
             signs.add_metric(family, rose, severity);
         }
-        signs.silence = m
-            .readings
-            .iter()
-            .filter(|r| r.service == v && r.meaning.family == Family::Traffic)
-            .filter(|r| r.deviation.observed == 0.0)
-            .map(|r| r.severity)
-            .fold(0.0, f64::max);
+        signs.silence = m.silence(v);
         signs
     }
 
@@ -285,7 +286,7 @@ impl Lanes {
 /// the system; elsewhere it mostly follows from something else.
 fn severity(a: &Aspects, entry: bool) -> f64 {
     let traffic = if entry { a.traffic } else { FOLLOWING * a.traffic };
-    combine(&mut [a.resource, a.latency, a.error, a.dependency, traffic])
+    combine(&mut [a.resource, a.latency, a.error, a.dependency, traffic, a.flow])
 }
 
 /// The strongest and half of the second, scaled to stay within 0..=1.

@@ -13,7 +13,7 @@ pub const MAX_BASELINE: usize = 512;
 /// Least surprise that dates an onset or is cited: one window in a hundred.
 pub const NOTABLE: f64 = 2.0;
 /// Weight of a move in a family's harmless direction, such as latency falling.
-const HARMLESS: f64 = 0.5;
+pub const HARMLESS: f64 = 0.5;
 /// Share of failures that nobody minds: three nines.
 const TOLERATED: f64 = 0.001;
 
@@ -127,7 +127,7 @@ fn measure(family: Family, before: &[f64], after: &[f64]) -> Option<Deviation> {
 }
 
 /// Values of the latest samples of the baseline, `MAX_BASELINE` blocks of them, and of the window.
-fn split(points: &[(i64, f64)], baseline: Period, window: Period) -> (Vec<f64>, Vec<f64>) {
+pub fn split(points: &[(i64, f64)], baseline: Period, window: Period) -> (Vec<f64>, Vec<f64>) {
     let at = |ts: i64| points.partition_point(|p| p.0 < ts);
     let values = |range: std::ops::Range<usize>| points[range].iter().map(|p| p.1).collect();
     let after: Vec<f64> = values(at(window.from)..at(window.to));

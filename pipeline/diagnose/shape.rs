@@ -1,7 +1,7 @@
 //! The span lane: where time is really spent, where errors begin, and which calls are missing or
 //! new against the usual shape of a trace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::deviation::{count_z, share_z, strength, surprise_of};
 use super::evidence::{Evidence, Finding, Lane, SpanFinding};
@@ -28,17 +28,17 @@ pub struct SpanLane {
 /// `None` where one of the periods has no traces: without a baseline there is no usual shape.
 pub fn read(
     stats: &SpanStats,
+    failures: &BTreeSet<(&str, &str)>,
     services: &BTreeMap<&str, usize>,
     graph: &CallGraph,
 ) -> Option<SpanLane> {
     if stats.traces.window == 0 || stats.traces.baseline == 0 {
         return None;
     }
-    let n = services.len();
     let mut findings = Vec::new();
     let self_time = self_time(stats, services, &mut findings);
     let errors = errors(stats, services, &mut findings);
-    let shape = shape(&stats.calls, services, graph, n, &mut findings);
+    let shape = shape(&stats.calls, failures, services, graph, &mut findings);
     Some(SpanLane { self_time, errors, shape, findings })
 }
 
@@ -149,12 +149,14 @@ fn errors(
 /// another way.
 fn shape(
     calls: &[CallStats],
+    failures: &BTreeSet<(&str, &str)>,
     services: &BTreeMap<&str, usize>,
     graph: &CallGraph,
-    n: usize,
     findings: &mut Vec<Finding>,
 ) -> Vec<f64> {
+    let n = services.len();
     let (mut affected, mut best) = (vec![0.0; n], vec![0.0; n]);
+    let replaced = replaced(calls, failures);
     for c in calls {
         let Some(&v) = services.get(c.caller.as_str()) else { continue };
         if c.parents.baseline < MIN_SPANS || c.parents.window == 0 {
@@ -170,10 +172,14 @@ fn shape(
         if s < NOTABLE {
             continue;
         }
-        if now < expected && says_error(&c.callee_operation) {
+        let failure = fails(c, failures);
+        if now < expected && failure {
             continue; // fewer errors are no fault
         }
-        let worth = strength(s, n) * (now / c.parents.window as f64 - usual).abs();
+        let effect = (now / c.parents.window as f64 - usual).abs();
+        let other = replaced.get(&parent(c)).filter(|_| now < expected);
+        let telling = 1.0 - other.map_or(0.0, |new| (new / effect).min(1.0));
+        let worth = telling * strength(s, n) * effect;
         affected[v] = f64::max(affected[v], (now - expected).abs());
         best[v] = f64::max(best[v], worth);
         let missing = now < expected;
@@ -201,4 +207,70 @@ fn shape(
             (best[c] / best[v]).min(1.0) * (affected[c] / affected[v]).min(1.0)
         },
     )
+}
+
+/// Whether the child, a span or a line, reports a failure.
+fn fails(c: &CallStats, failures: &BTreeSet<(&str, &str)>) -> bool {
+    says_error(&c.callee_operation) || failures.contains(&(&c.callee, &c.callee_operation))
+}
+
+/// One kind of parent.
+fn parent(c: &CallStats) -> [&str; 3] {
+    [&c.caller, &c.caller_entry, &c.caller_operation]
+}
+
+/// Per kind of parent the greatest share of its traces by which a child that speaks of no failure
+/// has become more usual: requests of another kind take another branch, and what they no longer
+/// need is not missing.
+fn replaced<'a>(
+    calls: &'a [CallStats],
+    failures: &BTreeSet<(&str, &str)>,
+) -> BTreeMap<[&'a str; 3], f64> {
+    let mut out: BTreeMap<[&str; 3], f64> = BTreeMap::new();
+    for c in calls.iter().filter(|c| !fails(c, failures)) {
+        if c.parents.baseline < MIN_SPANS || c.parents.window == 0 {
+            continue;
+        }
+        let share = |with: u64, of: u64| with as f64 / of as f64;
+        let more = share(c.with_child.window, c.parents.window)
+            - share(c.with_child.baseline, c.parents.baseline);
+        let most = out.entry(parent(c)).or_insert(0.0);
+        *most = most.max(more);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::telemetry::Counts;
+
+    fn lane(replacement: &str, failures: &[(&str, &str)]) -> f64 {
+        let child = |operation: &str, baseline: u64, window: u64| CallStats {
+            caller: "api".to_owned(),
+            caller_entry: "get".to_owned(),
+            caller_operation: "get".to_owned(),
+            callee: "api".to_owned(),
+            callee_operation: operation.to_owned(),
+            parents: Counts { baseline: 200, window: 200 },
+            with_child: Counts { baseline, window },
+        };
+        let calls = vec![child("found it", 190, 10), child(replacement, 10, 190)];
+        let traces = Counts { baseline: 200, window: 200 };
+        let stats = SpanStats { traces, operations: Vec::new(), calls };
+        let services = BTreeMap::from([("api", 0)]);
+        let graph = CallGraph::new(1, []);
+        let lane = read(&stats, &failures.iter().copied().collect(), &services, &graph).unwrap();
+        let missing = |f: &&Finding| {
+            matches!(&f.evidence, Evidence::SpanPath { finding: SpanFinding::Missing, .. })
+        };
+        lane.findings.iter().find(missing).map_or(0.0, |f| f.strength)
+    }
+
+    #[test]
+    fn what_another_branch_replaces_is_not_missing() {
+        assert!(lane("took the other train", &[]) < 0.01);
+        assert!(lane("failed to find it", &[]) > 0.3);
+        assert!(lane("nothing there", &[("api", "nothing there")]) > 0.3);
+    }
 }
