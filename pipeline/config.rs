@@ -165,8 +165,11 @@ mod tests {
     /// The example with its last section, which is commented out, in force.
     fn with_llm() -> String {
         let (before, section) = EXAMPLE.split_once("# [llm]").unwrap();
-        let keys =
-            section.lines().filter_map(|l| l.strip_prefix("# ")).filter(|l| l.contains(" = "));
+        let is_key = |line: &&str| {
+            let name = line.split_once(" = ").map_or("", |(name, _)| name);
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        };
+        let keys = section.lines().filter_map(|l| l.strip_prefix("# ")).filter(is_key);
         format!("{before}[llm]\n{}", keys.collect::<Vec<_>>().join("\n"))
     }
 

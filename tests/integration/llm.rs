@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::archive::{contents, count};
-use crate::outage::{FAULT_AT, Outage, TIMED};
+use crate::outage::TIMED;
 use crate::program::{Running, command, done, replay, signal, text, until};
 
 /// A chat endpoint and what it says to a request; it may say nothing for ever.
@@ -98,16 +98,20 @@ fn config(dir: &Path, url: &str, more: &str) -> PathBuf {
     path
 }
 
+/// Has incidents with rivals.
+const OUTAGE: &str = "demo/outage";
+const RIVALS_AT: &str = "2024-03-12T09:20:00Z";
+
 #[test]
 fn recorded_answers_give_the_same_archive_without_a_model() {
-    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let (outage, dir) = (Path::new(OUTAGE), TempDir::new().unwrap());
     let model = Model::new(second_first);
     let price = "usd_per_million_input_tokens = 2.0\n";
     let [off, recorded, replayed] = ["off", "record", "replay"].map(|name| dir.path().join(name));
-    replay(outage.path(), &off, &[]);
+    replay(outage, &off, &[]);
     let config = text(&config(dir.path(), &model.url, price));
     let with = |archive: &Path, mode| {
-        replay(outage.path(), archive, &["--llm", mode, "--config", &config]);
+        replay(outage, archive, &["--llm", mode, "--config", &config]);
         contents(archive)
     };
     let first = with(&recorded, "record");
@@ -126,12 +130,11 @@ fn recorded_answers_give_the_same_archive_without_a_model() {
 
 #[test]
 fn diagnose_asks_where_it_is_told_to() {
-    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let dir = TempDir::new().unwrap();
     let model = Model::new(second_first);
     let config = text(&config(dir.path(), &model.url, ""));
-    let outage = text(outage.path());
     let ask = |more: &[&str]| {
-        let mut args = vec!["diagnose", &outage, "--at", FAULT_AT, "--format", "jsonl"];
+        let mut args = vec!["diagnose", OUTAGE, "--at", RIVALS_AT, "--format", "jsonl"];
         args.extend(more);
         let answer: Value = serde_json::from_str(&done(&args)).unwrap();
         answer
@@ -146,12 +149,10 @@ fn diagnose_asks_where_it_is_told_to() {
 
 #[test]
 fn a_silent_model_delays_no_incident() {
-    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let dir = TempDir::new().unwrap();
+    done(&["generate", "--text", &text(dir.path())]);
     let model = Model::new(|_| None);
     let config = text(&config(dir.path(), &model.url, "deadline = \"1h\"\n"));
-    for name in TIMED {
-        fs::copy(outage.file(name), dir.path().join(name)).unwrap();
-    }
     let mut command = command(&["run", "--config", &config]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut run = Running(child);

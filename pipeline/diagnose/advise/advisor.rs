@@ -11,7 +11,7 @@ use faultline_storage::durable;
 use super::answer::{self, Answer};
 use super::breaker::Breaker;
 use super::budget::{Budget, Spent};
-use super::client::{self, Client, Reply};
+use super::client::{self, Client, Failure, Reply};
 use super::conversation::Conversation;
 use super::pseudonym::Pseudonyms;
 use super::record::{Cache, Mode, Outcome, Recordings};
@@ -232,6 +232,9 @@ impl Advisor {
             Outcome::Reply(Reply { tokens: Some((read, written)), .. }) => {
                 let usd = self.config.cost(*read, *written);
                 Spent { calls: 1, tokens: read.saturating_add(*written), usd }
+            }
+            Outcome::Failure(Failure::RateLimited | Failure::Refused) => {
+                Spent { calls: 1, ..Spent::default() }
             }
             // A call that failed late may have been charged for.
             Outcome::Reply(_) | Outcome::Failure(_) => unknown,

@@ -10,7 +10,10 @@ use super::fold::fold;
 
 static PHRASES: LazyLock<RegexSet> = LazyLock::new(|| {
     RegexSet::new([
-        r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:rules?|instructions?|prompts?|previous|above|policy|evidence)\b",
+        concat!(
+            r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}",
+            r"\b(?:rules?|instructions?|prompts?|previous|above|policy|evidence)\b",
+        ),
         r"\byou (?:are|must|will|should)\b",
         r"\b(?:system|assistant|developer|user)\s{0,2}(?:prompt|message|role|:)",
         r"\b(?:new|updated|real) instructions?\b",

@@ -120,7 +120,10 @@ fn candidates(request: &Value) -> Vec<(String, String)> {
 /// An answer that ranks candidates in this order.
 fn ranks(request: &Value, order: &[usize]) -> String {
     let all = candidates(request);
-    let claim = |(n, i): (usize, &usize)| json!({ "service": all[*i].0, "confidence": 0.9 - 0.1 * n as f64, "evidence": [all[*i].1] });
+    let claim = |(n, i): (usize, &usize)| {
+        let confidence = 0.9 - 0.1 * n as f64;
+        json!({ "service": all[*i].0, "confidence": confidence, "evidence": [all[*i].1] })
+    };
     json!({ "causes": order.iter().enumerate().map(claim).collect::<Vec<_>>() }).to_string()
 }
 
@@ -238,7 +241,8 @@ async fn whatever_fails_the_statistical_diagnosis_stands() {
             "a redirect",
             || {
                 Does::Sends(
-                    "HTTP/1.1 302 X\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n",
+                    "HTTP/1.1 302 X\r\nLocation: http://169.254.169.254/\r\n\
+                     Content-Length: 0\r\n\r\n",
                 )
             },
             "refused",
@@ -263,6 +267,16 @@ async fn whatever_fails_the_statistical_diagnosis_stands() {
     }
     let refined =
         Desk::new("").advisor("http://127.0.0.1:9", Mode::Live).refine(&brief(CLOSE)).await;
+    assert_eq!(refined.calls[0].detail, "unreachable");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_speak_tls_is_unreachable() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    // Ends with the process.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let refined = Desk::new("").advisor(&url, Mode::Live).refine(&brief(CLOSE)).await;
     assert_eq!(refined.calls[0].detail, "unreachable");
 }
 
@@ -363,6 +377,13 @@ async fn keys_are_sent_where_they_belong_and_nowhere_else() {
     }
 }
 
+fn rename(brief: &mut Brief, from: &str, to: &str) {
+    let services = brief.diagnosis.causes.iter_mut().map(|c| &mut c.service);
+    let services = services.chain(brief.diagnosis.evidence.iter_mut().map(|e| &mut e.service));
+    let called = brief.calls.iter_mut().map(|(_, callee)| callee);
+    services.chain(called).filter(|s| *s == from).for_each(|s| *s = to.to_owned());
+}
+
 /// A brief in which every text that a monitored system can write says `text`.
 fn poisoned(text: &str) -> Brief {
     let mut brief = brief(CLOSE);
@@ -380,6 +401,7 @@ fn poisoned(text: &str) -> Brief {
             e.instance = text.to_owned();
         }
     }
+    rename(&mut brief, "cache", text);
     brief
 }
 
@@ -390,7 +412,10 @@ async fn no_secret_of_five_hundred_is_in_any_request() {
         let messages = request["messages"].as_array().unwrap().len();
         let all = candidates(request);
         Does::Says(match messages {
-            2 => json!({ "requests": all.iter().map(|(s, _)| json!({"query":"evidence","service":s})).collect::<Vec<_>>() }).to_string(),
+            2 => {
+                let query = |(s, _): &(String, _)| json!({ "query": "evidence", "service": s });
+                json!({ "requests": all.iter().map(query).collect::<Vec<_>>() }).to_string()
+            }
             _ => ranks(request, &[0]),
         })
     })
