@@ -57,8 +57,22 @@ impl OpenIncident {
         self.tracks.len() as u64 + self.uncounted
     }
 
-    pub fn holds(&self, key: &SeriesKey) -> bool {
-        self.tracks.contains_key(key)
+    /// Whether `next` goes on with a series of this incident. One that had recovered and turns
+    /// abnormal again after the incident has grown up is a new onset.
+    pub fn continues(&self, key: &SeriesKey, next: &Signal, around: &Surroundings) -> bool {
+        let Some(track) = self.tracks.get(key) else { return false };
+        let pause = next.window_start - track.last_seen_at();
+        pause <= MISSED_WINDOWS * around.cadence.step(track)
+            || next.window_end - self.opened_at <= around.config.growth(track.width)
+    }
+
+    /// Lists a series as context; one that it held before it had recovered stays as it was.
+    pub fn list(&mut self, key: SeriesKey, track: Track, around: &Surroundings) {
+        if let Some(kept) = self.tracks.get_mut(&key) {
+            kept.extend(&track.signal);
+        } else {
+            self.join(key, track, None, around);
+        }
     }
 
     /// How `track` is related to the binding series of this incident.
@@ -69,19 +83,6 @@ impl OpenIncident {
     /// Whether `track` turned abnormal after the incident had grown up.
     pub fn is_late(&self, track: &Track, config: &CorrelateConfig) -> bool {
         track.onset_at - self.opened_at > config.growth(track.width)
-    }
-
-    /// Whether the incident explains a late onset: its service is abnormal here at this moment,
-    /// or depends, over at most two calls, on one that is.
-    ///
-    /// A fault spreads from a service to its callers. Late trouble elsewhere, in a service that
-    /// the abnormal ones call above all, is more likely to be a fault of its own.
-    pub fn explains(&self, late: &Track, around: &Surroundings) -> bool {
-        let now = late.last_seen_at();
-        self.binding().any(|track| {
-            track.last_seen_at() + MISSED_WINDOWS * track.width >= now
-                && around.topology.depends(&late.signal.service, &track.signal.service)
-        })
     }
 
     /// Adds a series, as context without a link; false if it was only counted for want of room.

@@ -18,6 +18,7 @@
 //! this, one series that stays abnormal would swallow all later faults of a well-connected system.
 
 mod config;
+mod credibility;
 mod entries;
 mod incident;
 mod pending;

@@ -111,7 +111,7 @@ impl Region {
         best.map(|(relation, chances)| Link {
             relation,
             ln_expected: (RELATIONS * chances).ln()
-                - track.surprise(around.config.credible_score) * LN_10,
+                - around.surprise(track) * LN_10,
         })
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::config::CorrelateConfig;
+use super::credibility::Credibility;
 use super::track::Track;
 use crate::model::{Nanos, Signal};
 use crate::monitor::topology::Topology;
@@ -29,11 +30,33 @@ pub struct Surroundings {
     pub topology: Topology,
     pub watched: Watched,
     pub cadence: Cadence,
+    pub credibility: Credibility,
 }
 
 impl Surroundings {
     pub fn new(config: CorrelateConfig, topology: Topology) -> Self {
-        Self { watched: config.assumed, config, topology, cadence: Cadence::default() }
+        Self {
+            watched: config.assumed,
+            config,
+            topology,
+            cadence: Cadence::default(),
+            credibility: Credibility::default(),
+        }
+    }
+
+    /// Whether two tracks are abnormal at the same time, up to the gap.
+    pub fn overlap(&self, a: &Track, b: &Track) -> bool {
+        let gap = self.config.gap(a.width.max(b.width));
+        a.signal.window_start - b.last_seen_at() <= gap
+            && b.signal.window_start - a.last_seen_at() <= gap
+    }
+
+    /// Surprise of a track's run of windows, as far as its kind is believed.
+    pub fn surprise(&self, track: &Track) -> f64 {
+        let config = &self.config;
+        let overclaim =
+            self.credibility.overclaim(track, self.watched.services.max(1), config.score_floor);
+        (track.surprise(config.credible_score) - overclaim).max(0.0)
     }
 }
 

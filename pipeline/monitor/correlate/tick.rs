@@ -28,8 +28,6 @@ struct Home {
     link: Link,
     binding: bool,
     late: bool,
-    /// Whether a late onset may be this incident's doing.
-    explains: bool,
 }
 
 impl Home {
@@ -96,12 +94,14 @@ impl Correlator {
             let unsettled = std::mem::take(&mut track.unsettled);
             let home = self.homes(&track).into_iter().min_by(|a, b| a.rank().cmp(&b.rank()));
             let Some(home) = home else {
+                let surprise = track.surprise(self.around.config.credible_score);
+                self.around.credibility.learn(&track, surprise);
                 self.settle(unsettled, None, outputs);
                 continue;
             };
             if let Some(incident) = self.open.get_mut(&home.id) {
                 let signal = track.signal.clone();
-                incident.join(SeriesKey::of(&signal), track, None, &self.around);
+                incident.list(SeriesKey::of(&signal), track, &self.around);
                 outputs.push(Output::Grew { incident_id: home.id.clone(), signal });
             }
             self.settle(unsettled, Some(&home.id), outputs);
@@ -124,8 +124,10 @@ impl Correlator {
     fn take_in(&mut self, arrival: Arrival, tick: &mut Tick) {
         let Arrival { announced, signal, .. } = arrival;
         self.around.cadence.learn(&signal);
+        self.around.credibility.begin(signal.window_start);
         let key = SeriesKey::of(&signal);
-        if let Some(incident) = self.open.values_mut().find(|incident| incident.holds(&key)) {
+        let continued = |i: &&mut OpenIncident| i.continues(&key, &signal, &self.around);
+        if let Some(incident) = self.open.values_mut().find(continued) {
             let rose = incident.extend(&key, &signal, &self.around);
             let incident_id = incident.id.clone();
             if announced {
@@ -166,7 +168,7 @@ impl Correlator {
     fn join(&mut self, key: &SeriesKey, tick: &mut Tick) -> bool {
         let Some(track) = self.pending.get(key) else { return false };
         let mut homes = self.homes(track);
-        homes.retain(|home| !home.late || home.explains);
+        homes.retain(|home| !home.late);
         homes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let Some(best) = homes.first() else { return false };
         let link = best.link;
@@ -200,7 +202,6 @@ impl Correlator {
                     id: incident.id.clone(),
                     opened_at: incident.opened_at,
                     late: incident.is_late(track, &self.around.config),
-                    explains: incident.explains(track, &self.around),
                     binding: is_binding(link, &self.around.config),
                     link,
                 })

@@ -109,15 +109,14 @@ impl Track {
         self.signal.window_end
     }
 
-    /// What counts as one piece of evidence: jobs that watch the same metric, replicas that do
-    /// the same work and templates of one fault's logs say the same thing several times.
+    /// What counts as one witness: what one kind of telemetry (log, span, metric) says about one
+    /// service.
     pub fn group(&self) -> (&str, &str) {
-        let metric = self.signal.metric.as_str();
-        let family = match metric.split_once(':') {
+        let kind = match self.signal.metric.split_once(':') {
             Some((kind @ ("log" | "span"), _)) => kind,
-            _ => metric,
+            _ => "metric",
         };
-        (&self.signal.service, family)
+        (&self.signal.service, kind)
     }
 }
 
@@ -149,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn templates_of_one_service_are_one_group() {
+    fn each_kind_of_telemetry_of_a_service_is_one_group() {
         let group = |metric| {
             let track = Track::new(signal("a", metric, 1, 4.0), true);
             (track.group().0.to_owned(), track.group().1.to_owned())
         };
         assert_eq!(group("log:17"), group("log:4"));
         assert_ne!(group("log:17"), group("span:GET"));
-        assert_ne!(group("cpu"), group("memory"));
+        assert_eq!(group("cpu"), group("memory"));
     }
 }
