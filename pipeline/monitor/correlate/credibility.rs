@@ -20,7 +20,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::track::Track;
+use super::witness;
 use crate::model::Nanos;
+
+/// Decades beyond what has been seen to which the tail of a kind is extrapolated: thirty times the
+/// record. Detectors fit tails to series, and a young one claims 10⁻¹² after half an hour. On ten
+/// synthetic days 1, 1.5 and 2 found 22, 30 and 36 of 99 faults at 34, 39 and 53 false incidents.
+const EXTRAPOLATION: f64 = 1.5;
 
 /// Kinds remembered; further ones are believed as they are.
 const MAX_KINDS: usize = 4096;
@@ -29,56 +35,93 @@ const MAX_KINDS: usize = 4096;
 const STEPS_PER_DECADE: f64 = 4.0;
 const STEPS: usize = 64;
 
+/// Vain alarms of one job on one kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Record {
+    /// Width of the job's windows.
+    width: Nanos,
+    /// Vain alarms by step of surprise.
+    alarms: Vec<u32>,
+}
+
+impl Record {
+    fn learn(&mut self, width: Nanos, surprise: f64) {
+        self.width = width;
+        let step = ((surprise * STEPS_PER_DECADE) as usize).min(STEPS - 1);
+        if self.alarms.len() <= step {
+            self.alarms.resize(step + 1, 0);
+        }
+        self.alarms[step] = self.alarms[step].saturating_add(1);
+    }
+
+    /// log10 of the windows that an honest job would have needed for what this one told.
+    fn windows_claimed(&self) -> f64 {
+        let (mut alarms, mut most) = (0.0, 0.0f64);
+        for (step, count) in self.alarms.iter().enumerate().rev() {
+            alarms += f64::from(*count);
+            if alarms > 0.0 {
+                most = most.max(f64::log10(alarms) + step as f64 / STEPS_PER_DECADE);
+            }
+        }
+        most
+    }
+}
+
 /// Vain alarms by kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Credibility {
     since: Option<Nanos>,
-    /// Job → metric → vain alarms by step of surprise.
-    vain: BTreeMap<String, BTreeMap<String, Vec<u32>>>,
-    kinds: usize,
+    /// Kind → job → what it told.
+    vain: BTreeMap<String, BTreeMap<String, Record>>,
 }
 
 impl Credibility {
-    /// Everything is counted from the first thing seen on.
+    /// Everything is counted from the first time that anything was watched.
     pub fn begin(&mut self, at: Nanos) {
         self.since.get_or_insert(at);
     }
 
     /// Takes note of an alarm that belonged to nothing.
     pub fn learn(&mut self, track: &Track, surprise: f64) {
-        let kinds = self.vain.entry(track.signal.job.clone()).or_default();
-        if !kinds.contains_key(&track.signal.metric) {
-            if self.kinds >= MAX_KINDS {
+        let name = kind(track);
+        if !self.vain.contains_key(name) {
+            if self.vain.len() >= MAX_KINDS {
                 return;
             }
-            self.kinds += 1;
+            self.vain.insert(name.to_owned(), BTreeMap::new());
         }
-        let counts = kinds.entry(track.signal.metric.clone()).or_default();
-        let step = ((surprise * STEPS_PER_DECADE) as usize).min(STEPS - 1);
-        if counts.len() <= step {
-            counts.resize(step + 1, 0);
-        }
-        counts[step] = counts[step].saturating_add(1);
+        let jobs = self.vain.entry(name.to_owned()).or_default();
+        jobs.entry(track.signal.job.clone()).or_default().learn(track.width, surprise);
     }
 
-    /// Decades by which series of the track's kind have claimed too much, where `services` have
-    /// such a series.
-    pub fn overclaim(&self, track: &Track, services: u64, floor: f64) -> f64 {
-        let (job, metric) = (&track.signal.job, &track.signal.metric);
-        let Some(counts) = self.vain.get(job).and_then(|kinds| kinds.get(metric)) else {
-            return 0.0;
-        };
-        let elapsed = self.since.map_or(0, |since| track.last_seen_at().saturating_sub(since));
-        let windows = services as f64 * elapsed.max(0) as f64 / track.width as f64;
-        let (mut alarms, mut most) = (0.0, 0.0f64);
-        for (step, count) in counts.iter().enumerate().rev() {
-            alarms += f64::from(*count);
-            if alarms > 0.0 {
-                most = most.max(f64::log10(alarms) + step as f64 / STEPS_PER_DECADE);
-            }
-        }
-        (most - (windows + 10f64.powf(floor)).log10()).max(0.0)
+    /// The highest score that one window of the track's kind can deserve, where `services` have
+    /// such a series: what has been seen of the kind, and a little extrapolation.
+    pub fn experience(&self, track: &Track, services: u64) -> f64 {
+        self.windows(track, track.width, services).max(1.0).log10() + EXTRAPOLATION
     }
+
+    /// Windows of this width that a kind has shown by the end of the track.
+    fn windows(&self, track: &Track, width: Nanos, services: u64) -> f64 {
+        let elapsed = self.since.map_or(0, |since| track.last_seen_at().saturating_sub(since));
+        services as f64 * elapsed.max(0) as f64 / width.max(1) as f64
+    }
+
+    /// Decades by which series of the track's kind have claimed too much to the job that believed
+    /// them most, where `services` have such a series.
+    pub fn overclaim(&self, track: &Track, services: u64, floor: f64) -> f64 {
+        let Some(jobs) = self.vain.get(kind(track)) else { return 0.0 };
+        let decades = jobs.values().map(|record| {
+            let windows = self.windows(track, record.width, services);
+            record.windows_claimed() - (windows + 10f64.powf(floor)).log10()
+        });
+        decades.fold(0.0, f64::max)
+    }
+}
+
+/// The metric's name; for logs and spans what comes before that of the template or operation.
+fn kind(track: &Track) -> &str {
+    let (kind, _) = witness::family(&track.signal.metric);
+    if kind == witness::METRIC { &track.signal.metric } else { kind }
 }
 
 #[cfg(test)]

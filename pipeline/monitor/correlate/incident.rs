@@ -189,6 +189,11 @@ impl OpenIncident {
         track.last_seen_at() + around.config.hold(around.cadence.step(track))
     }
 
+    /// Series that chance explains.
+    pub fn context(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.values().filter(|track| !track.binding)
+    }
+
     fn binding(&self) -> impl Iterator<Item = &Track> + Clone {
         self.tracks.values().filter(|track| track.binding)
     }

@@ -13,9 +13,12 @@
 //! its id.
 //!
 //! An incident is a burst of onsets. For `growth` after its opening every related series joins.
-//! Later ones join if the incident still explains them ([`incident`]); otherwise they wait like any
-//! other, may open an incident of their own, and are listed as context if they do not. Without
-//! this, one series that stays abnormal would swallow all later faults of a well-connected system.
+//! Later ones, and series that had recovered and turn abnormal again, wait like any other, may open
+//! an incident of their own, and are listed as context if they do not. Without this, one series
+//! that stays abnormal would swallow all later faults of a well-connected system.
+//!
+//! Scores are claims. How far they are believed is learned from what became of earlier ones
+//! ([`credibility`]), and what one measurement says several times counts once ([`witness`]).
 
 mod config;
 mod credibility;
@@ -31,6 +34,7 @@ mod surroundings;
 mod tests;
 mod tick;
 mod track;
+mod witness;
 
 use std::collections::BTreeMap;
 

@@ -8,12 +8,10 @@
 //!
 //! Several signals in one neighbourhood, one series that lasts and, where few series are watched,
 //! one overwhelming signal all pass by the same rule. No single window of one series is believed
-//! beyond `credible_score`: in a large system a lone spike needs a companion or has to last. Series
-//! of the same service and kind of telemetry are one witness: replicas, detectors and metrics that
-//! look at the same thing agree without a cause. Each further metric that agrees halves the
-//! chance, as each further window does.
+//! beyond `credible_score`: in a large system a lone spike needs a companion or has to last. What one
+//! witness says several times counts once, by its strongest; see [`super::witness`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,16 +20,11 @@ use super::relation::Region;
 use super::surprise::ln_false_per_day;
 use super::surroundings::Surroundings;
 use super::track::{SeriesKey, Track};
+use super::witness::witnesses;
 use crate::model::{DAY, Nanos, Severity};
 
 /// Services to which the budget of false incidents refers.
 const BUDGET_SERVICES: f64 = 50.0;
-
-/// Chance that noise in one metric of a service shows in another one too.
-///
-/// Metrics of one service are often one measurement told twice (a rate and its share, three
-/// quantiles); one half claims nothing either way, as for neighbouring windows.
-const AGREEMENT: f64 = 0.5;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pending {
@@ -102,49 +95,27 @@ impl Pending {
         let mut companions = self.companions(anchor, around);
         ln_false_per_day(
             windows_per_day,
-            around.surprise(anchor) + self.breadth(anchor, around) * AGREEMENT.log10().abs(),
+            around.surprise(anchor),
             config.score_floor,
             &mut companions,
         ) <= budget.ln()
     }
 
-    /// Further metrics of the anchor's group that are abnormal beside it.
-    fn breadth(&self, anchor: &Track, around: &Surroundings) -> f64 {
-        let beside = |track: &&Track| {
-            track.signal.cluster == anchor.signal.cluster
-                && track.group() == anchor.group()
-                && track.signal.metric != anchor.signal.metric
-                && around.overlap(anchor, track)
-                && around.surprise(track) >= around.config.score_floor
-        };
-        let metrics: BTreeSet<&str> =
-            self.tracks.values().filter(beside).map(|track| track.signal.metric.as_str()).collect();
-        metrics.len() as f64
-    }
-
-    /// ln of the number expected by chance, for each independent group around the anchor.
+    /// ln of the number expected by chance, for each independent witness around the anchor.
     fn companions(&self, anchor: &Track, around: &Surroundings) -> Vec<f64> {
         let region = Region::of([anchor].into_iter(), &around.topology);
-        let mut groups: BTreeMap<(&str, &str), (f64, BTreeSet<&str>)> = BTreeMap::new();
-        for track in self.tracks.values() {
-            if track.signal.cluster != anchor.signal.cluster || track.group() == anchor.group() {
-                continue;
+        let near = self.tracks.values().filter(|track| {
+            track.signal.cluster == anchor.signal.cluster && around.overlap(anchor, track)
+        });
+        let expected = |witness: Vec<&Track>| {
+            if witness.iter().any(|track| std::ptr::eq(*track, anchor)) {
+                return None;
             }
-            let gap = around.config.gap(track.width.max(anchor.width));
-            if let Some(link) = region.link(track, gap, around) {
-                let (least, metrics) = groups
-                    .entry(track.group())
-                    .or_insert_with(|| (link.ln_expected, BTreeSet::new()));
-                *least = least.min(link.ln_expected);
-                if around.surprise(track) >= around.config.score_floor {
-                    metrics.insert(&track.signal.metric);
-                }
-            }
-        }
-        let agreed = |(least, metrics): (f64, BTreeSet<&str>)| {
-            least + metrics.len().saturating_sub(1) as f64 * AGREEMENT.ln()
+            let gap = |track: &Track| around.config.gap(track.width.max(anchor.width));
+            let links = witness.iter().filter_map(|track| region.link(track, gap(track), around));
+            links.map(|link| link.ln_expected).min_by(f64::total_cmp)
         };
-        groups.into_values().map(agreed).collect()
+        witnesses(near).into_iter().filter_map(expected).collect()
     }
 }
 

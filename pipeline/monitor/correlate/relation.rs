@@ -110,8 +110,7 @@ impl Region {
         }
         best.map(|(relation, chances)| Link {
             relation,
-            ln_expected: (RELATIONS * chances).ln()
-                - around.surprise(track) * LN_10,
+            ln_expected: (RELATIONS * chances).ln() - around.surprise(track) * LN_10,
         })
     }
 

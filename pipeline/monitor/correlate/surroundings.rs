@@ -51,12 +51,18 @@ impl Surroundings {
             && b.signal.window_start - a.last_seen_at() <= gap
     }
 
-    /// Surprise of a track's run of windows, as far as its kind is believed.
+    /// Surprise of a track's run of windows, if its kind tells the truth.
+    pub fn claimed(&self, track: &Track) -> f64 {
+        let experience = self.credibility.experience(track, self.watched.services.max(1));
+        track.surprise(self.config.credible_score.min(experience))
+    }
+
+    /// The same, as far as its kind is believed.
     pub fn surprise(&self, track: &Track) -> f64 {
         let config = &self.config;
         let overclaim =
             self.credibility.overclaim(track, self.watched.services.max(1), config.score_floor);
-        (track.surprise(config.credible_score) - overclaim).max(0.0)
+        (self.claimed(track) - overclaim).max(0.0)
     }
 }
 

@@ -6,7 +6,7 @@ mod rules;
 
 use super::samples::signal;
 use super::*;
-use crate::model::{MINUTE, Severity};
+use crate::model::{DAY, MINUTE, Severity};
 
 fn config() -> CorrelateConfig {
     CorrelateConfig::default()
@@ -26,6 +26,7 @@ fn run(correlator: &mut Correlator, inputs: &[Input], until: i64) -> Vec<Output>
         Input::Watched { at, .. } | Input::Edges { at, .. } => *at,
         Input::Silence(_) | Input::Watermark(_) => Nanos::MIN,
     };
+    correlator.around.credibility.begin(-7 * DAY);
     let mut outputs = Vec::new();
     let mut inputs: Vec<&Input> = inputs.iter().collect();
     inputs.sort_by_key(|input| at(input));
@@ -59,12 +60,13 @@ fn closed(outputs: &[Output]) -> Vec<&Incident> {
     found
 }
 
-/// A fault that any rule must see: several series of a service, far beyond noise.
+/// A fault that any rule must see: several series of a service, far beyond noise, that change by
+/// different factors.
 fn fault(service: &str, minutes: std::ops::Range<i64>) -> Vec<Input> {
     let mut inputs = Vec::new();
     for minute in minutes.clone() {
-        for metric in ["cpu", "latency", "errors"] {
-            let signal = signal(service, metric, minute, 12.0);
+        for (metric, observed) in [("cpu", 2.0), ("latency", 9.0), ("errors", 400.0)] {
+            let signal = Signal { observed, ..signal(service, metric, minute, 12.0) };
             let first = minute == minutes.start;
             inputs.push(if first { Input::Signal(signal) } else { Input::Ongoing(signal) });
         }

@@ -71,6 +71,7 @@ impl Correlator {
     /// Makes count what is known from `at` on.
     pub(super) fn learn(&mut self, at: Nanos) {
         while let Some(entry) = self.watched_from.first_entry().filter(|e| *e.key() <= at) {
+            self.around.credibility.begin(*entry.key());
             self.around.watched = entry.remove();
         }
         let mut changed = false;
@@ -94,7 +95,7 @@ impl Correlator {
             let unsettled = std::mem::take(&mut track.unsettled);
             let home = self.homes(&track).into_iter().min_by(|a, b| a.rank().cmp(&b.rank()));
             let Some(home) = home else {
-                let surprise = track.surprise(self.around.config.credible_score);
+                let surprise = self.around.claimed(&track);
                 self.around.credibility.learn(&track, surprise);
                 self.settle(unsettled, None, outputs);
                 continue;
@@ -114,6 +115,10 @@ impl Correlator {
         for id in over.map(|incident| incident.id.clone()).collect::<Vec<_>>() {
             self.alert(&id, at, Some(at));
             if let Some(incident) = self.open.remove(&id) {
+                for track in incident.context() {
+                    let surprise = self.around.claimed(track);
+                    self.around.credibility.learn(track, surprise);
+                }
                 let signal_count = incident.signal_count();
                 outputs.push(Output::Closed { incident: incident.view(Some(at)), signal_count });
             }

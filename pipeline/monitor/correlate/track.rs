@@ -108,16 +108,6 @@ impl Track {
     pub fn last_seen_at(&self) -> Nanos {
         self.signal.window_end
     }
-
-    /// What counts as one witness: what one kind of telemetry (log, span, metric) says about one
-    /// service.
-    pub fn group(&self) -> (&str, &str) {
-        let kind = match self.signal.metric.split_once(':') {
-            Some((kind @ ("log" | "span"), _)) => kind,
-            _ => "metric",
-        };
-        (&self.signal.service, kind)
-    }
 }
 
 #[cfg(test)]
@@ -145,16 +135,5 @@ mod tests {
         assert_eq!(track.surprise(6.0), once);
         track.extend(&signal("a", "cpu", 2, 4.0));
         assert!((track.surprise(6.0) - once - 2f64.log10()).abs() < 1e-12);
-    }
-
-    #[test]
-    fn each_kind_of_telemetry_of_a_service_is_one_group() {
-        let group = |metric| {
-            let track = Track::new(signal("a", metric, 1, 4.0), true);
-            (track.group().0.to_owned(), track.group().1.to_owned())
-        };
-        assert_eq!(group("log:17"), group("log:4"));
-        assert_ne!(group("log:17"), group("span:GET"));
-        assert_eq!(group("cpu"), group("memory"));
     }
 }

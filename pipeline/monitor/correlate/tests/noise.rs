@@ -54,6 +54,7 @@ fn days_of_noise(days: i64, topology: impl Fn(&mut Random) -> Topology) -> f64 {
     for seed in 0..days {
         let mut random = Random(seed as u64 + 1);
         let mut correlator = Correlator::new(config(), topology(&mut random));
+        correlator.around.credibility.begin(-7 * DAY);
         for minute in 1..=1440 {
             for signal in noise(&mut random, minute) {
                 correlator.step(Input::Signal(signal));
@@ -81,6 +82,7 @@ fn faulty(seed: u64) -> (usize, Option<i64>) {
     let mut services = vec![root.clone()];
     services.extend(topology.reach([root.as_str()]).into_keys().filter(|s| *s != root).take(2));
     let mut correlator = Correlator::new(config(), topology.clone());
+    correlator.around.credibility.begin(-7 * DAY);
     let count = 5 + random.below(16);
     let mut signals: Vec<Signal> = (0..count)
         .map(|i| {

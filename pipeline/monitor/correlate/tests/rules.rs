@@ -32,7 +32,9 @@ fn an_overwhelming_signal_opens_at_once_where_few_series_are_watched() {
     let watched = Watched { services: 1, series: 1 };
     let alone = CorrelateConfig { assumed: watched, ..config() };
     let signal = [one("cart", "cpu", 5, 12.0)];
-    let outputs = run(&mut Correlator::new(alone, shop()), &signal, 5);
+    let mut lonely = Correlator::new(alone, shop());
+    lonely.around.credibility.begin(-60 * DAY);
+    let outputs = run(&mut lonely, &signal, 5);
     assert_eq!(opened(&outputs)[0].opened_at, 5 * MINUTE);
     // Among a thousand series, one window of one of them is not believed that much.
     assert!(opened(&of(shop(), &signal, 9)).is_empty());
@@ -111,18 +113,47 @@ fn faults_minutes_apart_are_two_incidents_if_the_first_recovered() {
 }
 
 #[test]
-fn a_late_onset_joins_only_where_the_fault_can_spread() {
-    // cart is abnormal all the time: front calls it and db is called by it; mail is two hops away
-    // and neither.
-    for (service, incidents) in [("cart", 1), ("front", 1), ("db", 2), ("mail", 2), ("far", 2)] {
-        let mut inputs = fault("cart", 5..30);
-        let late = fault(service, 15..20).into_iter().map(|input| match input {
-            Input::Signal(s) => Input::Signal(Signal { instance: "other".into(), ..s }),
-            other => other,
-        });
-        inputs.extend(late);
-        assert_eq!(opened(&of(shop(), &inputs, 25)).len(), incidents, "{service}");
+fn a_burst_after_the_incident_has_grown_up_is_an_incident_of_its_own() {
+    for (minute, incidents) in [(8, 1), (15, 2)] {
+        for service in ["front", "db", "mail"] {
+            // cart is abnormal all the time.
+            let mut inputs = fault("cart", 5..30);
+            inputs.extend(fault(service, minute..minute + 5));
+            let found = opened(&of(shop(), &inputs, 25)).len();
+            assert_eq!(found, incidents, "{service} {minute}");
+        }
     }
+}
+
+#[test]
+fn a_series_that_recovered_and_fails_again_late_is_a_new_onset() {
+    let mut inputs = fault("cart", 5..9);
+    let settled = signal("cart", "memory", 5, 12.0);
+    inputs.extend((5..40).map(|m| Input::Ongoing(Signal { ..signal("cart", "memory", m, 12.0) })));
+    inputs.push(Input::Signal(settled));
+    inputs.extend(fault("cart", 20..24));
+    let outputs = of(shop(), &inputs, 30);
+    let times: Vec<Nanos> = opened(&outputs).iter().map(|i| i.opened_at / MINUTE).collect();
+    assert_eq!(times, [5, 20]);
+}
+
+#[test]
+fn what_young_detectors_claim_is_believed_as_far_as_they_have_seen() {
+    let pair = ["cart", "front"].map(|s| one(s, "network", 30, 6.0));
+    let mut young = Correlator::new(config(), shop());
+    young.around.credibility.begin(0);
+    assert!(opened(&run(&mut young, &pair, 35)).is_empty());
+    assert_eq!(opened(&of(shop(), &pair, 35)).len(), 1);
+}
+
+#[test]
+fn a_kind_that_cries_in_vain_is_believed_less() {
+    let pair = |minute: i64| ["cart", "front"].map(|s| one(s, "network", minute, 6.0));
+    let fresh = opened(&of(shop(), &pair(400), 405)).len();
+    let mut inputs: Vec<Input> = pair(400).into();
+    inputs.extend((5..390).step_by(10).map(|m| one(&format!("s{m}"), "network", m, 6.0)));
+    let weary = opened(&of(shop(), &inputs, 405)).len();
+    assert_eq!((fresh, weary), (1, 0));
 }
 
 #[test]
