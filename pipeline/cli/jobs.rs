@@ -6,9 +6,10 @@ use crate::error::{Error, Result};
 use crate::stream::{self, Job};
 
 /// Name and text of every job in `sql/detect`.
-const SHIPPED: [(&str, &str); 9] = [
+const SHIPPED: [(&str, &str); 11] = [
     ("error_burst.sql", include_str!("../../sql/detect/error_burst.sql")),
     ("forecast_breach.sql", include_str!("../../sql/detect/forecast_breach.sql")),
+    ("log_mix.sql", include_str!("../../sql/detect/log_mix.sql")),
     ("log_template_rate.sql", include_str!("../../sql/detect/log_template_rate.sql")),
     ("metric_level.sql", include_str!("../../sql/detect/metric_level.sql")),
     ("metric_shift.sql", include_str!("../../sql/detect/metric_shift.sql")),
@@ -16,6 +17,7 @@ const SHIPPED: [(&str, &str); 9] = [
     ("peer_outlier.sql", include_str!("../../sql/detect/peer_outlier.sql")),
     ("span_errors.sql", include_str!("../../sql/detect/span_errors.sql")),
     ("span_latency.sql", include_str!("../../sql/detect/span_latency.sql")),
+    ("span_mix.sql", include_str!("../../sql/detect/span_mix.sql")),
 ];
 
 /// Compiles the named files, every `.sql` file of named folders, or all shipped jobs.

@@ -117,17 +117,7 @@ impl State {
         let mean = f64::from(self.rate) * width + 0.5 / n;
         let dispersion = f64::from(self.dispersion).max(1.0) * (1.0 + 2.0 / n.sqrt());
         let variance = dispersion * mean * (1.0 + 1.0 / n);
-        if (count - mean).powi(2) < variance {
-            return 0.0;
-        }
-        // Beyond `MEAN_MAX` count in larger units; a spread below a Poisson law's there is not
-        // believed.
-        let unit = (mean / MEAN_MAX).max(1.0);
-        let (k, mean) = (count / unit, mean / unit);
-        let variance = (variance / (unit * unit)).max(1.1 * mean);
-        let size = mean * mean / (variance - mean);
-        let p = if k > mean { upper_tail(k, mean, size) } else { lower_tail(k, mean, size) };
-        (-(2.0 * p.max(1e-300)).ln()).max(0.0)
+        log_tail(count, mean, variance)
     }
 
     /// Never more surprised than the model, less where the key has often surprised it.
@@ -201,6 +191,22 @@ impl State {
         let sound = windows >= 0.0 && rate >= 0.0 && dispersion >= 1.0;
         sound.then_some(Self { last_ts, windows, rate, dispersion, recent, hot, tail })
     }
+}
+
+/// `−ln p` of a count under a negative binomial law with these moments, both tails looked at; 0
+/// within one standard deviation.
+pub(crate) fn log_tail(count: f64, mean: f64, variance: f64) -> f64 {
+    if mean <= 0.0 || (count - mean).powi(2) < variance {
+        return 0.0;
+    }
+    // Beyond `MEAN_MAX` count in larger units; a spread below a Poisson law's there is not
+    // believed.
+    let unit = (mean / MEAN_MAX).max(1.0);
+    let (k, mean) = (count / unit, mean / unit);
+    let variance = (variance / (unit * unit)).max(1.1 * mean);
+    let size = mean * mean / (variance - mean);
+    let p = if k > mean { upper_tail(k, mean, size) } else { lower_tail(k, mean, size) };
+    (-(2.0 * p.max(1e-300)).ln()).max(0.0)
 }
 
 /// P(X ≥ k) of a negative binomial law with this mean and size.

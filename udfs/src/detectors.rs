@@ -10,14 +10,15 @@ use arrow::datatypes::{DataType, Field, Fields, Float64Type};
 use datafusion::common::{Result, exec_datafusion_err};
 
 use crate::stateful::{Function, Rows, Stateful};
+use crate::together::Together;
 use crate::verdict::Verdict;
-use crate::{alerting, count_anomaly, counter_rate, metric_anomaly};
+use crate::{alerting, count_anomaly, counter_rate, metric_anomaly, mixes};
 
 /// Score from which a window is abnormal where a job does not say: one window in a thousand.
 pub const THRESHOLD: f64 = 3.0;
 
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 5] = [
+pub const FUNCTIONS: [Function; 8] = [
     Function {
         name: "metric_anomaly",
         args: &[DataType::Float64],
@@ -45,6 +46,27 @@ pub const FUNCTIONS: [Function; 5] = [
         optional: 0,
         returns: || DataType::Float64,
         make: || Box::new(Series::<FirstSeen>::default()),
+    },
+    Function {
+        name: "benjamini_hochberg",
+        args: &[DataType::Float64],
+        optional: 0,
+        returns: || DataType::Float64,
+        make: Together::benjamini_hochberg,
+    },
+    Function {
+        name: "discoveries",
+        args: &[DataType::Float64],
+        optional: 0,
+        returns: || DataType::Float64,
+        make: Together::discoveries,
+    },
+    Function {
+        name: "mix_shift",
+        args: &[DataType::Utf8, DataType::Float64],
+        optional: 0,
+        returns: mixes::shift_type,
+        make: || Box::new(mixes::Mixes::default()),
     },
     Function {
         name: "alerting",

@@ -14,6 +14,8 @@ pub mod forecast_breach;
 pub mod iqr;
 pub mod mad;
 pub mod metric_anomaly;
+pub mod mix_shift;
+mod mixes;
 #[cfg(test)]
 mod noise;
 mod order_statistics;
@@ -24,10 +26,10 @@ pub mod plugin;
 pub mod quantile;
 mod sampling_period;
 mod seasonal_knots;
-pub mod share_shift;
 pub mod stateful;
 pub mod theil_sen;
 mod tick;
+mod together;
 mod trend_line;
 pub mod verdict;
 

@@ -4,6 +4,7 @@
 //! plans it as a window function; the stream engine runs it through [`Stateful`].
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -28,6 +29,17 @@ pub struct Rows<'a> {
     pub width: &'a [i64],
     /// Arguments, already of the declared types.
     pub args: &'a [ArrayRef],
+}
+
+impl Rows<'_> {
+    /// Row numbers by the start of their window and their series.
+    pub fn windows(&self) -> BTreeMap<(i64, u32), Vec<usize>> {
+        let mut windows: BTreeMap<(i64, u32), Vec<usize>> = BTreeMap::new();
+        for (row, series) in self.series.iter().enumerate() {
+            windows.entry((self.start[row], *series)).or_default().push(row);
+        }
+        windows
+    }
 }
 
 /// The states of all series of one call of a stateful function.
