@@ -337,7 +337,9 @@ impl MetricLane {
         idle.map(|r| r.severity).chain(starved).fold(0.0, f64::max)
     }
 
-    /// The readings worth citing, as findings. A call that is missing speaks against its caller.
+    /// The readings worth citing, as findings: the notable ones, and the worst of each service, so
+    /// that whatever is ranked by metrics can be checked. A call that is missing speaks against its
+    /// caller.
     pub fn findings(&self, series: &[Series]) -> Vec<Finding> {
         let flows = self.flows.iter().filter(|f| f.deviation.surprise >= NOTABLE).filter_map(|f| {
             let rate = self.readings.iter().find(|r| r.series == f.series)?;
@@ -348,9 +350,17 @@ impl MetricLane {
                 evidence: rate.evidence(series),
             })
         });
+        let mut worst: BTreeMap<usize, &Reading> = BTreeMap::new();
+        for r in self.readings.iter().filter(|r| r.severity > 0.0) {
+            let known = worst.entry(r.service).or_insert(r);
+            if r.severity > known.severity {
+                *known = r;
+            }
+        }
+        let is_worst = |r: &Reading| worst.get(&r.service).is_some_and(|w| w.series == r.series);
         self.readings
             .iter()
-            .filter(|r| r.deviation.surprise >= NOTABLE)
+            .filter(|r| r.deviation.surprise >= NOTABLE || is_worst(r))
             .map(|r| Finding {
                 service: r.service,
                 lane: Lane::Severity,

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{ArrayRef, AsArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{SchemaRef, TimestampNanosecondType};
+use arrow::compute::{cast, concat_batches, take};
+use arrow::datatypes::{DataType, SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -112,10 +112,10 @@ impl Finite {
         }
         let whole = members.len() == 1;
         for (window, rows_of_window) in members {
-            let batch = match whole {
+            let batch = compact(&match whole {
                 true => rows.batch.clone(),
                 false => pick(&rows.batch, rows_of_window)?,
-            };
+            })?;
             let inputs = self.slots.len();
             let entry = self.waiting.entry(window).or_insert_with(|| vec![Vec::new(); inputs]);
             entry[input].push(batch);
@@ -209,6 +209,22 @@ fn keeps_windows_apart(node: &LogicalPlan) -> bool {
         Expr::WindowFunction(call) => call.params.order_by.is_empty(),
         _ => false,
     })
+}
+
+/// Dictionaries with no more values than there are rows. Those of a registry hold every series, and
+/// DataFusion puts the dictionaries of batches that it joins one behind the other.
+fn compact(batch: &RecordBatch) -> Result<RecordBatch> {
+    let columns = batch.columns().iter().map(|column| {
+        let DataType::Dictionary(_, values) = column.data_type() else {
+            return Ok(Arc::clone(column));
+        };
+        let dictionary = column.as_any_dictionary();
+        if dictionary.values().len() <= dictionary.len() {
+            return Ok(Arc::clone(column));
+        }
+        Ok(cast(&cast(column, values)?, column.data_type())?)
+    });
+    Ok(RecordBatch::try_new(batch.schema(), columns.collect::<Result<Vec<_>>>()?)?)
 }
 
 fn pick(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {

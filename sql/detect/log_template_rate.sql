@@ -9,8 +9,8 @@ FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, template_id ORDER BY window) AS alert
   FROM (
     SELECT cluster, service, template_id, window, observed, detail, expected, direction,
-           CASE WHEN discoveries(raw) OVER (PARTITION BY cluster ORDER BY window) > 0
-                THEN benjamini_hochberg(raw) OVER (PARTITION BY cluster, service ORDER BY window)
+           CASE WHEN discoveries(raw) OVER (PARTITION BY window) > 0
+                THEN benjamini_hochberg(raw) OVER (PARTITION BY window, cluster, service)
                 ELSE 0 END AS score
     FROM (
       SELECT cluster, service, template_id, window, observed, detail,

@@ -14,8 +14,8 @@ FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS alert
   FROM (
     SELECT cluster, service, instance, metric, labels, window, observed, expected, direction,
-           CASE WHEN discoveries(raw) OVER (PARTITION BY cluster ORDER BY window) > 0
-                THEN benjamini_hochberg(raw) OVER (PARTITION BY cluster, service, instance ORDER BY window)
+           CASE WHEN discoveries(raw) OVER (PARTITION BY window) > 0
+                THEN benjamini_hochberg(raw) OVER (PARTITION BY window, cluster, service, instance)
                 ELSE 0 END AS score
     FROM (
       SELECT cluster, service, instance, metric, labels, window, observed,

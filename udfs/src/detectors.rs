@@ -10,7 +10,6 @@ use arrow::datatypes::{DataType, Field, Fields, Float64Type};
 use datafusion::common::{Result, exec_datafusion_err};
 
 use crate::stateful::{Function, Rows, Stateful};
-use crate::together::Together;
 use crate::verdict::Verdict;
 use crate::{alerting, count_anomaly, counter_rate, metric_anomaly, mixes};
 
@@ -18,7 +17,7 @@ use crate::{alerting, count_anomaly, counter_rate, metric_anomaly, mixes};
 pub const THRESHOLD: f64 = 3.0;
 
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 8] = [
+pub const FUNCTIONS: [Function; 6] = [
     Function {
         name: "metric_anomaly",
         args: &[DataType::Float64],
@@ -46,20 +45,6 @@ pub const FUNCTIONS: [Function; 8] = [
         optional: 0,
         returns: || DataType::Float64,
         make: || Box::new(Series::<FirstSeen>::default()),
-    },
-    Function {
-        name: "benjamini_hochberg",
-        args: &[DataType::Float64],
-        optional: 0,
-        returns: || DataType::Float64,
-        make: Together::benjamini_hochberg,
-    },
-    Function {
-        name: "discoveries",
-        args: &[DataType::Float64],
-        optional: 0,
-        returns: || DataType::Float64,
-        make: Together::discoveries,
     },
     Function {
         name: "mix_shift",

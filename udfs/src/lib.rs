@@ -29,7 +29,6 @@ mod seasonal_knots;
 pub mod stateful;
 pub mod theil_sen;
 mod tick;
-mod together;
 mod trend_line;
 pub mod verdict;
 

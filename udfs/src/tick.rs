@@ -11,14 +11,26 @@ use datafusion::logical_expr::{
     PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl,
 };
 
-use crate::peers;
+use crate::{benjamini_hochberg, peers};
 
 /// From the values of one tick to one score for each; values may be NaN.
 type Score = fn(&[f64]) -> Vec<f64>;
 
 /// All functions of this kind.
-pub fn functions() -> [WindowUDF; 1] {
-    [tick("peer_outlier", peers::peer_outlier)]
+pub fn functions() -> [WindowUDF; 3] {
+    [
+        tick("benjamini_hochberg", benjamini_hochberg::benjamini_hochberg),
+        tick("discoveries", discovered),
+        tick("peer_outlier", peers::peer_outlier),
+    ]
+}
+
+/// False discovery rate over everything watched at one tick.
+const FALSE_DISCOVERY_RATE: f64 = 0.05;
+
+/// The scores that survive the false discovery rate, 0 for the others.
+fn discovered(scores: &[f64]) -> Vec<f64> {
+    benjamini_hochberg::discoveries(scores, FALSE_DISCOVERY_RATE)
 }
 
 fn tick(name: &'static str, score: Score) -> WindowUDF {
