@@ -16,9 +16,6 @@ use crate::error::Result;
 use crate::model::{Diagnosis, Nanos};
 use crate::stream::schema::Stream;
 
-/// Causes whose rows are kept; what ranks lower is hardly ever looked at.
-const CAUSES_MAX: usize = 5;
-
 /// Rows kept per stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -34,7 +31,7 @@ impl Default for Caps {
     }
 }
 
-/// Rows of the incident's services and of the first causes, from an hour before the window to an
+/// Rows of the incident's services and of its causes, from an hour before the window to an
 /// hour after its start, as far as the slices reach and the caps allow. At most one batch per
 /// stream, by time; columns of [`Stream::schema`] with all text plain.
 ///
@@ -48,7 +45,7 @@ pub fn pinned(
     caps: Caps,
 ) -> Result<Slices> {
     let mut services: BTreeSet<&str> = incident_services.iter().map(String::as_str).collect();
-    for cause in diagnosis.causes.iter().take(CAUSES_MAX) {
+    for cause in &diagnosis.causes {
         services.insert(&cause.service);
         let cited = diagnosis.evidence.iter().filter(|e| cause.evidence_ids.contains(&e.id));
         services.extend(cited.map(|e| e.service.as_str()));

@@ -2,6 +2,8 @@
 -- description: A metric moves to another level slowly, which single minutes do not show.
 -- severity: warning
 --
+-- Runs where it is named: metric_level sees what lasts as well, and both tell it twice.
+--
 -- Each series is scored against its own baseline; within ten minutes the scores are corrected for
 -- the number of series of the instance, and only what survives a false discovery rate of 5 % over
 -- everything watched may raise a signal, if it lasts or is overwhelming.

@@ -30,7 +30,7 @@ fn explain_shows_the_plan_of_every_shipped_job() {
         let plan = quiet(&["explain", &job]);
         let name = job.rsplit('/').next().unwrap().trim_end_matches(".sql");
         assert!(plan.starts_with(&format!("job {name} ")), "{plan}");
-        for part in ["Sink: signals", "Window: tumble", "Source: "] {
+        for part in ["Sink: signals", "Window: ", "Source: "] {
             assert!(plan.contains(part), "{part} is missing:\n{plan}");
         }
     }
@@ -44,8 +44,8 @@ fn check_accepts_what_ships() {
     let jobs = shipped().len();
     let all = quiet(&["check", "--config", "faultline.example.toml"]);
     assert!(all.starts_with("faultline.example.toml: ok, follows 2 files\n"), "{all}");
-    // Every file of the folder is in the program as well.
-    assert_eq!(all.lines().filter(|l| l.contains(".sql: ok, ")).count(), jobs, "{all}");
+    // Every file of the folder is in the program as well, but for one that is asked for by name.
+    assert_eq!(all.lines().filter(|l| l.contains(".sql: ok, ")).count(), jobs - 1, "{all}");
     let folder = quiet(&["check", "--jobs", "sql/detect"]);
     assert_eq!(folder.lines().filter(|l| l.contains(": ok, ")).count(), jobs);
 }

@@ -299,6 +299,9 @@ mod tests {
             assert!(state.clone().step(&usual).verdict.score < 1.0, "{requests}");
             let missing = state.clone().step(&[(1, requests), (3, requests / 10.0)]);
             assert!(missing.verdict.score > 3.0, "{requests} {missing:?}");
+            if requests < 100.0 {
+                continue; // a handful of new lines is no surprise yet
+            }
             let new = state.step(&[(1, requests), (2, requests / 2.0), (9, requests / 2.0)]);
             assert!(new.verdict.score > 3.0, "{requests} {new:?}");
             assert_eq!((new.kind, new.verdict.direction), (None, 1));

@@ -12,9 +12,10 @@
 //! - no law is trusted beyond the data: the peaks of the highest clusters (*records*) are kept,
 //!   and what has happened `k` times in `N` windows has a probability of at least `k/(N + N₀)`. A
 //!   record counts fully up to its own size and fades exponentially above it, with the scale of
-//!   the excesses, as it could have been that much larger. What never happened keeps the Bayesian
-//!   share `a/(N + N₀)` of a Gamma(a, N₀) prior on the rate of kinds of event not yet seen. So a
-//!   spike that keeps coming back falls silent, be the fitted law what it may;
+//!   the excesses, as it could have been that much larger. So a spike that keeps coming back falls
+//!   silent, be the fitted law what it may. Nothing is held against what never happened: how far
+//!   an extrapolation is to be believed shows in many series better than in one, and is judged
+//!   where they come together;
 //! - feedback: real series are not stationary, so the law alone alarms too often. The share of
 //!   windows beyond the `CLIP` quantile is measured, and scores lose the decades by which it
 //!   exceeds `CLIP` (adaptive conformal inference: Gibbs & Candès, NeurIPS 2021, in its simplest
@@ -47,12 +48,6 @@ const CLIP: f64 = 1e-3;
 const RECORDS: usize = 4;
 /// Windows that the prior on the rate of records is worth: one alarm at `CLIP`.
 const PRIOR_RECORDS: f64 = 1.0 / CLIP;
-/// Expected number of kinds of event that a series has and has not shown in that time: one series
-/// in twenty.
-const UNSEEN: f64 = 0.05;
-/// Mean size of those, in units of the statistic: larger than any usual excess by far.
-const UNSEEN_SIZE: f64 = 20.0;
-
 /// What is believed about a tail before any data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Prior {
@@ -126,11 +121,14 @@ impl Tail {
     /// The most that the records allow; the present cluster does not count against itself.
     fn record_score(&self, s: f64) -> f64 {
         let excess = f64::from(self.excess);
-        let mut events = UNSEEN * (-s / UNSEEN_SIZE).exp();
+        let mut events = 0.0;
         for (i, record) in self.records.iter().enumerate() {
             if i != usize::from(self.current) && *record > 0.0 {
                 events += ((f64::from(*record) - s) / excess).exp().min(1.0);
             }
+        }
+        if events == 0.0 {
+            return SCORE_MAX;
         }
         ((f64::from(self.windows) + PRIOR_RECORDS) / events).log10()
     }

@@ -8,8 +8,8 @@
 //!
 //! Several signals in one neighbourhood, one series that lasts and, where few series are watched,
 //! one overwhelming signal all pass by the same rule. No single window of one series is believed
-//! beyond `credible_score`: in a large system a lone spike needs a companion or has to last. What one
-//! witness says several times counts once, by its strongest; see [`super::witness`].
+//! beyond `credible_score`: in a large system a lone spike needs a companion or has to last. What
+//! one witness says several times counts once, by its strongest; see [`super::witness`].
 
 use std::collections::BTreeMap;
 
