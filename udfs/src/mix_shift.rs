@@ -302,7 +302,9 @@ mod tests {
             if requests < 100.0 {
                 continue; // a handful of new lines is no surprise yet
             }
-            let new = state.step(&[(1, requests), (2, requests / 2.0), (9, requests / 2.0)]);
+            let half = [(1, requests), (2, requests / 2.0), (9, requests / 2.0)];
+            assert!(state.clone().step(&half).verdict.score > 3.0, "{requests}");
+            let new = state.step(&[usual[0], usual[1], usual[2], (9, requests / 2.0)]);
             assert!(new.verdict.score > 3.0, "{requests} {new:?}");
             assert_eq!((new.kind, new.verdict.direction), (None, 1));
         }
