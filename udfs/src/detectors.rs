@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float64Array, StringArray,
-    StructArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, StringArray, StructArray,
 };
 use arrow::datatypes::{DataType, Field, Fields, Float64Type};
-use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::common::Result;
 
-use crate::stateful::{Function, Rows, Stateful};
+use crate::stateful::{self, Function, Rows, Stateful};
 use crate::verdict::Verdict;
 use crate::{alerting, count_anomaly, counter_rate, metric_anomaly, mixes};
 
@@ -103,23 +102,11 @@ impl<D: Detector> Stateful for Series<D> {
     }
 
     fn save(&self) -> BinaryArray {
-        let mut out = BinaryBuilder::with_capacity(self.states.len(), 128 * self.states.len());
-        let mut bytes = Vec::new();
-        for state in &self.states {
-            bytes.clear();
-            state.write(&mut bytes);
-            out.append_value(&bytes);
-        }
-        out.finish()
+        stateful::saved(&self.states, D::write)
     }
 
     fn restore(&mut self, states: &BinaryArray) -> Result<()> {
-        let read = |bytes: Option<&[u8]>| {
-            bytes
-                .and_then(D::read)
-                .ok_or_else(|| exec_datafusion_err!("saved detector state is damaged"))
-        };
-        self.states = states.iter().map(read).collect::<Result<_>>()?;
+        self.states = stateful::restored(states, D::read)?;
         Ok(())
     }
 

@@ -6,15 +6,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float64Array, StringArray,
-    StructArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, StringArray, StructArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Float64Type};
-use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::common::Result;
 
 use crate::mix_shift::{Shift, State};
-use crate::stateful::{Rows, Stateful};
+use crate::stateful::{self, Rows, Stateful};
 
 /// The mixes of all series of one call.
 #[derive(Default)]
@@ -49,23 +48,11 @@ impl Stateful for Mixes {
     }
 
     fn save(&self) -> BinaryArray {
-        let mut out = BinaryBuilder::with_capacity(self.states.len(), 512 * self.states.len());
-        let mut bytes = Vec::new();
-        for state in &self.states {
-            bytes.clear();
-            state.write(&mut bytes);
-            out.append_value(&bytes);
-        }
-        out.finish()
+        stateful::saved(&self.states, State::write)
     }
 
     fn restore(&mut self, states: &BinaryArray) -> Result<()> {
-        let read = |bytes: Option<&[u8]>| {
-            bytes
-                .and_then(State::read)
-                .ok_or_else(|| exec_datafusion_err!("saved detector state is damaged"))
-        };
-        self.states = states.iter().map(read).collect::<Result<_>>()?;
+        self.states = stateful::restored(states, State::read)?;
         Ok(())
     }
 

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray};
+use arrow::array::{ArrayRef, BinaryArray, BinaryBuilder};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::function::{PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{
@@ -40,6 +40,29 @@ impl Rows<'_> {
         }
         windows
     }
+}
+
+/// One binary value per state, in order.
+pub(crate) fn saved<S>(states: &[S], write: impl Fn(&S, &mut Vec<u8>)) -> BinaryArray {
+    let mut out = BinaryBuilder::new();
+    let mut bytes = Vec::new();
+    for state in states {
+        bytes.clear();
+        write(state, &mut bytes);
+        out.append_value(&bytes);
+    }
+    out.finish()
+}
+
+/// What [`saved`] wrote.
+pub(crate) fn restored<S>(
+    states: &BinaryArray,
+    read: impl Fn(&[u8]) -> Option<S>,
+) -> Result<Vec<S>> {
+    let read = |bytes: Option<&[u8]>| {
+        bytes.and_then(&read).ok_or_else(|| exec_datafusion_err!("saved detector state is damaged"))
+    };
+    states.iter().map(read).collect()
 }
 
 /// The states of all series of one call of a stateful function.
