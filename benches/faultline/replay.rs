@@ -34,7 +34,7 @@ const BATCH_ROWS: usize = 8_192;
 const WINDOW_ONLY: &str = "
 INSERT INTO signals
 SELECT cluster, service, instance, metric, window.start, window.end, mean, n, peak,
-       '', false, false, ''
+       '' AS direction, false AS ongoing, false AS predicted, '' AS detail
 FROM (SELECT cluster, service, instance, metric, tumble(interval '1 minute') AS window,
              avg(value) AS mean, count(*) AS n, max(value) AS peak
       FROM metrics GROUP BY cluster, service, instance, metric, window)

@@ -84,7 +84,7 @@ fn engine(
     let sql = format!(
         "INSERT INTO signals
          SELECT cluster, service, instance, metric, window.start, window.end, mean, n, peak,
-                '', false, false, ''
+                '' AS direction, false AS ongoing, false AS predicted, '' AS detail
          FROM (SELECT cluster, service, instance, metric, {call} AS window,
                       avg(value) AS mean, count(*) AS n, max(value) AS peak
                FROM metrics GROUP BY cluster, service, instance, metric, window)"
