@@ -67,9 +67,13 @@ pub async fn run(args: &Args) -> Result<()> {
     let edges = outage.topology().to_vec();
     let mut moments =
         args.at.iter().map(|t| moment(args, t, window, &edges)).collect::<Result<Vec<_>>>()?;
-    read(Source::Outage(outage), &mut moments)?;
+    let covered = read(Source::Outage(outage), &mut moments)?;
     let mut out = std::io::stdout();
     for moment in &moments {
+        // An answer about nothing must not look like an all-clear.
+        if moment.slices.is_empty() {
+            tracing::warn!("no telemetry around {}: {covered}", moment.text);
+        }
         let mut diagnosis = diagnose::diagnose(&moment.request, &moment.slices)?;
         if let Some(advisor) = &advisor {
             let brief = Brief {
@@ -83,6 +87,9 @@ pub async fn run(args: &Args) -> Result<()> {
         }
         let text = match args.format {
             Format::Jsonl => json(&moment.text, &diagnosis),
+            Format::Table if moment.slices.is_empty() => {
+                format!("at {}\n  no telemetry around it\n", moment.text)
+            }
             Format::Table => table(&moment.text, &diagnosis),
         };
         if writeln!(out, "{text}").is_err() {
@@ -109,13 +116,15 @@ fn moment(args: &Args, text: &str, window: Nanos, edges: &[(String, String)]) ->
     Ok(Moment { text: text.to_owned(), request, slices: Slices::default() })
 }
 
-/// Reads the outage once and keeps, for each moment, what its diagnosis looks at.
-fn read(mut source: Source, moments: &mut [Moment]) -> Result<()> {
+/// Reads the outage once and keeps, for each moment, what its diagnosis looks at. Returns what time
+/// the outage covers, for a person.
+fn read(mut source: Source, moments: &mut [Moment]) -> Result<String> {
     let mut registries = Registries::new(2_000_000);
     let config = IngestConfig { lateness: 5 * SECOND, not_after: now() + DAY, batch_rows: 8192 };
     let mut ingest = Ingest::new(config);
     let mut logs = LogStage::default();
     let mut calls = Calls::default();
+    let mut covered: Option<(Nanos, Nanos)> = None;
     loop {
         let (fed, end) = match source.next(&mut registries)? {
             Next::Chunk(chunk) => {
@@ -133,6 +142,10 @@ fn read(mut source: Source, moments: &mut [Moment]) -> Result<()> {
         };
         for item in fed {
             let Feed::Rows(stream, rows) = item else { continue };
+            if let (Some(first), Some(last)) = (rows.ts.first(), rows.ts.last()) {
+                let (from, to) = covered.unwrap_or((*first, *last));
+                covered = Some((from.min(*first), to.max(*last)));
+            }
             let rows = match stream {
                 Stream::Logs => logs.annotate(rows, registries.get_mut(stream))?,
                 Stream::Metrics | Stream::Spans | Stream::Changes => rows,
@@ -143,7 +156,14 @@ fn read(mut source: Source, moments: &mut [Moment]) -> Result<()> {
             keep(stream, &rows, moments);
         }
         if end {
-            return Ok(());
+            return Ok(match covered {
+                Some((from, to)) => format!(
+                    "the outage goes from {} to {}",
+                    timestamp::format(from),
+                    timestamp::format(to)
+                ),
+                None => "the outage has no rows".to_owned(),
+            });
         }
     }
 }

@@ -82,10 +82,12 @@ fn checkpoints(config: &Config, jobs: &[Job], fresh: bool) -> Result<Checkpoints
     Ok(Checkpoints { store, resumed, plan, every })
 }
 
-/// What the state of a run depends on: its jobs, its files and how their rows are read.
+/// What the state of a run depends on: this program, its jobs, its files and how their rows are
+/// read.
 fn plan(config: &Config, jobs: &[Job]) -> String {
     let lateness = config.lateness.to_string();
-    let mut parts = vec![config.cluster.clone(), lateness];
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let mut parts = vec![version, config.cluster.clone(), lateness];
     for tail in &config.tail {
         parts.extend([tail.stream.name().to_owned(), tail.path.display().to_string()]);
     }

@@ -69,6 +69,13 @@ pub struct Slices {
     pub changes: Vec<RecordBatch>,
 }
 
+impl Slices {
+    pub fn is_empty(&self) -> bool {
+        let Self { metrics, logs, spans, changes } = self;
+        [metrics, logs, spans, changes].into_iter().all(Vec::is_empty)
+    }
+}
+
 /// Ranks the causes of an incident, best first; none where nothing stands out.
 ///
 /// Fails only where a batch lacks a column or holds another type than its stream's.

@@ -50,6 +50,16 @@ fn check_accepts_what_ships() {
     assert_eq!(folder.lines().filter(|l| l.contains(": ok, ")).count(), jobs);
 }
 
+/// An answer about a time without telemetry must not look like an all-clear.
+#[test]
+fn diagnose_says_when_there_is_nothing_to_look_at() {
+    let args = ["diagnose", "demo/outage", "--at", "2020-01-01T00:00:00Z", "--format", "table"];
+    let outcome = faultline(&args);
+    assert_eq!(outcome.code, Some(0));
+    assert!(outcome.stdout.contains("no telemetry around it"), "{}", outcome.stdout);
+    assert!(outcome.stderr.contains("the outage goes from 2024-03-12T"), "{}", outcome.stderr);
+}
+
 #[test]
 fn templates_of_a_log() {
     let dir = TempDir::new().unwrap();

@@ -5,8 +5,7 @@ use std::fs;
 use faultline::source::timestamp;
 use tempfile::TempDir;
 
-use crate::archive::contents;
-use crate::program::{replay, text};
+use crate::program::{faultline, replay, text};
 use crate::random::Random;
 
 /// 2026-03-01T00:00:00Z
@@ -34,9 +33,16 @@ fn a_disk_that_fills_is_foretold_once_and_no_other_is() {
     fs::write(dir.path().join("metrics.csv"), rows).unwrap();
     let archive = dir.path().join("archive");
     replay(dir.path(), &archive, &["--jobs", "sql/detect/forecast_breach.sql"]);
-    let signals = contents(&archive)["signals"].clone();
-    let found: Vec<&str> = signals.lines().skip(1).collect();
-    assert_eq!(found.len(), 1, "{signals}");
-    assert!(found[0].contains("db-0") && found[0].contains("full in"), "{signals}");
-    assert!(found[0].contains("true"), "not marked as predicted: {}", text(&archive));
+    let told = faultline(&[
+        "query",
+        "--archive",
+        &text(&archive),
+        "--format",
+        "csv",
+        "SELECT instance, predicted, detail FROM signals",
+    ]);
+    let lines: Vec<&str> = told.stdout.lines().collect();
+    assert_eq!(lines[0], "instance,predicted,detail");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[1].starts_with("db-0,true,full in "), "{lines:?}");
 }
