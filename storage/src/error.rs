@@ -45,13 +45,6 @@ pub enum Error {
     #[error("damaged file {path}: {reason}; restore it from a backup or remove it")]
     Damaged { path: PathBuf, reason: String },
     #[error(
-        "{rows} rows in {path} wait for the archive; make the archive writable again, producers \
-         resume by themselves"
-    )]
-    Backlog { path: PathBuf, rows: i64 },
-    #[error("state database {path}: {source}")]
-    Sqlite { path: PathBuf, source: rusqlite::Error },
-    #[error(
         "checkpoint of epoch {epoch} belongs to plan {found}, this run has plan {wanted}: \
          go on with the jobs and sources that wrote it"
     )]
