@@ -4,6 +4,9 @@
 //! hash of every part and is itself covered by `manifest.json.blake3`, so `b3sum --check` can tell
 //! what the store can tell. Batches are Arrow IPC streams: unlike IPC files they allow a dictionary
 //! to change between batches.
+//!
+//! A part that has not changed since the epoch before is a second name (hard link) of the same
+//! file: what only ever grows costs a checkpoint what is new. Both epochs then share its damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,6 +35,8 @@ const LOCK: &str = "run.lock";
 pub enum Part {
     Batches(Vec<RecordBatch>),
     Bytes(Vec<u8>),
+    /// As the part of this name in the epoch that this store wrote last.
+    Unchanged,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,7 +48,7 @@ struct Manifest {
     meta: serde_json::Value,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PartEntry {
     name: String,
@@ -55,6 +60,8 @@ struct PartEntry {
 #[derive(Debug)]
 pub struct CheckpointStore {
     dir: PathBuf,
+    /// Directory and parts of the epoch written last.
+    written: Option<(PathBuf, Vec<PartEntry>)>,
     _lock: ProcessLock,
 }
 
@@ -85,7 +92,7 @@ impl CheckpointStore {
     pub fn open(dir: &Path) -> Result<Self> {
         durable::create_dir_all(dir)?;
         let lock = ProcessLock::take(&dir.join(LOCK))?;
-        let store = Self { dir: dir.to_path_buf(), _lock: lock };
+        let store = Self { dir: dir.to_path_buf(), written: None, _lock: lock };
         for entry in store.entries()? {
             if entry.ends_with(UNFINISHED) {
                 remove(&store.dir.join(entry))?;
@@ -97,8 +104,11 @@ impl CheckpointStore {
     /// Writes a checkpoint; when it returns, [`Self::latest`] finds this one also after a loss of
     /// power. Part names are plain file names. Numbers in `meta` should be integers: JSON may round
     /// others.
+    ///
+    /// # Errors
+    /// Among others [`Error::Checkpoint`] for an unchanged part that was not written before.
     pub fn write(
-        &self,
+        &mut self,
         epoch: u64,
         plan_hash: &str,
         parts: Vec<(String, Part)>,
@@ -114,7 +124,8 @@ impl CheckpointStore {
         remove(&staging)?;
         durable::create_dir_all(&staging)?;
         let entries = self.write_parts(&staging, parts)?;
-        let manifest = Manifest { epoch, plan_hash: plan_hash.to_owned(), parts: entries, meta };
+        let parts = entries.clone();
+        let manifest = Manifest { epoch, plan_hash: plan_hash.to_owned(), parts, meta };
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| self.unusable(format!("manifest: {e}")))?;
         let hash = format!("{}  {MANIFEST}\n", blake3::hash(&text).to_hex());
@@ -122,6 +133,7 @@ impl CheckpointStore {
         durable::replace(&staging.join(MANIFEST_HASH), [hash.as_bytes()])?;
         fs::rename(&staging, &target).map_err(|e| Error::io("rename into", &target, e))?;
         durable::sync_dir(&self.dir)?;
+        self.written = Some((target, entries));
         for old in present.iter().rev().skip(KEPT - 1) {
             remove(&old.dir(&self.dir))?;
         }
@@ -169,6 +181,10 @@ impl CheckpointStore {
             let bytes = match part {
                 Part::Batches(batches) => encode(&batches)?,
                 Part::Bytes(bytes) => bytes,
+                Part::Unchanged => {
+                    entries.push(self.link(dir, &name)?);
+                    continue;
+                }
             };
             durable::replace(&dir.join(&name), [bytes.as_slice()])?;
             entries.push(PartEntry {
@@ -178,6 +194,18 @@ impl CheckpointStore {
             });
         }
         Ok(entries)
+    }
+
+    /// Gives the file of the epoch written last a name in `dir` too, which is synced later.
+    fn link(&self, dir: &Path, name: &str) -> Result<PartEntry> {
+        let found = self.written.as_ref().and_then(|(from, parts)| {
+            Some((from.join(name), parts.iter().find(|part| part.name == name)?))
+        });
+        let Some((file, entry)) = found else {
+            return Err(self.unusable(format!("part {name} is unchanged, but nowhere written")));
+        };
+        fs::hard_link(&file, dir.join(name)).map_err(|e| Error::io("link", &file, e))?;
+        Ok(entry.clone())
     }
 
     /// The checkpoints that got their name, oldest first.
@@ -343,7 +371,7 @@ mod tests {
     #[test]
     fn batches_of_several_schemas_are_one_part() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         let other = RecordBatch::try_from_iter([(
             "n",
             Arc::new(Int64Array::from(vec![7])) as arrow::array::ArrayRef,
@@ -356,9 +384,25 @@ mod tests {
     }
 
     #[test]
+    fn an_unchanged_part_outlives_the_epoch_that_wrote_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
+        let unchanged = || vec![("state".to_owned(), Part::Unchanged)];
+        let err = store.write(1, "plan", unchanged(), json!(null)).unwrap_err().to_string();
+        assert!(err.contains("part state is unchanged, but nowhere written"), "{err}");
+        store.write(1, "plan", parts("x"), json!(null)).unwrap();
+        for epoch in 2..=5 {
+            store.write(epoch, "plan", unchanged(), json!(null)).unwrap();
+        }
+        let found = store.latest().unwrap().unwrap();
+        assert_eq!((found.epoch, found.bytes("state").unwrap()), (5, b"x".as_slice()));
+        assert_eq!(found.names().collect::<Vec<_>>(), ["state"]);
+    }
+
+    #[test]
     fn only_one_store_is_open_on_a_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         let second = CheckpointStore::open(dir.path());
         assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
         drop(store);
@@ -372,7 +416,7 @@ mod tests {
     #[test]
     fn a_checkpoint_comes_back_and_two_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         assert!(store.latest().unwrap().is_none());
         for epoch in 1..=4 {
             let meta = json!({"offset": epoch * 10});
@@ -391,7 +435,7 @@ mod tests {
     #[test]
     fn an_unfinished_write_is_not_seen_and_is_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         store.write(1, "plan", parts("x"), json!(null)).unwrap();
         let torn = dir.path().join("epoch-00000000000000000002-0.tmp");
         fs::create_dir(&torn).unwrap();
@@ -405,7 +449,7 @@ mod tests {
     #[test]
     fn damage_falls_back_to_the_epoch_before_and_can_be_written_again() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         for epoch in [1, 2] {
             store.write(epoch, "plan", parts("xyz"), json!(null)).unwrap();
         }
@@ -420,7 +464,7 @@ mod tests {
     #[test]
     fn with_every_checkpoint_damaged_nothing_starts_over_in_silence() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         store.write(1, "plan", parts("x"), json!(null)).unwrap();
         fs::remove_file(part_file(dir.path(), 1, "frames.arrows")).unwrap();
         let err = store.latest().unwrap_err().to_string();
@@ -430,7 +474,7 @@ mod tests {
     #[test]
     fn another_plan_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         store.write(7, "old", parts("x"), json!(null)).unwrap();
         let found = store.latest().unwrap().unwrap();
         found.require_plan("old").unwrap();
@@ -441,7 +485,7 @@ mod tests {
     #[test]
     fn a_part_cannot_leave_its_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         for name in ["../x", "a/b", "", "manifest.json"] {
             let parts = vec![(name.to_owned(), Part::Bytes(vec![]))];
             assert!(store.write(1, "plan", parts, json!(null)).is_err(), "{name:?}");

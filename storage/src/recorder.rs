@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 /// Names its parts in a checkpoint.
 const PART_PREFIX: &str = "recorder-";
 
+/// Rows from which on a segment is not merged with later ones.
+const SEGMENT_ROWS: usize = 1 << 18;
+
 #[derive(Debug)]
 pub struct Recorder {
     cap_bytes: usize,
@@ -28,6 +31,18 @@ pub struct Recorder {
     newest: Option<i64>,
     pushed: u64,
     evicted_rows: u64,
+    /// What checkpoints already hold of each table, oldest first.
+    segments: BTreeMap<String, Vec<Segment>>,
+}
+
+/// The batches of a table that were pushed as number `from` to `to`, as one part of a checkpoint.
+#[derive(Debug)]
+struct Segment {
+    from: u64,
+    to: u64,
+    /// Rows of it that are still kept.
+    rows: usize,
+    written: bool,
 }
 
 /// Batches by greatest event time, then by arrival.
@@ -51,6 +66,7 @@ impl Recorder {
             newest: None,
             pushed: 0,
             evicted_rows: 0,
+            segments: BTreeMap::new(),
         }
     }
 
@@ -115,16 +131,32 @@ impl Recorder {
         self.evicted_rows
     }
 
-    /// The rows kept, as parts of a checkpoint.
-    pub fn save(&self) -> Vec<(String, Part)> {
+    /// The rows kept, as parts of the next checkpoint of one store.
+    ///
+    /// What was pushed since the last call is a new segment; the others are unchanged. A segment
+    /// at least half as large as the one before is merged with it, so a row is written a
+    /// logarithmic number of times and a table has few segments.
+    pub fn save(&mut self) -> Vec<(String, Part)> {
         let mut parts = Vec::new();
+        self.segments.retain(|table, _| self.tables.contains_key(table));
         for (table, rows) in &self.tables {
-            let batches: Vec<RecordBatch> = rows.values().map(|k| k.batch.clone()).collect();
-            // A part has one schema; a table's may have changed on the way.
-            let runs = batches.chunk_by(|a, b| a.schema() == b.schema());
-            for (i, run) in runs.enumerate() {
-                let name = format!("{PART_PREFIX}{i:04}-{table}.arrows");
-                parts.push((name, Part::Batches(run.to_vec())));
+            let segments = self.segments.entry(table.clone()).or_default();
+            let from = segments.last().map_or(0, |last| last.to);
+            segments.push(Segment { from, to: self.pushed, rows: 0, written: false });
+            let mut batches: BTreeMap<u64, &RecordBatch> = BTreeMap::new();
+            batches.extend(rows.iter().map(|((_, number), kept)| (*number, &kept.batch)));
+            for segment in segments.iter_mut() {
+                let kept = batches.range(segment.from..segment.to);
+                segment.rows = kept.map(|(_, batch)| batch.num_rows()).sum();
+            }
+            segments.retain(|segment| segment.rows > 0);
+            merge(segments);
+            for segment in segments {
+                let (from, to) = (segment.from, segment.to);
+                let name = format!("{PART_PREFIX}{from:020}-{to:020}-{table}.arrows");
+                let kept = || batches.range(from..to).map(|(_, batch)| (*batch).clone()).collect();
+                let written = std::mem::replace(&mut segment.written, true);
+                parts.push((name, if written { Part::Unchanged } else { Part::Batches(kept()) }));
             }
         }
         parts
@@ -136,8 +168,8 @@ impl Recorder {
             let table = name
                 .strip_prefix(PART_PREFIX)
                 .and_then(|rest| rest.strip_suffix(".arrows"))
-                .and_then(|rest| rest.split_once('-'));
-            let Some((_, table)) = table else { continue };
+                .and_then(|rest| rest.splitn(3, '-').nth(2));
+            let Some(table) = table else { continue };
             for batch in checkpoint.batches(name)? {
                 let times = self.times(table, &batch)?;
                 if let (Some(first), Some(last)) = (min(times), max(times)) {
@@ -193,6 +225,19 @@ impl Recorder {
             Some((*max_ts, table.clone()))
         };
         self.tables.iter().filter_map(first).min()
+    }
+}
+
+/// Merges the last segments until each is less than half as large as the one before.
+fn merge(segments: &mut Vec<Segment>) {
+    while let [.., before, last] = segments.as_mut_slice() {
+        if before.rows >= SEGMENT_ROWS || 2 * last.rows < before.rows {
+            return;
+        }
+        before.to = last.to;
+        before.rows += last.rows;
+        before.written = false;
+        segments.pop();
     }
 }
 
@@ -314,7 +359,7 @@ mod tests {
     #[test]
     fn a_checkpoint_restores_what_was_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let store = CheckpointStore::open(dir.path()).unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
         let mut before = Recorder::new(usize::MAX, 100, "ts");
         push(&mut before, "metrics", &[1, 2]);
         push(&mut before, "logs-raw", &[3]);
@@ -328,8 +373,55 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_row_is_written_a_few_times_however_many_checkpoints_there_are() {
+        let mut recorder = Recorder::new(usize::MAX, i64::MAX, "ts");
+        let (mut written, mut most) = (0, 0);
+        for i in 0..1_000 {
+            push(&mut recorder, "metrics", &[i]);
+            let parts = recorder.save();
+            most = most.max(parts.len());
+            for (_, part) in parts {
+                let Part::Batches(batches) = part else { continue };
+                written += batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+            }
+        }
+        assert!(written <= 10 * 1_000, "{written}");
+        assert!(most <= 10, "{most}");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Checkpoints at any time, each of them restored: always the rows that are kept.
+        #[test]
+        fn every_checkpoint_holds_the_rows_that_are_kept(
+            pushes in prop::collection::vec(
+                (0..2_usize, prop::collection::vec(0..1_000_i64, 1..6), any::<bool>()), 1..40),
+            horizon in 0..1_200_i64,
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut store = CheckpointStore::open(dir.path()).unwrap();
+            let mut recorder = Recorder::new(usize::MAX, horizon, "ts");
+            let names = ["a", "b-c"];
+            for (epoch, (table, ts, save)) in pushes.into_iter().enumerate() {
+                push(&mut recorder, names[table], &ts);
+                if !save {
+                    continue;
+                }
+                store.write(epoch as u64, "p", recorder.save(), serde_json::json!(null)).unwrap();
+                let mut restored = Recorder::new(usize::MAX, horizon, "ts");
+                restored.load(&store.latest().unwrap().unwrap()).unwrap();
+                for name in names {
+                    let slice = |r: &Recorder| {
+                        let mut rows = times(&r.slice(name, 0, 1_000).unwrap());
+                        rows.sort_unstable();
+                        rows
+                    };
+                    prop_assert_eq!(slice(&restored), slice(&recorder));
+                }
+            }
+        }
 
         /// Against a model that keeps every batch and forgets by the same rules, row for row.
         #[test]

@@ -104,7 +104,7 @@ impl Collector {
         }
         outbox.signals(&std::mem::take(&mut self.settled))?;
         outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
-        let Some(checkpoints) = &self.checkpoints else { return Ok(()) };
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         let mut parts = vec![(COLLECTOR.to_owned(), state)];
         parts.extend(self.recorder.save());
         parts.extend(checkpoint::outbox_parts(&outbox));
