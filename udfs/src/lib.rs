@@ -18,7 +18,6 @@ pub mod mix_shift;
 mod mixes;
 #[cfg(test)]
 mod noise;
-mod order_statistics;
 mod peaks_over_threshold;
 pub mod peer_outlier;
 mod peers;

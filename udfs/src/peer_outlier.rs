@@ -12,7 +12,7 @@
 //! et al.).
 
 use crate::mad::{TO_SIGMA, mad};
-use crate::order_statistics::median;
+use crate::quantile::median;
 use crate::verdict::SCORE_MAX;
 
 /// Replicas behind a load balancer usually agree within a tenth.

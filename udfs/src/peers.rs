@@ -7,7 +7,7 @@
 use augurs::outlier::{DbscanDetector, OutlierDetector};
 
 use crate::mad::TO_SIGMA;
-use crate::order_statistics::median;
+use crate::quantile::median;
 use crate::peer_outlier::mad_outliers;
 
 /// Scales between neighbours that still belong together.

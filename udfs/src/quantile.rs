@@ -16,12 +16,19 @@ pub fn quantile(values: &mut [f64], q: f64) -> Option<f64> {
     let (_, &mut lower, above) = values.select_nth_unstable_by(index, f64::total_cmp);
     // Nothing lies above only at q = 1, where the fraction is zero.
     let upper = above.iter().copied().min_by(f64::total_cmp).unwrap_or(lower);
-    Some(lower + (upper - lower) * fraction)
+    // Two equal infinities have no difference.
+    Some(if lower == upper { lower } else { lower + (upper - lower) * fraction })
+}
+
+/// The median of the values that are numbers; `None` without any.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut kept: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
+    quantile(&mut kept, 0.5)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::quantile;
+    use super::{median, quantile};
     use proptest::prelude::*;
 
     #[test]
@@ -32,6 +39,13 @@ mod tests {
         assert_eq!(quantile(&mut values, 0.5), Some(2.5));
         assert_eq!(quantile(&mut values, 1.0), Some(4.0));
         assert_eq!(quantile(&mut [7.0], 0.9), Some(7.0));
+    }
+
+    #[test]
+    fn a_median_leaves_out_what_is_no_number() {
+        assert_eq!(median(&[4.0, f64::NAN, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[f64::NAN]), None);
+        assert_eq!(median(&[f64::INFINITY, f64::INFINITY]), Some(f64::INFINITY));
     }
 
     #[test]

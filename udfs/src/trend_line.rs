@@ -4,7 +4,7 @@
 //! be quadratic, so beyond [`POINTS_MAX`] points runs of neighbours are first replaced by their
 //! medians, which keeps a trend and its robustness.
 
-use crate::order_statistics::median;
+use crate::quantile::median;
 
 /// Points of which all pairs are taken: 32,640 slopes.
 pub const POINTS_MAX: usize = 256;
