@@ -141,12 +141,14 @@ impl Over {
                 }
             }
             for (state, saved) in self.states.iter_mut().zip(states) {
-                let saved: &BinaryArray =
-                    saved.as_binary_opt::<i32>().ok_or_else(|| Error::Checkpoint {
-                        message: "the state of a stateful function is not binary".into(),
-                        remedy: "remove the checkpoint folder and start again".into(),
-                    })?;
-                state.restore(saved)?;
+                let unreadable = |message: String| {
+                    let remedy = "start over with --fresh".to_owned();
+                    Error::Checkpoint { message, remedy }
+                };
+                let saved: &BinaryArray = saved.as_binary_opt::<i32>().ok_or_else(|| {
+                    unreadable("the state of a stateful function is not binary".to_owned())
+                })?;
+                state.restore(saved).map_err(|e| unreadable(e.strip_backtrace()))?;
             }
         }
         Ok(())

@@ -7,8 +7,8 @@
 use augurs::outlier::{DbscanDetector, OutlierDetector};
 
 use crate::mad::TO_SIGMA;
-use crate::quantile::median;
 use crate::peer_outlier::mad_outliers;
+use crate::quantile::median;
 
 /// Scales between neighbours that still belong together.
 const EPSILON_SCALES: f64 = 3.0;

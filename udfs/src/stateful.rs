@@ -59,9 +59,9 @@ pub(crate) fn restored<S>(
     states: &BinaryArray,
     read: impl Fn(&[u8]) -> Option<S>,
 ) -> Result<Vec<S>> {
-    let read = |bytes: Option<&[u8]>| {
-        bytes.and_then(&read).ok_or_else(|| exec_datafusion_err!("saved detector state is damaged"))
-    };
+    let unreadable =
+        || exec_datafusion_err!("the saved state of a detector is damaged or of another version");
+    let read = |bytes: Option<&[u8]>| bytes.and_then(&read).ok_or_else(unreadable);
     states.iter().map(read).collect()
 }
 
