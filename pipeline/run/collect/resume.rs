@@ -67,6 +67,12 @@ impl Collector {
         self.reached = found.reached;
         self.report.signals = found.signals;
         self.report.incidents = found.incidents;
+        // Answers that a model owed to the run before.
+        for waiting in self.waiting.values().filter(|w| !w.told) {
+            if let Some(diagnosis) = &waiting.diagnosis {
+                self.refiner.submit(&waiting.incident, diagnosis, self.edges());
+            }
+        }
         Ok(())
     }
 
