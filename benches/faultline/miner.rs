@@ -1,9 +1,10 @@
-//! The template miner: lines per second, from an empty miner on.
+//! The template miner: lines per second, from an empty miner on, and the `drain3` crate with its
+//! defaults over the same lines in the same run.
 
 use std::cell::LazyCell;
 use std::fmt::Write;
 
-use criterion::{BatchSize, Criterion, Throughput};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use faultline::monitor::template::{Limits, Miner};
 
 use crate::noise::Noise;
@@ -44,11 +45,21 @@ pub fn bench(c: &mut Criterion) {
     let lines = LazyCell::new(lines);
     let mut group = c.benchmark_group("miner");
     group.throughput(Throughput::Elements(LINES as u64));
-    group.bench_function(format!("lines of {BYTES} bytes"), |b| {
+    group.bench_function(BenchmarkId::new(format!("lines of {BYTES} bytes"), "faultline"), |b| {
         let empty = || Miner::new(Limits::default());
         let routine = |mut miner: Miner| {
             for line in lines.iter() {
                 miner.add(line.as_bytes());
+            }
+            miner
+        };
+        b.iter_batched(empty, routine, BatchSize::PerIteration);
+    });
+    group.bench_function(BenchmarkId::new(format!("lines of {BYTES} bytes"), "drain3"), |b| {
+        let empty = || drain3::Matcher::new(drain3::Config::default());
+        let routine = |mut miner: drain3::Matcher| {
+            for line in lines.iter() {
+                miner.add_log_message(line).unwrap();
             }
             miner
         };
