@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use crate::{forecast_breach, iqr, mad, theil_sen};
+use crate::{forecast_breach, iqr, mad, theil_sen, window_score};
 
 /// Times (nanoseconds) if the function has them, then one column per float argument.
 struct Values<'a> {
@@ -32,7 +32,7 @@ struct Function {
     compute: fn(&Values<'_>) -> Option<f64>,
 }
 
-const FUNCTIONS: [Function; 5] = [
+const FUNCTIONS: [Function; 6] = [
     Function { name: "mad", timed: false, floats: 1, compute: |v| mad::mad(&v.floats[0]) },
     Function { name: "iqr", timed: false, floats: 1, compute: |v| iqr::iqr(&v.floats[0]) },
     Function {
@@ -40,6 +40,12 @@ const FUNCTIONS: [Function; 5] = [
         timed: true,
         floats: 1,
         compute: |v| theil_sen::theil_sen(v.ts, &v.floats[0]),
+    },
+    Function {
+        name: "window_score",
+        timed: true,
+        floats: 1,
+        compute: |v| window_score::window_score(v.ts, &v.floats[0]),
     },
     Function { name: "forecast_breach", timed: true, floats: 3, compute: breach_in_seconds },
     Function { name: "forecast_confidence", timed: true, floats: 3, compute: breach_confidence },

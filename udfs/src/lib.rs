@@ -30,6 +30,7 @@ pub mod theil_sen;
 mod tick;
 mod trend_line;
 pub mod verdict;
+pub mod window_score;
 
 pub use verdict::Verdict;
 

@@ -21,11 +21,12 @@ use faultline_udfs::iqr::iqr;
 use faultline_udfs::mad::mad;
 use faultline_udfs::plugin::Plugin;
 use faultline_udfs::theil_sen::theil_sen;
+use faultline_udfs::window_score::window_score;
 use proptest::prelude::*;
 
 /// Tests run in the folder of their package, wherever the binary was built.
 const WORKSPACE: &str = "arroyo";
-const STATISTICS: [&str; 3] = ["mad", "iqr", "theil_sen"];
+const STATISTICS: [&str; 4] = ["mad", "iqr", "theil_sen", "window_score"];
 const SECOND: i64 = 1_000_000_000;
 
 /// Where the libraries lie.
@@ -105,10 +106,11 @@ fn batch(rows: &[Row]) -> RecordBatch {
         .unwrap()
 }
 
-/// Checks the three statistics per group against the native functions, bit for bit.
+/// Checks the statistics per group against the native functions, bit for bit.
 fn check_groups(batches: Vec<RecordBatch>, rows: &[Row]) {
     let context = session(&STATISTICS, batches);
-    let sql = "SELECT g, mad(v), iqr(v), theil_sen(ts, v) FROM t GROUP BY g ORDER BY g";
+    let sql = "SELECT g, mad(v), iqr(v), theil_sen(ts, v), window_score(ts, v)
+               FROM t GROUP BY g ORDER BY g";
     let found = query(&context, sql).unwrap();
     let groups = found.column(0).as_primitive::<Int64Type>();
     for (row, group) in groups.values().iter().enumerate() {
@@ -116,7 +118,8 @@ fn check_groups(batches: Vec<RecordBatch>, rows: &[Row]) {
         let values: Vec<f64> = rows().filter_map(|row| row.2).collect();
         let (times, trend): (Vec<i64>, Vec<f64>) =
             rows().filter_map(|row| row.1.zip(row.2)).unzip();
-        let expected = [mad(&values), iqr(&values), theil_sen(&times, &trend)];
+        let timed = [theil_sen(&times, &trend), window_score(&times, &trend)];
+        let expected = [mad(&values), iqr(&values), timed[0], timed[1]];
         for (column, expected) in found.columns()[1..].iter().zip(expected) {
             let column = column.as_primitive::<Float64Type>();
             let value = column.is_valid(row).then(|| column.value(row).to_bits());
@@ -156,7 +159,7 @@ proptest! {
     #[test]
     fn any_batches_give_the_native_values(
         rows in prop::collection::vec(
-            (0i64..4, prop::option::of(0i64..100), prop::option::of(-1e6..1e6f64)), 1..60),
+            (0i64..4, prop::option::of(0i64..100), prop::option::of(-1e6..1e6f64)), 1..120),
         cut in 0.0..1.0f64,
     ) {
         let cut = (rows.len() as f64 * cut) as usize;
@@ -169,7 +172,7 @@ proptest! {
 fn an_empty_group_is_what_the_native_function_says() {
     let context = session(&STATISTICS, vec![batch(&ROWS)]);
     for sql in [
-        "SELECT mad(v), iqr(v), theil_sen(ts, v) FROM t WHERE g > 9",
+        "SELECT mad(v), iqr(v), theil_sen(ts, v), window_score(ts, v) FROM t WHERE g > 9",
         "SELECT mad(v) FILTER (WHERE v > 99), mad(NULL), iqr(NULL) FROM t",
     ] {
         let found = query(&context, sql).unwrap();
