@@ -8,6 +8,7 @@ use crate::diagnose::advise::LlmConfig;
 use crate::error::{Error, Result};
 use crate::model::{Nanos, SECOND};
 use crate::monitor::correlate::CorrelateConfig;
+use crate::run::WebhookConfig;
 use crate::stream::interval;
 use crate::stream::schema::Stream;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub tail: Vec<Tail>,
     #[serde(default)]
     pub correlate: CorrelateConfig,
+    /// Who is told of incidents; nobody where the section is missing.
+    pub webhook: Option<WebhookConfig>,
     /// The language model that ranks causes again; none where the section is missing.
     pub llm: Option<LlmConfig>,
 }
@@ -102,6 +105,9 @@ impl Config {
             }
         }
         self.correlate.check().map_err(|m| bad(path, m, "correct [correlate]"))?;
+        if let Some(webhook) = &self.webhook {
+            webhook.check().map_err(|m| bad(path, m, "correct [webhook]"))?;
+        }
         match &self.llm {
             Some(llm) => llm.check().map_err(|m| bad(path, m, "correct [llm]")),
             None => Ok(()),

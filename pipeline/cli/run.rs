@@ -12,7 +12,7 @@ use crate::config::{Config, Tail as Followed};
 use crate::diagnose::advise::Mode;
 use crate::error::{Error, Result};
 use crate::model::stable_id;
-use crate::run::{self, Checkpoints, Options};
+use crate::run::{self, Checkpoints, Options, Webhook};
 use crate::source::Source;
 use crate::source::tail::{Tail, TailFile};
 use crate::stream::Job;
@@ -51,6 +51,7 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
         Some(section) => Some(llm::open(section, Mode::Live)?),
         None => None,
     };
+    options.webhook = config.webhook.as_ref().map(Webhook::start).transpose()?;
     // Every start has a name of its own; what it archives is numbered by its checkpoints.
     let start = [run::now().to_string(), std::process::id().to_string()];
     options.run_id = format!("run-{}", stable_id(&start.each_ref().map(String::as_str)));

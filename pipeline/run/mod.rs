@@ -17,6 +17,7 @@ mod collect;
 mod feed;
 mod refine;
 mod report;
+mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,6 +43,7 @@ use crate::stream::schema::Stream;
 pub use checkpoint::Checkpoints;
 pub use feed::{now, position};
 pub use report::{Accounts, Observer, Report};
+pub use webhook::{Webhook, WebhookConfig};
 
 /// Messages that may wait between two stages.
 const CHANNEL: usize = 64;
@@ -73,6 +75,8 @@ pub struct Options {
     pub archive: Option<PathBuf>,
     /// The language model that ranks causes again.
     pub advisor: Option<Arc<Advisor>>,
+    /// Who is told of incidents.
+    pub webhook: Option<Webhook>,
 }
 
 impl Options {
@@ -92,6 +96,7 @@ impl Options {
             checkpoints: None,
             archive: None,
             advisor: None,
+            webhook: None,
         }
     }
 }

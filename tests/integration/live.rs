@@ -1,7 +1,7 @@
 //! `faultline run` on files that this test writes as a service would.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::accounts::Accounts;
 use crate::archive::{contents, count, repeated};
 use crate::outage::{Outage, TIMED, time_of};
-use crate::program::{PATIENCE, Running, command, faultline, signal, text, until};
+use crate::program::{PATIENCE, Running, ask, command, faultline, signal, text, until};
 use crate::random::Random;
 
 /// A folder with a configuration, the files it follows, and an archive.
@@ -22,6 +22,11 @@ struct Site(TempDir);
 
 impl Site {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more sections in its configuration.
+    fn with(sections: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let archive = text(&dir.path().join("archive"));
         let mut config =
@@ -31,7 +36,7 @@ impl Site {
             let path = text(&dir.path().join(name));
             config += &format!("[[tail]]\npath = {path:?}\nstream = {stream:?}\n");
         }
-        fs::write(dir.path().join("faultline.toml"), config).unwrap();
+        fs::write(dir.path().join("faultline.toml"), config + sections).unwrap();
         Self(dir)
     }
 
@@ -150,6 +155,52 @@ impl Rows {
 }
 
 const FIVE_MINUTES: i64 = 5 * faultline::model::MINUTE;
+
+/// A receiver of notifications that is broken at first; what it was sent, in order.
+fn receiver() -> (String, Receiver<Value>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/incidents", listener.local_addr().unwrap());
+    let (send, messages) = channel();
+    std::thread::spawn(move || {
+        for (n, stream) in listener.incoming().enumerate() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut line, mut length) = (String::new(), 0);
+            while stream.read_line(&mut line).unwrap() > 2 {
+                if let Some(("content-length", value)) = line.trim().split_once(": ") {
+                    length = value.parse().unwrap();
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            let status = if n == 0 { "503 Service Unavailable" } else { "200 OK" };
+            let answer =
+                format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+            stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            if send.send(serde_json::from_slice(&body).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    (url, messages)
+}
+
+#[test]
+fn a_receiver_is_told_of_an_incident_until_it_listens() {
+    let (url, messages) = receiver();
+    let (outage, site) = (Outage::new(), Site::with(&format!("[webhook]\nurl = {url:?}\n")));
+    live_hour(&site, &outage, |live, _| live);
+    // What the first run could not tell, the second does.
+    let live = site.start();
+    let told = || messages.recv_timeout(PATIENCE).unwrap();
+    let (refused, taken) = (told(), told());
+    live.interrupt();
+    assert_eq!(refused, taken);
+    assert_eq!((&taken["version"], &taken["status"]), (&"4".into(), &"firing".into()));
+    let id = taken["alerts"][0]["fingerprint"].as_str().unwrap();
+    let sql = format!("SELECT count(*) FROM incidents WHERE incident_id = '{id}'");
+    assert_eq!(ask(&site.archive(), &sql).lines().nth(1), Some("1"));
+}
 
 #[test]
 fn growing_rotated_and_truncated_files_give_one_incident() {

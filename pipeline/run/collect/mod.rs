@@ -296,8 +296,11 @@ impl Collector {
                 self.close(incident, count).await?;
             }
             Output::Closed { incident, signal_count } => self.close(incident, signal_count).await?,
-            // Where notifications go is for receivers, which a later part brings.
-            Output::Notify(_) => {}
+            Output::Notify(notification) => {
+                if let Some(webhook) = &self.options.webhook {
+                    webhook.send(notification);
+                }
+            }
         }
         Ok(())
     }

@@ -10,6 +10,8 @@ use crate::knowledge::Outbox;
 use crate::model::{Incident, Nanos, Signal};
 use crate::monitor::calls::Calls;
 use crate::monitor::correlate::Correlator;
+use crate::monitor::notify::Notification;
+use crate::run::Webhook;
 use crate::run::checkpoint::{self, Share};
 
 /// Commits of a live run after which small files are merged.
@@ -31,6 +33,8 @@ struct Kept<'a> {
     reached: Nanos,
     signals: u64,
     incidents: u64,
+    /// What the receiver of notifications has not taken.
+    unsent: Vec<Notification>,
 }
 
 /// What [`Kept`] is read back as.
@@ -46,6 +50,7 @@ struct Found {
     reached: Nanos,
     signals: u64,
     incidents: u64,
+    unsent: Vec<Notification>,
 }
 
 impl Collector {
@@ -67,6 +72,9 @@ impl Collector {
         self.reached = found.reached;
         self.report.signals = found.signals;
         self.report.incidents = found.incidents;
+        if let Some(webhook) = &self.options.webhook {
+            found.unsent.into_iter().for_each(|notification| webhook.send(notification));
+        }
         // Answers that a model owed to the run before.
         for waiting in self.waiting.values().filter(|w| !w.told) {
             if let Some(diagnosis) = &waiting.diagnosis {
@@ -103,6 +111,7 @@ impl Collector {
             reached: self.reached,
             signals: self.report.signals,
             incidents: self.report.incidents,
+            unsent: self.options.webhook.as_ref().map(Webhook::unsent).unwrap_or_default(),
         })?;
         let mut outbox = Outbox::default();
         for case in std::mem::take(&mut self.cases) {
