@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn only_one_store_is_open_on_a_directory() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = CheckpointStore::open(dir.path()).unwrap();
+        let store = CheckpointStore::open(dir.path()).unwrap();
         let second = CheckpointStore::open(dir.path());
         assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
         drop(store);
