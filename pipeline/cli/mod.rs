@@ -11,6 +11,7 @@ mod llm;
 mod query;
 mod replay;
 mod run;
+mod spark;
 mod templates;
 mod timeline;
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::spark::Sparks;
 use crate::knowledge::ClosedCase;
 use crate::model::{Action, Nanos, Signal, Step};
 use crate::run::{Observer, Report};
@@ -171,8 +172,10 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
     }
     let mut signals: Vec<&Signal> = i.signals.iter().collect();
     signals.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+    let sparks = Sparks::of(&case.slices.metrics);
     for signal in signals.iter().take(SIGNALS) {
-        out += &paint.dim(&format!("   signal    {}\n", describe(signal)));
+        let course = sparks.line(signal).map_or(String::new(), |line| format!("  {line}"));
+        out += &paint.dim(&format!("   signal    {}{course}\n", describe(signal)));
     }
     if signals.len() > SIGNALS {
         out += &paint.dim(&format!("             and {} more series\n", signals.len() - SIGNALS));
