@@ -32,7 +32,7 @@ const HOMES: [(&str, &[&str]); 4] = [
     ("rdkafka", &["pipeline/bus/kafka", "pipeline/source/kafka"]),
     ("kube", &["pipeline/source/kubernetes", "pipeline/execute", "pipeline/cluster/operator"]),
     ("axum", &["pipeline/serve"]),
-    ("reqwest", &["pipeline/diagnose/advise"]),
+    ("reqwest", &["pipeline/diagnose/advise", "pipeline/run/webhook.rs"]),
 ];
 
 /// Words that a crate's code does not say: folder, word.
