@@ -148,6 +148,16 @@ impl Citer<'_> {
                     sql: self.scope(period).change(service, kind, object),
                 }
             }
+            Fact::Silence { service, instance, observed, expected } => Content {
+                kind: "metric",
+                service,
+                instance,
+                subject: "samples".into(),
+                period,
+                observed: *observed,
+                expected: *expected,
+                sql: self.samples().metrics_of([service, service]),
+            },
             Fact::Edge { caller, callee, share } => Content {
                 kind: "edge",
                 service: callee,

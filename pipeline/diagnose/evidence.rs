@@ -46,6 +46,14 @@ pub enum Evidence {
         object: String,
         detail: String,
     },
+    /// An instance that reports less than it used to.
+    Silence {
+        service: String,
+        instance: String,
+        /// Samples per series.
+        observed: f64,
+        expected: f64,
+    },
     /// A caller's deviation that its callee accounts for.
     Edge {
         caller: String,
@@ -160,6 +168,11 @@ impl Evidence {
             }
             Evidence::Change { service, kind, object, detail, .. } => {
                 format!("{kind} of {object} on {service} just before: {detail}")
+            }
+            Evidence::Silence { service, instance, observed, expected } => {
+                let who = if instance.is_empty() { service } else { instance };
+                let (seen, usual) = (short(*observed), short(*expected));
+                format!("{who} sent {seen} samples of each metric where {usual} are usual")
             }
             Evidence::Edge { caller, callee, share } => {
                 format!("{callee} accounts for {:.0} % of what {caller} shows", share * 100.0)

@@ -40,6 +40,12 @@ const ERROR_WORDS: [&str; 12] = [
 ];
 const THROWN_WORDS: [&str; 5] = ["exception", "traceback", "panic", "stack trace", "segfault"];
 
+/// What stands before the name of a service that is called.
+const CALLING: [&str; 9] =
+    [" to", "from", "calling", "call", "upstream", "service", "host", "//", "invoke"];
+/// A name this long is no ordinary word.
+const DISTINCTIVE: usize = 10;
+
 /// Per service 0..1 as read, the same less what callees account for, and the findings.
 pub struct LogLane {
     pub raw: Vec<f64>,
@@ -57,7 +63,7 @@ pub fn read(
     graph: &CallGraph,
 ) -> Option<LogLane> {
     let n = services.len();
-    let merged = merge(templates, services);
+    let merged = merge(templates, services, graph);
     let counters = counters(&merged, spans, services);
     if merged.iter().all(|m| m.window == 0) {
         return None;
@@ -198,18 +204,25 @@ struct Judgement {
 /// One template of one service over all its instances.
 struct Merged<'a> {
     first: &'a TemplateCounts,
-    /// Who is to answer for it: the owner of the stack trace, else who wrote it.
+    /// Who is to answer for it: the owner of the stack trace, else the callee of whose failure the
+    /// line speaks, else who wrote it.
     owner: usize,
     baseline: u64,
     window: u64,
 }
 
-fn merge<'a>(templates: &'a [TemplateCounts], services: &BTreeMap<&str, usize>) -> Vec<Merged<'a>> {
+fn merge<'a>(
+    templates: &'a [TemplateCounts],
+    services: &BTreeMap<&str, usize>,
+    graph: &CallGraph,
+) -> Vec<Merged<'a>> {
+    let accused = Accused::new(templates, services, graph);
     let mut out: BTreeMap<(usize, u64), Merged<'a>> = BTreeMap::new();
     for t in templates {
         let writer = services.get(t.service.as_str()).copied();
-        let named = t.owner.as_deref().and_then(|o| services.get(o)).copied();
-        let Some(owner) = named.or(writer) else { continue };
+        let thrower = t.owner.as_deref().and_then(|o| services.get(o)).copied();
+        let named = || writer.and_then(|w| accused.by(w, &t.template));
+        let Some(owner) = thrower.or_else(named).or(writer) else { continue };
         let m = out.entry((owner, t.template_id)).or_insert(Merged {
             first: t,
             owner,
@@ -220,6 +233,52 @@ fn merge<'a>(templates: &'a [TemplateCounts], services: &BTreeMap<&str, usize>) 
         m.window += t.window;
     }
     out.into_values().collect()
+}
+
+/// Callees that failure lines name. `a: call to b failed` speaks against `b`, unless `a` says the
+/// same of several callees: then what they have in common is `a`.
+pub struct Accused<'a>(BTreeMap<(usize, &'a str), usize>);
+
+impl<'a> Accused<'a> {
+    pub fn new(
+        templates: &'a [TemplateCounts],
+        services: &BTreeMap<&str, usize>,
+        graph: &CallGraph,
+    ) -> Self {
+        let mut names = vec![""; services.len()];
+        services.iter().for_each(|(name, v)| names[*v] = name);
+        let mut found = BTreeMap::new();
+        let mut several: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for t in templates.iter().filter(|t| t.window > t.baseline && level(t) == ERROR) {
+            let Some(&writer) = services.get(t.service.as_str()) else { continue };
+            let text = t.template.to_lowercase();
+            let callees = graph.callees(writer).iter().copied();
+            for callee in callees.filter(|c| names_service(&text, &names[*c].to_lowercase())) {
+                found.insert((writer, t.template.as_str()), callee);
+                several.entry(writer).or_default().insert(callee);
+            }
+        }
+        found.retain(|(writer, _), _| several[writer].len() == 1);
+        Accused(found)
+    }
+
+    /// The callee that a line of `writer` holds responsible.
+    pub fn by(&self, writer: usize, template: &str) -> Option<usize> {
+        self.0.get(&(writer, template)).copied()
+    }
+}
+
+/// Whether `text` names a service, as a whole word; a name that could be an ordinary word counts
+/// only where it is called or answers.
+fn names_service(text: &str, name: &str) -> bool {
+    let inside = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let distinctive = name.len() >= DISTINCTIVE || name.contains(['-', '_']);
+    text.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        let whole = !before.ends_with(inside) && !after.starts_with(inside);
+        let prior = before.trim_end_matches([' ', '"', '\'', '`', '[', '(', ':', '=']);
+        whole && (distinctive || CALLING.iter().any(|w| prior.ends_with(w)))
+    })
 }
 
 impl Merged<'_> {

@@ -8,10 +8,16 @@ use super::family::{Aspect, Family};
 use super::flow::{self, Flow};
 use super::graph::{self, CallGraph};
 use super::readings::{self, NOTABLE, Reading};
+use super::silence::{self, Silence};
 use super::telemetry::{Period, Series};
 
 /// Share of its callers' change at which a callee's change counts by half.
 const NEGLIGIBLE: f64 = 0.1;
+/// How much faster than load a queue's delay grows: at two thirds of its capacity twice as fast,
+/// `d ln R / d ln λ = ρ / (1 − ρ)`.
+const QUEUEING: f64 = 2.0;
+/// Weight of a silence that nobody suffers from.
+const LONE: f64 = 0.5;
 /// Weight of the second strongest reading beside the strongest: one alone may be a glitch.
 const SECOND: f64 = 0.5;
 
@@ -25,6 +31,8 @@ pub struct Aspects {
     pub traffic: f64,
     /// Calls made per request handled.
     pub flow: f64,
+    /// Samples that no longer come.
+    pub silence: f64,
 }
 
 /// What metrics say about every service.
@@ -42,6 +50,7 @@ pub struct MetricLane {
     calls: EdgeSeverity,
     /// Calls whose rate no longer fits the caller's.
     flows: Vec<Flow>,
+    silences: Vec<Silence>,
 }
 
 /// Strongest plus a part of the second: one fluke is worth less than two that agree.
@@ -91,6 +100,7 @@ pub fn assess(
             error: t[3].value(),
             traffic: t[4].value(),
             flow: 0.0,
+            silence: 0.0,
         })
         .collect();
     for (v, aspects) in raw.iter_mut().enumerate() {
@@ -105,6 +115,11 @@ pub fn assess(
     for (aspects, top) in raw.iter_mut().zip(&starved) {
         aspects.flow = top.value();
     }
+    let silences = silence::read(series, services, baseline, window);
+    for s in &silences {
+        let aspect = &mut raw[s.service].silence;
+        *aspect = aspect.max(s.severity);
+    }
     let onsets = (0..n).map(|v| earliest(&readings, v)).collect();
     let sampling = sampling(series);
     let mut lane = MetricLane {
@@ -116,6 +131,7 @@ pub fn assess(
         changes,
         calls,
         flows,
+        silences,
     };
     lane.residual = lane.residuals(graph);
     lane
@@ -264,13 +280,15 @@ impl MetricLane {
                     .map(|&c| readings::covers(ratios[v], ratios[c]))
                     .fold(0.0, f64::max);
                 let matters = self.matters(graph, v);
+                let unloaded = 1.0 - self.by_load(v, ratios[v]);
                 Aspects {
                     resource: self.beyond_load(v, ratios[v]),
-                    latency: latency[v] * matters,
+                    latency: latency[v] * matters * unloaded,
                     dependency: self.own_network(graph, v),
                     error: error[v] * matters,
                     traffic: self.raw[v].traffic * (1.0 - by_callers),
                     flow: self.raw[v].flow,
+                    silence: self.missed(graph, v),
                 }
             })
             .collect()
@@ -310,6 +328,26 @@ impl MetricLane {
         top.value()
     }
 
+    /// Share of `v`'s slowness that its own load accounts for.
+    pub fn by_load(&self, v: usize, load: Option<f64>) -> f64 {
+        let worst = self.readings.iter().filter(|r| {
+            r.service == v && r.peer.is_none() && r.meaning.family == Family::Latency
+        });
+        let worst = worst.max_by(|a, b| {
+            a.severity.total_cmp(&b.severity).then(b.series.cmp(&a.series))
+        });
+        let change = worst
+            .and_then(|r| readings::ratio(r.deviation.expected, r.deviation.observed));
+        readings::covers(change, load.map(|l| QUEUEING * l).filter(|l| *l > 0.0))
+    }
+
+    /// Silence of `v`, in full only if those who need it suffer: what collects metrics fails too.
+    fn missed(&self, graph: &CallGraph, v: usize) -> f64 {
+        let suffer = graph.callers(v).iter().map(|&c| performance(&self.raw[c]));
+        let suffer = suffer.fold(performance(&self.raw[v]), f64::max);
+        self.raw[v].silence * (LONE + (1.0 - LONE) * suffer)
+    }
+
     /// Family, direction (true for up) and severity beyond the load of each of `v`'s readings.
     pub fn uses(&self, v: usize) -> Vec<(Family, bool, f64)> {
         let load = self.log_ratio(v, Family::Traffic);
@@ -334,13 +372,16 @@ impl MetricLane {
             let d = &r.deviation;
             r.service == v && r.meaning.family == Family::Traffic && silent(d.observed, d.expected)
         });
-        idle.map(|r| r.severity).chain(starved).fold(0.0, f64::max)
+        let known = idle.map(|r| r.severity).chain(starved);
+        known.fold(self.residual[v].silence, f64::max)
     }
 
     /// The readings worth citing, as findings: the notable ones, and the worst of each service, so
     /// that whatever is ranked by metrics can be checked. A call that is missing speaks against its
     /// caller.
-    pub fn findings(&self, series: &[Series]) -> Vec<Finding> {
+    pub fn findings(&self, series: &[Series], names: &[&str]) -> Vec<Finding> {
+        let silences =
+            self.silences.iter().map(|s| s.finding(names[s.service], s.severity));
         let flows = self.flows.iter().filter(|f| f.deviation.surprise >= NOTABLE).filter_map(|f| {
             let rate = self.readings.iter().find(|r| r.series == f.series)?;
             Some(Finding {
@@ -368,6 +409,7 @@ impl MetricLane {
                 evidence: r.evidence(series),
             })
             .chain(flows)
+            .chain(silences)
             .collect()
     }
 }

@@ -24,6 +24,7 @@ mod pin;
 pub mod rank;
 mod readings;
 mod shape;
+mod silence;
 mod sql;
 pub mod telemetry;
 #[cfg(test)]

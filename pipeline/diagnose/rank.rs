@@ -155,7 +155,9 @@ impl Lanes {
         graph: &CallGraph,
     ) -> Lanes {
         let n = index.len();
-        let spans = shape::read(&t.spans, &logs::failures(&t.templates), index, graph);
+        let accused = logs::Accused::new(&t.templates, index, graph);
+        let failures = logs::failures(&t.templates);
+        let spans = shape::read(&t.spans, (&failures, &accused), index, graph);
         let logs = logs::read(&t.templates, &t.spans, index, graph);
         let severity: Vec<f64> = (0..n)
             .map(|v| {
@@ -228,8 +230,8 @@ impl Lanes {
             .collect()
     }
 
-    fn findings(&self, t: &Telemetry) -> Vec<Finding> {
-        let mut out = self.metrics.findings(&t.series);
+    fn findings(&self, t: &Telemetry, names: &[&str]) -> Vec<Finding> {
+        let mut out = self.metrics.findings(&t.series, names);
         out.extend(self.spans.iter().flat_map(|s| s.findings.iter().cloned()));
         out.extend(self.logs.iter().flat_map(|l| l.findings.iter().cloned()));
         out.extend(self.changes.iter().flat_map(|c| c.1.iter().cloned()));
@@ -286,7 +288,7 @@ impl Lanes {
 /// the system; elsewhere it mostly follows from something else.
 fn severity(a: &Aspects, entry: bool) -> f64 {
     let traffic = if entry { a.traffic } else { FOLLOWING * a.traffic };
-    combine(&mut [a.resource, a.latency, a.error, a.dependency, traffic, a.flow])
+    combine(&mut [a.resource, a.latency, a.error, a.dependency, traffic, a.flow, a.silence])
 }
 
 /// The strongest and half of the second, scaled to stay within 0..=1.
@@ -320,7 +322,7 @@ fn build(
     lanes: &Lanes,
     scored: Vec<(usize, f64, Vec<Contribution>)>,
 ) -> Ranking {
-    let mut findings = lanes.findings(t);
+    let mut findings = lanes.findings(t, names);
     findings.sort_by(|a, b| a.service.cmp(&b.service).then(b.strength.total_cmp(&a.strength)));
     let total: f64 = scored.iter().map(|(_, s, _)| s * s).sum();
     let mut out = Ranking { candidates: Vec::new(), evidence: Vec::new() };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::deviation::{count_z, share_z, strength, surprise_of};
 use super::evidence::{Evidence, Finding, Lane, SpanFinding};
 use super::graph::{self, CallGraph};
-use super::logs::says_error;
+use super::logs::{Accused, says_error};
 use super::telemetry::{CallStats, OperationStats, Quantiles, SpanStats};
 
 /// Fewest spans, or traces, per period for a statement about an operation.
@@ -28,7 +28,7 @@ pub struct SpanLane {
 /// `None` where one of the periods has no traces: without a baseline there is no usual shape.
 pub fn read(
     stats: &SpanStats,
-    failures: &BTreeSet<(&str, &str)>,
+    (failures, accused): (&BTreeSet<(&str, &str)>, &Accused<'_>),
     services: &BTreeMap<&str, usize>,
     graph: &CallGraph,
 ) -> Option<SpanLane> {
@@ -38,7 +38,7 @@ pub fn read(
     let mut findings = Vec::new();
     let self_time = self_time(stats, services, &mut findings);
     let errors = errors(stats, services, &mut findings);
-    let shape = shape(&stats.calls, failures, services, graph, &mut findings);
+    let shape = shape(&stats.calls, (failures, accused), services, graph, &mut findings);
     Some(SpanLane { self_time, errors, shape, findings })
 }
 
@@ -149,7 +149,7 @@ fn errors(
 /// another way.
 fn shape(
     calls: &[CallStats],
-    failures: &BTreeSet<(&str, &str)>,
+    (failures, accused): (&BTreeSet<(&str, &str)>, &Accused<'_>),
     services: &BTreeMap<&str, usize>,
     graph: &CallGraph,
     findings: &mut Vec<Finding>,
@@ -158,7 +158,8 @@ fn shape(
     let (mut affected, mut best) = (vec![0.0; n], vec![0.0; n]);
     let replaced = replaced(calls, failures);
     for c in calls {
-        let Some(&v) = services.get(c.caller.as_str()) else { continue };
+        let Some(&caller) = services.get(c.caller.as_str()) else { continue };
+        let v = accused.by(caller, &c.callee_operation).unwrap_or(caller);
         if c.parents.baseline < MIN_SPANS || c.parents.window == 0 {
             continue;
         }
@@ -260,7 +261,9 @@ mod tests {
         let stats = SpanStats { traces, operations: Vec::new(), calls };
         let services = BTreeMap::from([("api", 0)]);
         let graph = CallGraph::new(1, []);
-        let lane = read(&stats, &failures.iter().copied().collect(), &services, &graph).unwrap();
+        let accused = Accused::new(&[], &services, &graph);
+        let failures = failures.iter().copied().collect();
+        let lane = read(&stats, (&failures, &accused), &services, &graph).unwrap();
         let missing = |f: &&Finding| {
             matches!(&f.evidence, Evidence::SpanPath { finding: SpanFinding::Missing, .. })
         };
