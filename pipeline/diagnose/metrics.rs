@@ -16,8 +16,6 @@ const NEGLIGIBLE: f64 = 0.1;
 /// How much faster than load a queue's delay grows: at two thirds of its capacity twice as fast,
 /// `d ln R / d ln λ = ρ / (1 − ρ)`.
 const QUEUEING: f64 = 2.0;
-/// Weight of a silence that nobody suffers from.
-const LONE: f64 = 0.5;
 /// Weight of the second strongest reading beside the strongest: one alone may be a glitch.
 const SECOND: f64 = 0.5;
 
@@ -33,6 +31,8 @@ pub struct Aspects {
     pub flow: f64,
     /// Samples that no longer come.
     pub silence: f64,
+    /// What its callers have in common.
+    pub shared: f64,
 }
 
 /// What metrics say about every service.
@@ -51,6 +51,8 @@ pub struct MetricLane {
     /// Calls whose rate no longer fits the caller's.
     flows: Vec<Flow>,
     silences: Vec<Silence>,
+    /// The callee that callers have in common who suffer from nothing else.
+    suspect: Option<(usize, f64)>,
 }
 
 /// Strongest plus a part of the second: one fluke is worth less than two that agree.
@@ -101,6 +103,7 @@ pub fn assess(
             traffic: t[4].value(),
             flow: 0.0,
             silence: 0.0,
+            shared: 0.0,
         })
         .collect();
     for (v, aspects) in raw.iter_mut().enumerate() {
@@ -132,8 +135,10 @@ pub fn assess(
         calls,
         flows,
         silences,
+        suspect: None,
     };
     lane.residual = lane.residuals(graph);
+    lane.accuse(graph);
     lane
 }
 
@@ -288,7 +293,8 @@ impl MetricLane {
                     error: error[v] * matters,
                     traffic: self.raw[v].traffic * (1.0 - by_callers),
                     flow: self.raw[v].flow,
-                    silence: self.missed(graph, v),
+                    silence: self.raw[v].silence,
+                    shared: 0.0,
                 }
             })
             .collect()
@@ -328,6 +334,39 @@ impl MetricLane {
         top.value()
     }
 
+    /// Finds the callee that shows nothing itself, but whose callers all suffer and hardly anybody
+    /// else does: the way to it is broken. The measure is Ochiai's, of spectrum-based fault
+    /// localisation (Abreu et al., TAICPART 2007), with severities for verdicts; one caller alone
+    /// is not told from its callee.
+    fn accuse(&mut self, graph: &CallGraph) {
+        let left = |a: &Aspects| a.latency.max(a.error).max(a.dependency);
+        let suffer: Vec<f64> = self.residual.iter().map(left).collect();
+        let (all, most) = suffer.iter().fold((0.0, 0.0), |(s, m), x| (s + x, f64::max(m, *x)));
+        let likeness = |v: usize| {
+            let callers = graph.callers(v);
+            let seen: f64 = callers.iter().map(|c| suffer[*c]).sum();
+            let sick = callers.iter().filter(|c| suffer[**c] > most / 2.0).count();
+            let alike = (all * most * callers.len() as f64).sqrt();
+            if sick > 1 { seen / alike } else { 0.0 }
+        };
+        let by_callers = (0..suffer.len()).map(|v| (v, likeness(v)));
+        let best = by_callers.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        let Some((v, share)) = best.filter(|(_, share)| *share > 0.0) else { return };
+        for &c in graph.callers(v) {
+            let a = &mut self.residual[c];
+            for part in [&mut a.latency, &mut a.error, &mut a.dependency] {
+                *part *= 1.0 - share;
+            }
+        }
+        self.residual[v].shared = most * share;
+        self.suspect = Some((v, share));
+    }
+
+    /// Share of what its callers show that `v` accounts for as what they have in common.
+    pub fn suspected(&self, v: usize) -> f64 {
+        self.suspect.filter(|(s, _)| *s == v).map_or(0.0, |(_, share)| share)
+    }
+
     /// Share of `v`'s slowness that its own load accounts for.
     pub fn by_load(&self, v: usize, load: Option<f64>) -> f64 {
         let worst = self.readings.iter().filter(|r| {
@@ -339,13 +378,6 @@ impl MetricLane {
         let change = worst
             .and_then(|r| readings::ratio(r.deviation.expected, r.deviation.observed));
         readings::covers(change, load.map(|l| QUEUEING * l).filter(|l| *l > 0.0))
-    }
-
-    /// Silence of `v`, in full only if those who need it suffer: what collects metrics fails too.
-    fn missed(&self, graph: &CallGraph, v: usize) -> f64 {
-        let suffer = graph.callers(v).iter().map(|&c| performance(&self.raw[c]));
-        let suffer = suffer.fold(performance(&self.raw[v]), f64::max);
-        self.raw[v].silence * (LONE + (1.0 - LONE) * suffer)
     }
 
     /// Family, direction (true for up) and severity beyond the load of each of `v`'s readings.

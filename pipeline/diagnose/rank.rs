@@ -27,8 +27,6 @@ const WEIGHTS: [(Lane, f64); 6] = [
 const SECOND: f64 = 0.5;
 /// Weight of what deviates in a service that takes no part in any known call.
 const UNCALLED: f64 = 0.5;
-/// Weight of traffic that changes inside the system.
-const FOLLOWING: f64 = 0.5;
 /// Onsets this far apart are e-fold different, unless sampling is coarser.
 const ONSET_NS: f64 = 30e9;
 /// Findings cited per candidate.
@@ -162,8 +160,7 @@ impl Lanes {
         let severity: Vec<f64> = (0..n)
             .map(|v| {
                 let away = !graph.is_empty() && graph.isolated(v);
-                let entry = graph.callers(v).is_empty();
-                severity(&metrics.residual[v], entry) * if away { UNCALLED } else { 1.0 }
+                severity(&metrics.residual[v]) * if away { UNCALLED } else { 1.0 }
             })
             .collect();
         let onset = onset(&metrics, &severity);
@@ -284,11 +281,9 @@ impl Lanes {
     }
 }
 
-/// Strongest aspect plus a part of the others. A change of traffic is a cause only where it enters
-/// the system; elsewhere it mostly follows from something else.
-fn severity(a: &Aspects, entry: bool) -> f64 {
-    let traffic = if entry { a.traffic } else { FOLLOWING * a.traffic };
-    combine(&mut [a.resource, a.latency, a.error, a.dependency, traffic, a.flow, a.silence])
+/// Strongest aspect plus a part of the next.
+fn severity(a: &Aspects) -> f64 {
+    combine(&mut [a.resource, a.latency, a.error, a.dependency, a.traffic, a.flow, a.silence, a.shared])
 }
 
 /// The strongest and half of the second, scaled to stay within 0..=1.
@@ -362,7 +357,7 @@ fn edges(names: &[&str], graph: &CallGraph, lanes: &Lanes, v: usize) -> Vec<Evid
     graph
         .callers(v)
         .iter()
-        .map(|&c| (c, lanes.explains(graph, c, v)))
+        .map(|&c| (c, lanes.explains(graph, c, v).max(lanes.metrics.suspected(v))))
         .filter(|(c, share)| *share >= EDGE_MIN && lanes.symptom(*c) >= SYMPTOM_MIN)
         .map(|(c, share)| Evidence::Edge {
             caller: names[c].to_owned(),

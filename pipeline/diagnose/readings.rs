@@ -178,7 +178,8 @@ fn discount_shared(readings: &mut [Reading], series: &[Series]) {
 }
 
 /// Multiplies each severity by the share of the other services that it exceeds in its family, so
-/// that what moves everywhere alike counts less than what moves in one place.
+/// that what moves everywhere alike counts less than what moves in one place. Traffic is left
+/// alone: who brought it is read from the calls.
 fn rank_within_family(readings: &mut [Reading], services: usize) {
     let group = |r: &Reading| (r.meaning.family, r.meaning.side, r.peer.is_some(), r.meaning.node);
     let mut best: BTreeMap<_, Vec<Option<f64>>> = BTreeMap::new();
@@ -194,7 +195,7 @@ fn rank_within_family(readings: &mut [Reading], services: usize) {
             (*g, v)
         })
         .collect();
-    for r in readings.iter_mut() {
+    for r in readings.iter_mut().filter(|r| r.meaning.family != Family::Traffic) {
         let peers = &sorted[&group(r)];
         if peers.len() > 1 {
             let below = peers.partition_point(|s| *s < r.severity);

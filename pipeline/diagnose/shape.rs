@@ -14,6 +14,12 @@ const MIN_SPANS: u64 = 5;
 /// Self times drift by as much between any two periods (caches, neighbours).
 const DRIFT: f64 = 0.2;
 const NOTABLE: f64 = 1.3;
+/// Share of traces from which on an operation calls a service as a rule.
+const USUAL: f64 = 0.5;
+/// Share of usual calls that are missing where nobody reaches the callee.
+const DESERTED: f64 = 0.5;
+/// Share of lost time that is the callee's where nothing tells it from the caller's own.
+const AMBIGUOUS: f64 = 0.3;
 /// IQR of a normal distribution in standard deviations.
 const NORMAL_IQR: f64 = 1.349;
 
@@ -36,10 +42,112 @@ pub fn read(
         return None;
     }
     let mut findings = Vec::new();
-    let self_time = self_time(stats, services, &mut findings);
-    let errors = errors(stats, services, &mut findings);
-    let shape = shape(&stats.calls, (failures, accused), services, graph, &mut findings);
+    let calls = Calls::new(stats, services);
+    let self_time = self_time(stats, services, &calls, &mut findings);
+    let errors = errors(stats, services, &calls, &mut findings);
+    let shape = shape(&stats.calls, (failures, accused), &calls, services, graph, &mut findings);
     Some(SpanLane { self_time, errors, shape, findings })
+}
+
+/// Operations and the other services that they usually call.
+struct Calls<'a> {
+    callees: BTreeMap<(usize, &'a str), BTreeSet<usize>>,
+    /// Measured operations by service.
+    operations: BTreeMap<usize, BTreeSet<&'a str>>,
+    /// Callees that several services call, and none of them reaches as usual any more.
+    deserted: BTreeSet<usize>,
+}
+
+impl<'a> Calls<'a> {
+    fn new(stats: &'a SpanStats, services: &BTreeMap<&str, usize>) -> Self {
+        let mut callees: BTreeMap<(usize, &str), BTreeSet<usize>> = BTreeMap::new();
+        // By callee and caller the traces in which the call is missing, and those that need it.
+        let mut missing: BTreeMap<usize, BTreeMap<usize, (f64, f64)>> = BTreeMap::new();
+        for c in &stats.calls {
+            let ends = (services.get(c.caller.as_str()), services.get(c.callee.as_str()));
+            let (Some(&caller), Some(&callee)) = ends else { continue };
+            let usual = c.with_child.baseline as f64 / c.parents.baseline.max(1) as f64;
+            if caller == callee || c.parents.baseline < MIN_SPANS || usual < USUAL {
+                continue;
+            }
+            callees.entry((caller, &c.caller_operation)).or_default().insert(callee);
+            let expected = usual * c.parents.window as f64;
+            let all = missing.entry(callee).or_default().entry(caller).or_insert((0.0, 0.0));
+            all.0 += (expected - c.with_child.window as f64).max(0.0);
+            all.1 += expected;
+        }
+        let gone = |(missing, expected): &(f64, f64)| {
+            *expected >= MIN_SPANS as f64 && *missing >= DESERTED * expected
+        };
+        let deserted = missing
+            .into_iter()
+            .filter(|(_, by)| by.len() > 1 && by.values().all(gone))
+            .map(|(callee, _)| callee)
+            .collect();
+        let mut operations: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+        for o in &stats.operations {
+            if o.baseline.count >= MIN_SPANS
+                && o.window.count >= MIN_SPANS
+                && let Some(&v) = services.get(o.service.as_str())
+            {
+                operations.entry(v).or_default().insert(&o.operation);
+            }
+        }
+        Calls { callees, operations, deserted }
+    }
+
+    /// The deserted callee of an operation.
+    fn deserted_by(&self, v: usize, operation: &str) -> Option<usize> {
+        self.callees.get(&(v, operation))?.iter().copied().find(|c| self.deserted.contains(c))
+    }
+
+    /// For operations whose self time grew, by `(service, operation)`: the callee on the way to
+    /// which the time may be lost, and the share that is. Time on the wire is self time of the
+    /// caller. It is the callee's if the caller's operations grew that call it, and no others; the
+    /// more callers agree and the more operations could disagree, the surer.
+    fn wires<'b>(
+        &self,
+        grown: &BTreeMap<(usize, &'b str), (f64, f64)>,
+    ) -> BTreeMap<(usize, &'b str), (usize, f64)> {
+        let mut sure: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
+        for (v, operations) in &self.operations {
+            let calls = |o: &&str, c: usize| {
+                self.callees.get(&(*v, *o)).is_some_and(|callees| callees.contains(&c))
+            };
+            let grew = |o: &&str| grown.contains_key(&(*v, *o));
+            let own = self.callees.range((*v, "")..(*v + 1, ""));
+            let callees: BTreeSet<usize> = own.flat_map(|(_, c)| c.iter().copied()).collect();
+            for c in callees {
+                let count = |f: &dyn Fn(&&str) -> bool| operations.iter().filter(|o| f(o)).count();
+                let (with, grew_all) = (count(&|o| calls(o, c)), count(&grew));
+                let both = count(&|o| calls(o, c) && grew(o)) as f64;
+                if with == 0 {
+                    continue;
+                }
+                let fit = if grew_all == 0 { 0.0 } else { both * both / (with * grew_all) as f64 };
+                let free = count(&|o| !calls(o, c)) > 0;
+                sure.entry(c).or_default().push((*v, if free { fit } else { fit * AMBIGUOUS }));
+            }
+        }
+        let mut out: BTreeMap<(usize, &str), (usize, f64)> = BTreeMap::new();
+        for (c, callers) in sure {
+            let most = callers.iter().map(|(_, fit)| *fit).fold(0.0, f64::max);
+            let sum: f64 = callers.iter().map(|(_, fit)| fit).sum();
+            let agree = sum / callers.len() as f64;
+            for (v, fit) in callers.into_iter().filter(|(_, fit)| *fit > 0.0) {
+                let share = agree * fit / most;
+                for key in grown.keys().filter(|k| k.0 == v) {
+                    if self.callees.get(key).is_some_and(|all| all.contains(&c)) {
+                        let known = out.entry(*key).or_insert((c, share));
+                        if share > known.1 {
+                            *known = (c, share);
+                        }
+                    }
+                }
+            }
+        }
+        out
+    }
 }
 
 /// Latency of a trace is the sum of the self times on its path. What a service adds counts both
@@ -48,10 +156,12 @@ pub fn read(
 fn self_time(
     stats: &SpanStats,
     services: &BTreeMap<&str, usize>,
+    calls: &Calls<'_>,
     findings: &mut Vec<Finding>,
 ) -> Vec<f64> {
     let n = services.len();
     let (mut added_us, mut best) = (vec![0.0; n], vec![0.0; n]);
+    let mut grown: BTreeMap<(usize, &str), (f64, f64)> = BTreeMap::new();
     let per_trace = |us: f64, count: u64, traces: u64| us * count as f64 / traces.max(1) as f64;
     let usual: f64 = stats
         .operations
@@ -70,8 +180,9 @@ fn self_time(
             continue;
         }
         let worth = strength(s, n) * added / now;
-        added_us[v] += per_trace(added, o.window.count, stats.traces.window);
-        best[v] = f64::max(best[v], worth);
+        let grown = grown.entry((v, o.operation.as_str())).or_insert((0.0, 0.0));
+        grown.0 = f64::max(grown.0, worth);
+        grown.1 += per_trace(added, o.window.count, stats.traces.window);
         findings.push(Finding {
             service: v,
             lane: Lane::Spans,
@@ -85,6 +196,17 @@ fn self_time(
                 expected: before,
             },
         });
+    }
+    let wires = calls.wires(&grown);
+    for (&(v, operation), &(worth, us)) in &grown {
+        let on_wire = wires.get(&(v, operation));
+        let share = on_wire.map_or(0.0, |(_, share)| *share);
+        best[v] = f64::max(best[v], worth * (1.0 - share));
+        added_us[v] += us * (1.0 - share);
+        if let Some((callee, share)) = on_wire {
+            best[*callee] = f64::max(best[*callee], worth * share);
+            added_us[*callee] += us * share;
+        }
     }
     (0..n).map(|v| best[v] * (added_us[v] / (added_us[v] + usual).max(1.0)).sqrt()).collect()
 }
@@ -110,6 +232,7 @@ fn standard_error(o: &OperationStats, level: f64) -> f64 {
 fn errors(
     stats: &SpanStats,
     services: &BTreeMap<&str, usize>,
+    calls: &Calls<'_>,
     findings: &mut Vec<Finding>,
 ) -> Vec<f64> {
     let n = services.len();
@@ -123,10 +246,11 @@ fn errors(
         if now <= expected || s < NOTABLE {
             continue;
         }
-        excess[v] += now - expected;
-        best[v] = f64::max(best[v], strength(s, n));
+        let to_blame = calls.deserted_by(v, &o.operation).unwrap_or(v);
+        excess[to_blame] += now - expected;
+        best[to_blame] = f64::max(best[to_blame], strength(s, n));
         findings.push(Finding {
-            service: v,
+            service: to_blame,
             lane: Lane::Spans,
             strength: strength(s, n),
             evidence: Evidence::SpanPath {
@@ -150,6 +274,7 @@ fn errors(
 fn shape(
     calls: &[CallStats],
     (failures, accused): (&BTreeSet<(&str, &str)>, &Accused<'_>),
+    between: &Calls<'_>,
     services: &BTreeMap<&str, usize>,
     graph: &CallGraph,
     findings: &mut Vec<Finding>,
@@ -159,7 +284,8 @@ fn shape(
     let replaced = replaced(calls, failures);
     for c in calls {
         let Some(&caller) = services.get(c.caller.as_str()) else { continue };
-        let v = accused.by(caller, &c.callee_operation).unwrap_or(caller);
+        let accused = accused.by(caller, &c.callee_operation);
+        let deserted = services.get(c.callee.as_str()).filter(|x| between.deserted.contains(x));
         if c.parents.baseline < MIN_SPANS || c.parents.window == 0 {
             continue;
         }
@@ -177,6 +303,7 @@ fn shape(
         if now < expected && failure {
             continue; // fewer errors are no fault
         }
+        let v = accused.or(deserted.copied().filter(|_| now < expected)).unwrap_or(caller);
         let effect = (now / c.parents.window as f64 - usual).abs();
         let other = replaced.get(&parent(c)).filter(|_| now < expected);
         let telling = 1.0 - other.map_or(0.0, |new| (new / effect).min(1.0));
