@@ -1,6 +1,7 @@
 //! Rows of raw batches by column name, with text read alike whether it is interned or plain.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, RecordBatch, StringArray,
@@ -10,6 +11,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimestampNanosecondType, UInt32Type};
 
 use super::telemetry::Period;
+use super::traces::Map;
 use crate::error::Result;
 use crate::model::Nanos;
 use crate::stream::schema::{interned, timestamp};
@@ -81,6 +83,39 @@ impl Table {
             .unwrap_or_else(|| self.number(a).total_cmp(&self.number(b)))
     }
 
+    /// Numbers the rows by their texts in some columns, in the order in which texts come first, and
+    /// returns that first row of each number. Interned text is read once per set of keys.
+    pub fn groups<const N: usize>(&self, columns: [usize; N]) -> (Vec<u32>, Vec<Row>) {
+        let mut by_text: HashMap<[&str; N], u32> = HashMap::new();
+        let mut by_key: Map<(u32, [u32; N]), u32> = Map::default();
+        let mut first: Vec<Row> = Vec::new();
+        let mut number = |row: &Row| {
+            let texts = columns.map(|column| self.text(*row, column));
+            *by_text.entry(texts).or_insert_with(|| {
+                first.push(*row);
+                first.len() as u32 - 1
+            })
+        };
+        let interned: Vec<bool> = self
+            .parts
+            .iter()
+            .map(|part| columns.iter().all(|c| matches!(part.texts[*c], Text::Interned(..))))
+            .collect();
+        let numbers = self
+            .rows
+            .iter()
+            .map(|row| {
+                if !interned[row.part as usize] {
+                    return number(row);
+                }
+                let texts = &self.parts[row.part as usize].texts;
+                let keys = columns.map(|column| texts[column].key(row.index as usize));
+                *by_key.entry((row.part, keys)).or_insert_with(|| number(row))
+            })
+            .collect();
+        (numbers, first)
+    }
+
     pub fn text(&self, row: Row, column: usize) -> &str {
         self.parts[row.part as usize].texts[column].value(row.index as usize)
     }
@@ -107,6 +142,28 @@ impl Text {
         Ok(Self::Plain(cast(column, &DataType::Utf8)?.as_string::<i32>().clone()))
     }
 
+    /// Tells interned values of one column apart; 0 is null.
+    fn key(&self, row: usize) -> u32 {
+        match self {
+            Self::Interned(keys, _) => keys.key(row).map_or(0, |key| key as u32 + 1),
+            Self::Plain(_) => 0,
+        }
+    }
+
+    /// Whether each row's text is wanted; asked once per value where there are fewer of them.
+    fn matching(&self, rows: usize, wanted: impl Fn(&str) -> bool) -> Vec<bool> {
+        match self {
+            Self::Interned(keys, values) if values.len() < rows => {
+                let null = wanted("");
+                let of_value =
+                    |v: usize| if values.is_null(v) { null } else { wanted(values.value(v)) };
+                let asked: Vec<bool> = (0..values.len()).map(of_value).collect();
+                (0..rows).map(|row| keys.key(row).map_or(null, |key| asked[key])).collect()
+            }
+            _ => (0..rows).map(|row| wanted(self.value(row))).collect(),
+        }
+    }
+
     fn value(&self, row: usize) -> &str {
         match self {
             Self::Interned(keys, values) => keys.key(row).map_or("", |key| values.value(key)),
@@ -125,9 +182,12 @@ pub fn selected(
 ) -> Result<Vec<(Nanos, u32)>> {
     let ts = times(batch)?;
     let (clusters, services) = (Text::of(batch, "cluster")?, Text::of(batch, "service")?);
-    Ok((0..batch.num_rows())
+    let rows = batch.num_rows();
+    let here = clusters.matching(rows, |c| c == cluster);
+    let wanted = services.matching(rows, wanted);
+    Ok((0..rows)
         .filter(|row| ts.is_valid(*row) && period.contains(ts.value(*row)))
-        .filter(|row| clusters.value(*row) == cluster && wanted(services.value(*row)))
+        .filter(|row| here[*row] && wanted[*row])
         .map(|row| (ts.value(row), row as u32))
         .collect())
 }

@@ -99,7 +99,7 @@ pub fn measure(baseline: &[f64], window: &[f64], least: f64) -> Option<Deviation
     Some(Deviation {
         expected,
         observed,
-        iqrs: (median(&mut window.to_vec()) - expected) / unit,
+        iqrs: (small_median(window) - expected) / unit,
         surprise,
         spread: (iqr / NORMAL_IQR).max(floor).max(f64::MIN_POSITIVE),
     })
@@ -145,28 +145,40 @@ fn medians(values: &[f64], block: usize) -> Vec<f64> {
     out
 }
 
-/// Medians of every `half` consecutive values, by insertion into a sorted window; three, the half
-/// of the default window, by comparisons alone.
+/// Medians of every `half` consecutive values.
 fn rolling_median(values: &[f64], half: usize) -> Vec<f64> {
-    if half == 3 {
-        let middle = |w: &[f64]| w[0].min(w[1]).max(w[0].max(w[1]).min(w[2]));
-        return values.windows(3).map(middle).collect();
+    values.windows(half).map(small_median).collect()
+}
+
+/// Median of at most [`MAX_WINDOW`] values, by comparisons without branches.
+fn small_median(values: &[f64]) -> f64 {
+    match values.len() {
+        1 => values[0],
+        2 => select::<2>(values),
+        3 => select::<3>(values),
+        4 => select::<4>(values),
+        5 => select::<5>(values),
+        6 => select::<6>(values),
+        7 => select::<7>(values),
+        8 => select::<8>(values),
+        9 => select::<9>(values),
+        10 => select::<10>(values),
+        _ => median(&mut values.to_vec()),
     }
-    let mut sorted: Vec<f64> = Vec::with_capacity(half + 1);
-    let mut out = Vec::with_capacity(values.len() + 1 - half);
-    for (i, value) in values.iter().enumerate() {
-        if i >= half {
-            let leaving = values[i - half];
-            let at = sorted.partition_point(|x| x.total_cmp(&leaving).is_lt());
-            sorted.remove(at);
-        }
-        let at = sorted.partition_point(|x| x.total_cmp(value).is_lt());
-        sorted.insert(at, *value);
-        if i + 1 >= half {
-            out.push((sorted[(half - 1) / 2] + sorted[half / 2]) / 2.0);
+}
+
+/// Bubbles the smaller half of `N` values to the front.
+fn select<const N: usize>(values: &[f64]) -> f64 {
+    let mut v = [0.0; N];
+    v.copy_from_slice(values);
+    for done in 0..=N / 2 {
+        for i in (done + 1..N).rev() {
+            let (a, b) = (v[i - 1], v[i]);
+            v[i - 1] = if b < a { b } else { a };
+            v[i] = if b < a { a } else { b };
         }
     }
-    out
+    (v[(N - 1) / 2] + v[N / 2]) / 2.0
 }
 
 fn furthest(medians: &[f64], centre: f64) -> f64 {
@@ -182,15 +194,9 @@ fn excursions(baseline: &[f64], len: usize, half: usize, centre: f64) -> Vec<f64
     let half = half.min(len);
     if half == len {
         let count = baseline.len() + 1 - len;
-        let mut scratch = Vec::with_capacity(len);
-        return (0..count)
-            .step_by(count.div_ceil(MAX_EXCURSIONS))
-            .map(|i| {
-                scratch.clear();
-                scratch.extend_from_slice(&baseline[i..i + len]);
-                (median(&mut scratch) - centre).abs()
-            })
-            .collect();
+        let every = count.div_ceil(MAX_EXCURSIONS);
+        let median = |window: &[f64]| (small_median(window) - centre).abs();
+        return baseline.windows(len).step_by(every).map(median).collect();
     }
     let medians = rolling_median(baseline, half);
     let inside = len - half + 1;
@@ -239,30 +245,15 @@ fn quantiles(values: &mut [f64], levels: [f64; 3]) -> [f64; 3] {
 }
 
 /// Reorders `values`, which is not empty.
-pub fn median(values: &mut [f64]) -> f64 {
+fn median(values: &mut [f64]) -> f64 {
     let n = values.len();
-    if n == 5 {
-        return median5(values);
+    let (_, upper, _) = values.select_nth_unstable_by(n / 2, f64::total_cmp);
+    let upper = *upper;
+    if n % 2 == 1 {
+        return upper;
     }
-    if n <= 8 {
-        values.sort_unstable_by(f64::total_cmp);
-    } else {
-        let (_, upper, _) = values.select_nth_unstable_by(n / 2, f64::total_cmp);
-        let upper = *upper;
-        if n % 2 == 1 {
-            return upper;
-        }
-        let lower = values[..n / 2].iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        return (lower + upper) / 2.0;
-    }
-    (values[(n - 1) / 2] + values[n / 2]) / 2.0
-}
-
-/// Of the default window: the middle of the fifth value and of the inner two of the others' pairs.
-fn median5(v: &[f64]) -> f64 {
-    let low = v[0].min(v[1]).max(v[2].min(v[3]));
-    let high = v[0].max(v[1]).min(v[2].max(v[3]));
-    low.min(high).max(low.max(high).min(v[4]))
+    let lower = values[..n / 2].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    (lower + upper) / 2.0
 }
 
 #[cfg(test)]
@@ -301,6 +292,18 @@ mod tests {
         let d = measure(&[0.0; 60], &[3.0, 3.0], 0.0).unwrap();
         assert!(d.surprise > 1.5 && d.surprise.is_finite() && d.iqrs.is_finite());
         assert_eq!(measure(&[5.0; 60], &[5.0], 0.0).unwrap().surprise, 0.0);
+    }
+
+    #[test]
+    fn medians_are_those_of_sorted_values() {
+        let values: Vec<f64> = (0..40).map(|i| f64::from((i * 7919) % 23)).collect();
+        for half in 1..=16 {
+            for (window, found) in values.windows(half).zip(rolling_median(&values, half)) {
+                let mut sorted = window.to_vec();
+                sorted.sort_by(f64::total_cmp);
+                assert_eq!(found, (sorted[(half - 1) / 2] + sorted[half / 2]) / 2.0);
+            }
+        }
     }
 
     #[test]

@@ -369,14 +369,14 @@ impl MetricLane {
 
     /// Share of `v`'s slowness that its own load accounts for.
     pub fn by_load(&self, v: usize, load: Option<f64>) -> f64 {
-        let worst = self.readings.iter().filter(|r| {
-            r.service == v && r.peer.is_none() && r.meaning.family == Family::Latency
-        });
-        let worst = worst.max_by(|a, b| {
-            a.severity.total_cmp(&b.severity).then(b.series.cmp(&a.series))
-        });
-        let change = worst
-            .and_then(|r| readings::ratio(r.deviation.expected, r.deviation.observed));
+        let worst = self
+            .readings
+            .iter()
+            .filter(|r| r.service == v && r.peer.is_none() && r.meaning.family == Family::Latency);
+        let worst =
+            worst.max_by(|a, b| a.severity.total_cmp(&b.severity).then(b.series.cmp(&a.series)));
+        let change =
+            worst.and_then(|r| readings::ratio(r.deviation.expected, r.deviation.observed));
         readings::covers(change, load.map(|l| QUEUEING * l).filter(|l| *l > 0.0))
     }
 
@@ -412,8 +412,7 @@ impl MetricLane {
     /// that whatever is ranked by metrics can be checked. A call that is missing speaks against its
     /// caller.
     pub fn findings(&self, series: &[Series], names: &[&str]) -> Vec<Finding> {
-        let silences =
-            self.silences.iter().map(|s| s.finding(names[s.service], s.severity));
+        let silences = self.silences.iter().map(|s| s.finding(names[s.service], s.severity));
         let flows = self.flows.iter().filter(|f| f.deviation.surprise >= NOTABLE).filter_map(|f| {
             let rate = self.readings.iter().find(|r| r.series == f.series)?;
             Some(Finding {

@@ -283,7 +283,16 @@ impl Lanes {
 
 /// Strongest aspect plus a part of the next.
 fn severity(a: &Aspects) -> f64 {
-    combine(&mut [a.resource, a.latency, a.error, a.dependency, a.traffic, a.flow, a.silence, a.shared])
+    combine(&mut [
+        a.resource,
+        a.latency,
+        a.error,
+        a.dependency,
+        a.traffic,
+        a.flow,
+        a.silence,
+        a.shared,
+    ])
 }
 
 /// The strongest and half of the second, scaled to stay within 0..=1.

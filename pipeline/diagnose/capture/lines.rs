@@ -36,18 +36,25 @@ pub fn count(
     control: Period,
     window: Period,
 ) -> (Vec<TemplateCounts>, BTreeMap<u64, String>) {
+    let (numbers, earliest) = lines.groups([SERVICE, INSTANCE, TEMPLATE_ID, TEMPLATE]);
+    let mut seen = vec![(0, 0); earliest.len()];
+    for (row, number) in lines.rows.iter().zip(numbers) {
+        let (before, now) = &mut seen[number as usize];
+        *before += u64::from(control.contains(row.ts));
+        *now += u64::from(window.contains(row.ts));
+    }
     let mut counts: BTreeMap<(&str, &str, u64), TemplateCounts> = BTreeMap::new();
     let mut ids = BTreeMap::new();
-    for row in &lines.rows {
-        let written = lines.text(*row, TEMPLATE_ID);
-        let id = number(written, lines.text(*row, TEMPLATE));
-        let key = (lines.text(*row, SERVICE), lines.text(*row, INSTANCE), id);
+    for (row, (before, now)) in earliest.into_iter().zip(seen) {
+        let written = lines.text(row, TEMPLATE_ID);
+        let id = number(written, lines.text(row, TEMPLATE));
+        let key = (lines.text(row, SERVICE), lines.text(row, INSTANCE), id);
         let entry = counts.entry(key).or_insert_with(|| {
             ids.entry(id).or_insert_with(|| written.to_owned());
-            first(lines, *row, id)
+            first(lines, row, id)
         });
-        entry.baseline += u64::from(control.contains(row.ts));
-        entry.window += u64::from(window.contains(row.ts));
+        entry.baseline += before;
+        entry.window += now;
     }
     let counts = counts.into_values().filter(|t| t.baseline + t.window > 0).collect();
     (counts, ids)

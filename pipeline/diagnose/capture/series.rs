@@ -1,13 +1,15 @@
 //! Samples to series, and how often they were taken.
 
-use std::collections::HashMap;
-
 use arrow::array::RecordBatch;
 
-use super::super::columns::Table;
+use super::super::columns::{Row, Table};
 use super::super::telemetry::{Period, Series};
 use crate::error::Result;
 use crate::model::Nanos;
+
+const COLUMNS: [&str; 4] = ["service", "instance", "metric", "labels"];
+/// All of them.
+const KEY: [usize; 4] = [0, 1, 2, 3];
 
 /// Service, instance, metric and labels.
 type Key<'a> = [&'a str; 4];
@@ -22,23 +24,18 @@ pub fn capture(
     cluster: &str,
     period: Period,
 ) -> Result<(Vec<Series>, Nanos)> {
-    let columns = ["service", "instance", "metric", "labels"];
-    let table = Table::read(batches, cluster, period, &columns, Some("value"))?;
-    // Looked up only; the order comes from sorting the keys.
-    let mut places: HashMap<Key<'_>, usize> = HashMap::new();
-    let mut all: Vec<(Key<'_>, Points)> = Vec::new();
-    for row in &table.rows {
+    let table = Table::read(batches, cluster, period, &COLUMNS, Some("value"))?;
+    let (numbers, first) = table.groups(KEY);
+    let mut points: Vec<Points> = vec![Vec::new(); first.len()];
+    for (row, number) in table.rows.iter().zip(numbers) {
         let value = table.number(*row);
-        if !value.is_finite() {
-            continue;
+        if value.is_finite() {
+            points[number as usize].push((row.ts, value));
         }
-        let key = [0, 1, 2, 3].map(|column| table.text(*row, column));
-        let place = *places.entry(key).or_insert_with(|| {
-            all.push((key, Vec::new()));
-            all.len() - 1
-        });
-        all[place].1.push((row.ts, value));
     }
+    let key = |row: &Row| KEY.map(|column| table.text(*row, column));
+    let all = first.iter().zip(points).filter(|(_, points)| !points.is_empty());
+    let mut all: Vec<(Key<'_>, Points)> = all.map(|(row, points)| (key(row), points)).collect();
     all.sort_unstable_by_key(|(key, _)| *key);
     let series: Vec<Series> = all.into_iter().map(|(key, points)| sorted(key, points)).collect();
     let sampling = median(series.iter().filter_map(|s| step(&s.points)).collect()).unwrap_or(0);

@@ -45,9 +45,10 @@ pub fn summarise(
     let total = spans_read + lines.rows.iter().filter(|row| of_span(row)).count();
     let share = total.div_ceil(MAX_SPANS) as u64;
     let mut table = SpanTable::default();
-    let mut operations = BTreeSet::new();
-    for row in spans.rows.iter().filter(|row| read(row)) {
-        operations.insert((spans.text(*row, SERVICE), spans.text(*row, OPERATION)));
+    let (numbers, first) = spans.groups([SERVICE, OPERATION]);
+    let mut seen = vec![false; first.len()];
+    for (row, number) in spans.rows.iter().zip(numbers).filter(|(row, _)| read(row)) {
+        seen[number as usize] = true;
         if kept(spans.text(*row, TRACE), share) && !table.push(span(spans, *row)) {
             break;
         }
@@ -57,8 +58,11 @@ pub fn summarise(
             table.push_line(line(lines, *row));
         }
     }
-    let owned = |(service, operation): (&str, &str)| (service.to_owned(), operation.to_owned());
-    (traces::summarise(&table, control, window), operations.into_iter().map(owned).collect())
+    let named =
+        |row: Row| (spans.text(row, SERVICE).to_owned(), spans.text(row, OPERATION).to_owned());
+    let operations = first.into_iter().zip(seen).filter(|(_, seen)| *seen);
+    let operations = operations.map(|(row, _)| named(row)).collect();
+    (traces::summarise(&table, control, window), operations)
 }
 
 /// Whether a trace is among one in `share`.
