@@ -137,37 +137,40 @@ impl Citer<'_> {
             }
             Fact::Change { ts, service, kind, object, .. } => {
                 let period = Period { from: *ts, to: ts.saturating_add(1) };
+                let sql = self.scope(period).change(service, kind, object);
                 Content {
-                    kind: "change",
-                    service,
-                    instance: "",
                     subject: object.into(),
                     period,
                     observed: 1.0,
-                    expected: 0.0,
-                    sql: self.scope(period).change(service, kind, object),
+                    ..self.about("change", service, sql)
                 }
             }
             Fact::Silence { service, instance, observed, expected } => Content {
-                kind: "metric",
-                service,
                 instance,
                 subject: "samples".into(),
-                period,
                 observed: *observed,
                 expected: *expected,
-                sql: self.samples().metrics_of([service, service]),
+                ..self.about("metric", service, self.samples().metrics_of([service, service]))
             },
             Fact::Edge { caller, callee, share } => Content {
-                kind: "edge",
-                service: callee,
-                instance: "",
                 subject: format!("{caller} -> {callee}").into(),
-                period,
                 observed: *share,
-                expected: 0.0,
-                sql: self.edge(caller, callee),
+                ..self.about("edge", callee, self.edge(caller, callee))
             },
+        }
+    }
+
+    /// What is said of a service over the whole window.
+    fn about<'a>(&self, kind: &'static str, service: &'a str, sql: String) -> Content<'a> {
+        Content {
+            kind,
+            service,
+            instance: "",
+            subject: "".into(),
+            period: self.captured.telemetry.window,
+            observed: 0.0,
+            expected: 0.0,
+            sql,
         }
     }
 

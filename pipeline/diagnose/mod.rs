@@ -77,6 +77,11 @@ impl Slices {
     }
 }
 
+/// What [`rank::rank`] looks at, made from raw rows.
+pub fn telemetry_of(request: &Request, slices: &Slices) -> Result<telemetry::Telemetry> {
+    Ok(capture::capture(request, slices)?.telemetry)
+}
+
 /// Ranks the causes of an incident, best first; none where nothing stands out.
 ///
 /// Fails only where a batch lacks a column or holds another type than its stream's.
