@@ -8,7 +8,7 @@ use super::family::{Aspect, Family};
 use super::flow::{self, Flow};
 use super::graph::{self, CallGraph};
 use super::readings::{self, NOTABLE, Reading};
-use super::silence::{self, Silence};
+use super::silence::Silence;
 use super::telemetry::{Period, Series};
 
 /// Share of its callers' change at which a callee's change counts by half.
@@ -16,6 +16,8 @@ const NEGLIGIBLE: f64 = 0.1;
 /// How much faster than load a queue's delay grows: at two thirds of its capacity twice as fast,
 /// `d ln R / d ln λ = ρ / (1 − ρ)`.
 const QUEUEING: f64 = 2.0;
+/// Weight of a silence from which no caller suffers: collecting metrics fails too.
+const UNMISSED: f64 = 0.5;
 /// Weight of the second strongest reading beside the strongest: one alone may be a glitch.
 const SECOND: f64 = 0.5;
 
@@ -78,10 +80,11 @@ pub fn assess(
     readings: Vec<Reading>,
     series: &[Series],
     graph: &CallGraph,
-    n: usize,
     services: &BTreeMap<&str, usize>,
     (baseline, window): (Period, Period),
+    silences: Vec<Silence>,
 ) -> MetricLane {
+    let n = services.len();
     let calls = edge_severity(&readings);
     let mut tops = vec![[Top2::default(); 5]; n];
     let mut changes: Vec<BTreeMap<String, f64>> = vec![BTreeMap::new(); n];
@@ -118,7 +121,6 @@ pub fn assess(
     for (aspects, top) in raw.iter_mut().zip(&starved) {
         aspects.flow = top.value();
     }
-    let silences = silence::read(series, services, baseline, window);
     for s in &silences {
         let aspect = &mut raw[s.service].silence;
         *aspect = aspect.max(s.severity);
@@ -293,7 +295,7 @@ impl MetricLane {
                     error: error[v] * matters,
                     traffic: self.raw[v].traffic * (1.0 - by_callers),
                     flow: self.raw[v].flow,
-                    silence: self.raw[v].silence,
+                    silence: self.missed(graph, v),
                     shared: 0.0,
                 }
             })
@@ -360,6 +362,17 @@ impl MetricLane {
         }
         self.residual[v].shared = most * share;
         self.suspect = Some((v, share));
+    }
+
+    /// Silence of `v`, in full only if those who call it fare as badly as anybody.
+    fn missed(&self, graph: &CallGraph, v: usize) -> f64 {
+        let worst = |of: &mut dyn Iterator<Item = usize>| {
+            of.map(|c| performance(&self.raw[c])).fold(0.0, f64::max)
+        };
+        let all = worst(&mut (0..self.raw.len()));
+        let suffering = worst(&mut graph.callers(v).iter().copied());
+        let needed = if all > 0.0 { suffering / all } else { 0.0 };
+        self.raw[v].silence * (UNMISSED + (1.0 - UNMISSED) * needed)
     }
 
     /// Share of what its callers show that `v` accounts for as what they have in common.

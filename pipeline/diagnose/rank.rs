@@ -11,7 +11,7 @@ use super::graph::{self, CallGraph};
 use super::kind::{Kind, Signs};
 use super::metrics::{self, Aspects, MetricLane};
 use super::telemetry::Telemetry;
-use super::{changes, logs, readings, shape};
+use super::{changes, logs, readings, shape, silence};
 
 /// Weight per lane. Direct observation of the fault counts most, inference over the graph next;
 /// onset is as coarse as the sampling, and a change is only a coincidence in time.
@@ -88,8 +88,8 @@ pub fn rank(t: &Telemetry) -> Ranking {
     for &p in &probes {
         graph.attach_probe(p);
     }
-    let metrics =
-        metrics::assess(readings, &t.series, &graph, names.len(), &index, (t.baseline, t.window));
+    let (periods, silences) = ((t.baseline, t.window), silence::read(t, &index));
+    let metrics = metrics::assess(readings, &t.series, &graph, &index, periods, silences);
     let lanes = Lanes::read(t, metrics, &index, &graph);
     let mut scored: Vec<(usize, f64, Vec<Contribution>)> = (0..names.len())
         .filter(|v| !probes.contains(v))

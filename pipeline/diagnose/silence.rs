@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::deviation::strength;
 use super::evidence::{Evidence, Finding, Lane};
-use super::telemetry::{Period, Series};
+use super::telemetry::{Counts, Period, Series, Telemetry};
 
 /// Fewest samples of baseline that show how often a series is sampled.
 const MIN_SAMPLES: usize = 5;
@@ -35,8 +35,41 @@ struct Reports {
     fresh: f64,
 }
 
-/// Instances without half of their samples, unless half of all instances are.
-pub fn read(
+/// Instances without half of their samples whose logs and spans have stopped too, where there are
+/// any. None where half of all instances are silent: then what collects the metrics has failed.
+pub fn read(t: &Telemetry, services: &BTreeMap<&str, usize>) -> Vec<Silence> {
+    let mut out = unsampled(&t.series, services, t.baseline, t.window);
+    if !out.is_empty() {
+        let alive = alive(t);
+        out.retain(|s| {
+            !alive.iter().any(|(v, i)| services.get(v) == Some(&s.service) && *i == s.instance)
+        });
+    }
+    out
+}
+
+/// Service and instance of those that write logs or spans as usual: at least half as many as the
+/// system's as a whole let expect.
+fn alive(t: &Telemetry) -> Vec<(&str, &str)> {
+    let mut events: BTreeMap<(&str, &str), Counts> = BTreeMap::new();
+    let lines = t.templates.iter().map(|l| (&l.service, &l.instance, l.baseline, l.window));
+    let spans = t.spans.operations.iter();
+    let spans = spans.map(|o| (&o.service, &o.instance, o.baseline.count, o.window.count));
+    let mut all = Counts::default();
+    for (service, instance, before, now) in lines.chain(spans) {
+        for counts in [&mut all, events.entry((service, instance)).or_default()] {
+            counts.baseline += before;
+            counts.window += now;
+        }
+    }
+    let usual = |c: &Counts| {
+        c.window > 0
+            && c.window as f64 * all.baseline as f64 >= LATE * c.baseline as f64 * all.window as f64
+    };
+    events.into_iter().filter(|(_, c)| usual(c)).map(|(key, _)| key).collect()
+}
+
+fn unsampled(
     series: &[Series],
     services: &BTreeMap<&str, usize>,
     baseline: Period,
@@ -78,7 +111,7 @@ pub fn read(
         })
         .collect();
     if 2 * out.len() > reporting {
-        out.clear(); // what collects the metrics has failed
+        out.clear();
     }
     out
 }
@@ -130,7 +163,7 @@ mod tests {
         let services = BTreeMap::from([("api", 0), ("db", 1)]);
         let split = 60 * STEP;
         let window = Period { from: split, to: split + 5 * STEP };
-        let found = read(series, &services, Period { from: 0, to: split }, window);
+        let found = unsampled(series, &services, Period { from: 0, to: split }, window);
         found.into_iter().filter(|s| s.severity > 0.3).map(|s| s.instance).collect()
     }
 
