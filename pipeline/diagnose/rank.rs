@@ -23,8 +23,6 @@ const WEIGHTS: [(Lane, f64); 6] = [
     (Lane::Logs, 0.15),
     (Lane::Changes, 0.05),
 ];
-/// Weight of the second strongest aspect beside the strongest: two that agree are hardly chance.
-const SECOND: f64 = 0.5;
 /// Weight of what deviates in a service that takes no part in any known call.
 const UNCALLED: f64 = 0.5;
 /// Onsets this far apart are e-fold different, unless sampling is coarser.
@@ -205,10 +203,9 @@ impl Lanes {
             Lane::Severity => (!self.metrics.readings.is_empty()).then(|| self.severity[v]),
             Lane::Onset => self.metrics.onsets.iter().any(Option::is_some).then(|| self.onset[v]),
             Lane::Graph => self.blame.as_ref().map(|b| b[v]),
-            Lane::Spans => self.spans.as_ref().map(|s| {
-                let mut parts = [s.self_time[v], s.errors[v], s.shape[v]];
-                combine(&mut parts)
-            }),
+            Lane::Spans => {
+                self.spans.as_ref().map(|s| combine(&[s.self_time[v], s.errors[v], s.shape[v]]))
+            }
             Lane::Logs => self.logs.as_ref().map(|l| l.residual[v]),
             Lane::Changes => self.changes.as_ref().map(|c| c.0[v]),
         };
@@ -281,28 +278,14 @@ impl Lanes {
     }
 }
 
-/// Strongest aspect plus a part of the next.
+/// How badly a service fares by itself, in any aspect.
 fn severity(a: &Aspects) -> f64 {
-    combine(&mut [
-        a.resource,
-        a.latency,
-        a.error,
-        a.dependency,
-        a.traffic,
-        a.flow,
-        a.silence,
-        a.shared,
-    ])
+    combine(&[a.resource, a.latency, a.error, a.dependency, a.traffic, a.flow, a.silence, a.shared])
 }
 
-/// The strongest and half of the second, scaled to stay within 0..=1.
-fn combine(parts: &mut [f64]) -> f64 {
-    parts.sort_by(|a, b| b.total_cmp(a));
-    match parts {
-        [first, second, ..] => (*first + SECOND * *second) / (1.0 + SECOND),
-        [only] => *only,
-        [] => 0.0,
-    }
+/// Any one of the parts is enough, and each is read by itself: a noisy or (Pearl 1988).
+fn combine(parts: &[f64]) -> f64 {
+    1.0 - parts.iter().map(|x| 1.0 - x).product::<f64>()
 }
 
 /// Earlier is more likely the cause; as strong as what began.
