@@ -1,7 +1,6 @@
 //! Rows of raw batches by column name, with text read alike whether it is interned or plain.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, RecordBatch, StringArray,
@@ -86,7 +85,7 @@ impl Table {
     /// Numbers the rows by their texts in some columns, in the order in which texts come first, and
     /// returns that first row of each number. Interned text is read once per set of keys.
     pub fn groups<const N: usize>(&self, columns: [usize; N]) -> (Vec<u32>, Vec<Row>) {
-        let mut by_text: HashMap<[&str; N], u32> = HashMap::new();
+        let mut by_text: Map<[&str; N], u32> = Map::default();
         let mut by_key: Map<(u32, [u32; N]), u32> = Map::default();
         let mut first: Vec<Row> = Vec::new();
         let mut number = |row: &Row| {

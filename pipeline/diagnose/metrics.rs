@@ -310,7 +310,10 @@ impl MetricLane {
         }
         let slow = |c: &usize| self.calls.towards(graph, *c).max(performance(&self.raw[*c]));
         let most = graph.callees(v).iter().map(slow).fold(0.0, f64::max);
-        own * (1.0 - (1.0 - self.calls.breadth(graph, v)) * (most / own).min(1.0))
+        // Who waits for a call shows it: calls that delay no request are nobody's loss.
+        let served = self.readings.iter().any(|r| r.service == v && r.aspect() == Aspect::Latency);
+        let felt = if served { performance(&self.raw[v]).min(own) } else { own };
+        felt * (1.0 - (1.0 - self.calls.breadth(graph, v)) * (most / own).min(1.0))
     }
 
     /// Natural logarithm of window against baseline of the service's most severe reading of a
