@@ -59,12 +59,27 @@ pub struct Meaning {
 /// First match wins. Devices come before what happens on them (`disk_read_latency` is the disk's),
 /// outcomes and durations before volume (`request_errors`, `request_duration`).
 const WORDS: [(Family, &[&str]); 11] = [
-    (Family::Cpu, &["cpu", "cpus", "processor", "throttled", "throttling", "loadavg"]),
+    (
+        Family::Cpu,
+        &[
+            "cpu",
+            "cpus",
+            "processor",
+            "throttled",
+            "throttling",
+            "loadavg",
+            "load1",
+            "load5",
+            "load15",
+        ],
+    ),
     (Family::Memory, &["memory", "mem", "rss", "heap", "swap", "oom", "paging"]),
     (
         Family::Disk,
         &[
             "disk",
+            "diskio",
+            "blkio",
             "fs",
             "filesystem",
             "io",
@@ -179,6 +194,7 @@ const WORDS: [(Family, &[&str]); 11] = [
             "ops",
             "throughput",
             "workload",
+            "load",
             "calls",
             "call",
             "hits",
@@ -300,6 +316,8 @@ mod tests {
             ("requests_Sum", Family::Traffic),
             ("node_network_receive_bytes_total", Family::Network),
             ("kafka_consumer_lag", Family::Queue),
+            ("node_load5", Family::Cpu),
+            ("cart_load", Family::Traffic),
             ("zorbs", Family::Other),
         ] {
             assert_eq!(family(name), expect, "{name}");

@@ -16,8 +16,8 @@ const NEGLIGIBLE: f64 = 0.1;
 /// How much faster than load a queue's delay grows: at two thirds of its capacity twice as fast,
 /// `d ln R / d ln λ = ρ / (1 − ρ)`.
 const QUEUEING: f64 = 2.0;
-/// Weight of a silence from which no caller suffers: collecting metrics fails too.
-const UNMISSED: f64 = 0.5;
+/// Weight of a silence of which nobody knows who suffers from it.
+const UNKNOWN: f64 = 0.5;
 /// Weight of the second strongest reading beside the strongest: one alone may be a glitch.
 const SECOND: f64 = 0.5;
 
@@ -367,15 +367,18 @@ impl MetricLane {
         self.suspect = Some((v, share));
     }
 
-    /// Silence of `v`, in full only if those who call it fare as badly as anybody.
+    /// Silence of `v`, as far as those who call it fare as badly as anybody: collecting metrics
+    /// fails too.
     fn missed(&self, graph: &CallGraph, v: usize) -> f64 {
         let worst = |of: &mut dyn Iterator<Item = usize>| {
             of.map(|c| performance(&self.raw[c])).fold(0.0, f64::max)
         };
         let all = worst(&mut (0..self.raw.len()));
-        let suffering = worst(&mut graph.callers(v).iter().copied());
-        let needed = if all > 0.0 { suffering / all } else { 0.0 };
-        self.raw[v].silence * (UNMISSED + (1.0 - UNMISSED) * needed)
+        let needed = match graph.callers(v) {
+            callers if callers.is_empty() || all == 0.0 => UNKNOWN,
+            callers => worst(&mut callers.iter().copied()) / all,
+        };
+        self.raw[v].silence * needed
     }
 
     /// Share of what its callers show that `v` accounts for as what they have in common.

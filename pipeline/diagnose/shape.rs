@@ -16,8 +16,6 @@ const DRIFT: f64 = 0.2;
 const NOTABLE: f64 = 1.3;
 /// Share of traces from which on an operation calls a service as a rule.
 const USUAL: f64 = 0.5;
-/// Share of usual calls that are missing where nobody reaches the callee.
-const DESERTED: f64 = 0.5;
 /// Share of lost time that is the callee's where nothing tells it from the caller's own.
 const AMBIGUOUS: f64 = 0.3;
 /// IQR of a normal distribution in standard deviations.
@@ -42,10 +40,9 @@ pub fn read(
         return None;
     }
     let mut findings = Vec::new();
-    let calls = Calls::new(stats, services);
-    let self_time = self_time(stats, services, &calls, &mut findings);
-    let errors = errors(stats, services, &calls, &mut findings);
-    let shape = shape(&stats.calls, (failures, accused), &calls, services, graph, &mut findings);
+    let self_time = self_time(stats, services, &mut findings);
+    let errors = errors(stats, services, &mut findings);
+    let shape = shape(&stats.calls, (failures, accused), services, graph, &mut findings);
     Some(SpanLane { self_time, errors, shape, findings })
 }
 
@@ -54,15 +51,11 @@ struct Calls<'a> {
     callees: BTreeMap<(usize, &'a str), BTreeSet<usize>>,
     /// Measured operations by service.
     operations: BTreeMap<usize, BTreeSet<&'a str>>,
-    /// Callees that several services call, and none of them reaches as usual any more.
-    deserted: BTreeSet<usize>,
 }
 
 impl<'a> Calls<'a> {
     fn new(stats: &'a SpanStats, services: &BTreeMap<&str, usize>) -> Self {
         let mut callees: BTreeMap<(usize, &str), BTreeSet<usize>> = BTreeMap::new();
-        // By callee and caller the traces in which the call is missing, and those that need it.
-        let mut missing: BTreeMap<usize, BTreeMap<usize, (f64, f64)>> = BTreeMap::new();
         for c in &stats.calls {
             let ends = (services.get(c.caller.as_str()), services.get(c.callee.as_str()));
             let (Some(&caller), Some(&callee)) = ends else { continue };
@@ -71,19 +64,7 @@ impl<'a> Calls<'a> {
                 continue;
             }
             callees.entry((caller, &c.caller_operation)).or_default().insert(callee);
-            let expected = usual * c.parents.window as f64;
-            let all = missing.entry(callee).or_default().entry(caller).or_insert((0.0, 0.0));
-            all.0 += (expected - c.with_child.window as f64).max(0.0);
-            all.1 += expected;
         }
-        let gone = |(missing, expected): &(f64, f64)| {
-            *expected >= MIN_SPANS as f64 && *missing >= DESERTED * expected
-        };
-        let deserted = missing
-            .into_iter()
-            .filter(|(_, by)| by.len() > 1 && by.values().all(gone))
-            .map(|(callee, _)| callee)
-            .collect();
         let mut operations: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
         for o in &stats.operations {
             if o.baseline.count >= MIN_SPANS
@@ -93,12 +74,7 @@ impl<'a> Calls<'a> {
                 operations.entry(v).or_default().insert(&o.operation);
             }
         }
-        Calls { callees, operations, deserted }
-    }
-
-    /// The deserted callee of an operation.
-    fn deserted_by(&self, v: usize, operation: &str) -> Option<usize> {
-        self.callees.get(&(v, operation))?.iter().copied().find(|c| self.deserted.contains(c))
+        Calls { callees, operations }
     }
 
     /// For operations whose self time grew, by `(service, operation)`: the callee on the way to
@@ -107,14 +83,14 @@ impl<'a> Calls<'a> {
     /// more callers agree and the more operations could disagree, the surer.
     fn wires<'b>(
         &self,
-        grown: &BTreeMap<(usize, &'b str), (f64, f64)>,
+        grown: &BTreeSet<(usize, &'b str)>,
     ) -> BTreeMap<(usize, &'b str), (usize, f64)> {
         let mut sure: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
         for (v, operations) in &self.operations {
             let calls = |o: &&str, c: usize| {
                 self.callees.get(&(*v, *o)).is_some_and(|callees| callees.contains(&c))
             };
-            let grew = |o: &&str| grown.contains_key(&(*v, *o));
+            let grew = |o: &&str| grown.contains(&(*v, *o));
             let own = self.callees.range((*v, "")..(*v + 1, ""));
             let callees: BTreeSet<usize> = own.flat_map(|(_, c)| c.iter().copied()).collect();
             for c in callees {
@@ -136,7 +112,7 @@ impl<'a> Calls<'a> {
             let agree = sum / callers.len() as f64;
             for (v, fit) in callers.into_iter().filter(|(_, fit)| *fit > 0.0) {
                 let share = agree * fit / most;
-                for key in grown.keys().filter(|k| k.0 == v) {
+                for key in grown.iter().filter(|k| k.0 == v) {
                     if self.callees.get(key).is_some_and(|all| all.contains(&c)) {
                         let known = out.entry(*key).or_insert((c, share));
                         if share > known.1 {
@@ -156,20 +132,49 @@ impl<'a> Calls<'a> {
 fn self_time(
     stats: &SpanStats,
     services: &BTreeMap<&str, usize>,
-    calls: &Calls<'_>,
     findings: &mut Vec<Finding>,
 ) -> Vec<f64> {
     let n = services.len();
     let (mut added_us, mut best) = (vec![0.0; n], vec![0.0; n]);
-    let mut grown: BTreeMap<(usize, &str), (f64, f64)> = BTreeMap::new();
-    let per_trace = |us: f64, count: u64, traces: u64| us * count as f64 / traces.max(1) as f64;
     let usual: f64 = stats
         .operations
         .iter()
         .map(|o| per_trace(o.baseline.self_us.mean, o.baseline.count, stats.traces.baseline))
         .sum();
+    let grown = growth(stats, services);
+    let keys = grown.iter().map(|g| (g.service, g.operation)).collect();
+    let wires = Calls::new(stats, services).wires(&keys);
+    for g in grown {
+        let callee = wires.get(&(g.service, g.operation)).copied();
+        let own = (g.service, 1.0 - callee.map_or(0.0, |(_, share)| share));
+        for (v, share) in [Some(own), callee].into_iter().flatten().filter(|e| e.1 > 0.0) {
+            best[v] = f64::max(best[v], g.worth * share);
+            added_us[v] += g.us * share;
+            findings.push(Finding {
+                service: v,
+                lane: Lane::Spans,
+                strength: g.worth * share,
+                evidence: g.evidence.clone(),
+            });
+        }
+    }
+    (0..n).map(|v| best[v] * (added_us[v] / (added_us[v] + usual).max(1.0)).sqrt()).collect()
+}
+
+/// An operation whose self time has grown.
+struct Growth<'a> {
+    service: usize,
+    operation: &'a str,
+    worth: f64,
+    /// Added per trace.
+    us: f64,
+    evidence: Evidence,
+}
+
+fn growth<'a>(stats: &'a SpanStats, services: &BTreeMap<&str, usize>) -> Vec<Growth<'a>> {
+    let mut out = Vec::new();
     for o in &stats.operations {
-        let Some(&v) = services.get(o.service.as_str()) else { continue };
+        let Some(&service) = services.get(o.service.as_str()) else { continue };
         if o.baseline.count < MIN_SPANS || o.window.count < MIN_SPANS {
             continue;
         }
@@ -179,14 +184,11 @@ fn self_time(
         if added <= 0.0 || s < NOTABLE {
             continue;
         }
-        let worth = strength(s, n) * added / now;
-        let grown = grown.entry((v, o.operation.as_str())).or_insert((0.0, 0.0));
-        grown.0 = f64::max(grown.0, worth);
-        grown.1 += per_trace(added, o.window.count, stats.traces.window);
-        findings.push(Finding {
-            service: v,
-            lane: Lane::Spans,
-            strength: worth,
+        out.push(Growth {
+            service,
+            operation: &o.operation,
+            worth: strength(s, services.len()) * added / now,
+            us: per_trace(added, o.window.count, stats.traces.window),
             evidence: Evidence::SpanPath {
                 service: o.service.clone(),
                 operation: o.operation.clone(),
@@ -197,18 +199,11 @@ fn self_time(
             },
         });
     }
-    let wires = calls.wires(&grown);
-    for (&(v, operation), &(worth, us)) in &grown {
-        let on_wire = wires.get(&(v, operation));
-        let share = on_wire.map_or(0.0, |(_, share)| *share);
-        best[v] = f64::max(best[v], worth * (1.0 - share));
-        added_us[v] += us * (1.0 - share);
-        if let Some((callee, share)) = on_wire {
-            best[*callee] = f64::max(best[*callee], worth * share);
-            added_us[*callee] += us * share;
-        }
-    }
-    (0..n).map(|v| best[v] * (added_us[v] / (added_us[v] + usual).max(1.0)).sqrt()).collect()
+    out
+}
+
+fn per_trace(us: f64, count: u64, traces: u64) -> f64 {
+    us * count as f64 / traces.max(1) as f64
 }
 
 /// Tukey's trimean: robust like the median, but sees a shift of either half.
@@ -232,7 +227,6 @@ fn standard_error(o: &OperationStats, level: f64) -> f64 {
 fn errors(
     stats: &SpanStats,
     services: &BTreeMap<&str, usize>,
-    calls: &Calls<'_>,
     findings: &mut Vec<Finding>,
 ) -> Vec<f64> {
     let n = services.len();
@@ -246,11 +240,10 @@ fn errors(
         if now <= expected || s < NOTABLE {
             continue;
         }
-        let to_blame = calls.deserted_by(v, &o.operation).unwrap_or(v);
-        excess[to_blame] += now - expected;
-        best[to_blame] = f64::max(best[to_blame], strength(s, n));
+        excess[v] += now - expected;
+        best[v] = f64::max(best[v], strength(s, n));
         findings.push(Finding {
-            service: to_blame,
+            service: v,
             lane: Lane::Spans,
             strength: strength(s, n),
             evidence: Evidence::SpanPath {
@@ -274,7 +267,6 @@ fn errors(
 fn shape(
     calls: &[CallStats],
     (failures, accused): (&BTreeSet<(&str, &str)>, &Accused<'_>),
-    between: &Calls<'_>,
     services: &BTreeMap<&str, usize>,
     graph: &CallGraph,
     findings: &mut Vec<Finding>,
@@ -285,7 +277,6 @@ fn shape(
     for c in calls {
         let Some(&caller) = services.get(c.caller.as_str()) else { continue };
         let accused = accused.by(caller, &c.callee_operation);
-        let deserted = services.get(c.callee.as_str()).filter(|x| between.deserted.contains(x));
         if c.parents.baseline < MIN_SPANS || c.parents.window == 0 {
             continue;
         }
@@ -303,7 +294,7 @@ fn shape(
         if now < expected && failure {
             continue; // fewer errors are no fault
         }
-        let v = accused.or(deserted.copied().filter(|_| now < expected)).unwrap_or(caller);
+        let v = accused.unwrap_or(caller);
         let effect = (now / c.parents.window as f64 - usual).abs();
         let other = replaced.get(&parent(c)).filter(|_| now < expected);
         let telling = 1.0 - other.map_or(0.0, |new| (new / effect).min(1.0));
