@@ -344,13 +344,15 @@ fn cite<'a>(own: &[&'a Finding]) -> Vec<&'a Finding> {
     first
 }
 
-/// Callers whose symptoms `v` accounts for.
+/// Callers whose symptoms `v` accounts for; all that have any, where they speak against `v`.
 fn edges(names: &[&str], graph: &CallGraph, lanes: &Lanes, v: usize) -> Vec<Evidence> {
+    let suspected = lanes.metrics.suspected(v);
+    let least = if suspected > 0.0 { f64::MIN_POSITIVE } else { SYMPTOM_MIN };
     graph
         .callers(v)
         .iter()
-        .map(|&c| (c, lanes.explains(graph, c, v).max(lanes.metrics.suspected(v))))
-        .filter(|(c, share)| *share >= EDGE_MIN && lanes.symptom(*c) >= SYMPTOM_MIN)
+        .map(|&c| (c, lanes.explains(graph, c, v).max(suspected)))
+        .filter(|(c, share)| *share >= EDGE_MIN && lanes.symptom(*c) >= least)
         .map(|(c, share)| Evidence::Edge {
             caller: names[c].to_owned(),
             callee: names[v].to_owned(),
@@ -554,6 +556,67 @@ mod tests {
         t.spans.calls = vec![call("web", "api", 300), call("api", "db", 20)];
         t.edges = vec![("web".to_owned(), "api".to_owned()), ("api".to_owned(), "db".to_owned())];
         assert_eq!(best(&t).service, "api");
+    }
+
+    #[test]
+    fn a_line_that_names_a_failing_callee_blames_the_callee() {
+        let mut t = telemetry(Vec::new(), &[("web", "stock-api"), ("web", "cart-api")]);
+        t.templates = vec![
+            template("web", "served <*>", "INFO", (500, 480)),
+            template("stock-api", "read <*>", "INFO", (400, 410)),
+            template("cart-api", "read <*>", "INFO", (400, 410)),
+            template("web", "call to cart-api failed: status <*>", "ERROR", (0, 60)),
+        ];
+        assert_eq!(best(&t).service, "cart-api");
+        // Who fails to reach all its callees is itself cut off.
+        t.templates.push(template("web", "call to stock-api failed: <*>", "ERROR", (0, 60)));
+        assert_eq!(best(&t).service, "web");
+    }
+
+    #[test]
+    fn what_suffering_callers_have_in_common_is_blamed() {
+        let edges = [("web", "a"), ("web", "b"), ("web", "c"), ("a", "db"), ("b", "db")];
+        let rows = [("a", 0.5), ("b", 0.5), ("c", 0.0)];
+        let mut all: Vec<Series> =
+            rows.iter().map(|(s, now)| series(s, "error_ratio", 0.001, 0.001 + now)).collect();
+        all.push(series("db", "cpu_usage", 10.0, 10.0));
+        let t = telemetry(all, &edges);
+        let ranking = rank(&t);
+        assert_eq!(ranking.candidates[0].service, "db", "{:?}", ranking.candidates);
+        let cited = &ranking.candidates[0].evidence;
+        assert!(cited.iter().any(|i| matches!(&ranking.evidence[*i], Evidence::Edge { .. })));
+    }
+
+    #[test]
+    fn who_falls_silent_while_its_callers_fail_has_crashed() {
+        let mut t = slow_database();
+        t.series = vec![
+            series("web", "error_ratio", 0.001, 0.5),
+            series("api", "error_ratio", 0.001, 0.5),
+            series("db", "cpu_usage", 10.0, 10.0),
+            series("cache", "cpu_usage", 10.0, 10.0),
+        ];
+        t.series[2].points.truncate(BASELINE as usize);
+        let c = best(&t);
+        assert_eq!((c.service.as_str(), c.kind), ("db", Kind::Crash));
+        // Its lines go on: then only its metrics are missing.
+        t.templates = vec![
+            template("db", "checkpoint <*>", "INFO", (300, 300)),
+            template("api", "read <*>", "INFO", (300, 300)),
+        ];
+        t.templates[0].instance = "db-0".to_owned();
+        assert_ne!(best(&t).kind, Kind::Crash);
+    }
+
+    #[test]
+    fn load_is_blamed_where_it_comes_in() {
+        let services = ["web", "api", "db"];
+        let mut all: Vec<Series> =
+            services.iter().map(|s| series(s, "request_rate", 10.0, 40.0)).collect();
+        all.extend(services.iter().map(|s| series(s, "latency_p50", 10.0, 60.0)));
+        let t = telemetry(all, &[("web", "api"), ("api", "db")]);
+        let c = best(&t);
+        assert_eq!((c.service.as_str(), c.kind), ("web", Kind::Load));
     }
 
     #[test]

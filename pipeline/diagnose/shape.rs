@@ -362,7 +362,7 @@ fn replaced<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnose::telemetry::Counts;
+    use crate::diagnose::telemetry::{Counts, SpanAggregate};
 
     fn lane(replacement: &str, failures: &[(&str, &str)]) -> f64 {
         let child = |operation: &str, baseline: u64, window: u64| CallStats {
@@ -393,5 +393,41 @@ mod tests {
         assert!(lane("took the other train", &[]) < 0.01);
         assert!(lane("failed to find it", &[]) > 0.3);
         assert!(lane("nothing there", &[("api", "nothing there")]) > 0.3);
+    }
+
+    #[test]
+    fn time_lost_on_the_way_to_one_callee_is_the_callees() {
+        let slow = |slow: &[&str]| {
+            let self_us = |us: f64| Quantiles { p25: us * 0.9, p50: us, p75: us * 1.1, mean: us };
+            let aggregate = |us| SpanAggregate { count: 200, origins: 0, self_us: self_us(us) };
+            let rows = [("a", "read"), ("a", "write"), ("b", "get"), ("b", "list")];
+            let operations = rows.iter().map(|(service, operation)| OperationStats {
+                service: service.to_string(),
+                instance: String::new(),
+                operation: operation.to_string(),
+                baseline: aggregate(1_000.0),
+                window: aggregate(if slow.contains(operation) { 9_000.0 } else { 1_000.0 }),
+            });
+            let counts = Counts { baseline: 200, window: 200 };
+            let call = |caller: &str, operation: &str| CallStats {
+                caller: caller.to_owned(),
+                caller_entry: operation.to_owned(),
+                caller_operation: operation.to_owned(),
+                callee: "db".to_owned(),
+                callee_operation: "query".to_owned(),
+                parents: counts,
+                with_child: counts,
+            };
+            let calls = vec![call("a", "read"), call("b", "get")];
+            let stats = SpanStats { traces: counts, operations: operations.collect(), calls };
+            let services = BTreeMap::from([("a", 0), ("b", 1), ("db", 2)]);
+            let graph = CallGraph::new(3, [(0, 2), (1, 2)]);
+            let accused = Accused::new(&[], &services, &graph);
+            read(&stats, (&BTreeSet::new(), &accused), &services, &graph).unwrap().self_time
+        };
+        let all_that_call = slow(&["read", "get"]);
+        assert!(all_that_call[2] > 2.0 * all_that_call[0], "{all_that_call:?}");
+        let all_of_one = slow(&["read", "write"]);
+        assert!(all_of_one[0] > 2.0 * all_of_one[2], "{all_of_one:?}");
     }
 }
