@@ -134,7 +134,8 @@ fn probes(t: &Telemetry, index: &BTreeMap<&str, usize>, graph: &CallGraph) -> BT
     let mut working: BTreeSet<&str> = BTreeSet::new();
     working.extend(t.templates.iter().map(|x| x.service.as_str()));
     working.extend(t.spans.operations.iter().map(|x| x.service.as_str()));
-    working.extend(t.series.iter().filter_map(|s| {
+    let apart = |s: &str| index.get(s).is_some_and(|v| out.contains(v));
+    working.extend(t.series.iter().filter(|s| apart(&s.service)).filter_map(|s| {
         let m = crate::diagnose::family::read(&s.metric, |name| index.contains_key(name));
         let local = m.family.aspect(m.side) == Aspect::Resource || m.family == Family::Network;
         local.then_some(s.service.as_str())
