@@ -3,12 +3,12 @@
 -- severity: warning
 INSERT INTO signals
 SELECT cluster, service, '' AS instance, concat('log:', template_id) AS metric,
-       window.start AS window_start, window.end AS window_end, score, observed, expected, direction,
+       window.start AS window_start, window.end AS window_end, raw AS score, observed, expected, direction,
        NOT alert.fire AS ongoing, false AS predicted, detail
 FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, template_id ORDER BY window) AS alert
   FROM (
-    SELECT cluster, service, template_id, window, observed, detail, expected, direction,
+    SELECT cluster, service, template_id, window, observed, detail, expected, direction, raw,
            CASE WHEN discoveries(raw) OVER (PARTITION BY window) > 0
                 THEN benjamini_hochberg(raw) OVER (PARTITION BY window, cluster, service)
                 ELSE 0 END AS score
@@ -27,4 +27,4 @@ FROM (
     )
   )
 )
-WHERE alert.fire OR alert.active;
+WHERE alert.fire OR alert.active OR raw >= 2;

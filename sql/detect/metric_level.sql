@@ -8,12 +8,12 @@
 INSERT INTO signals
 SELECT cluster, service, instance,
        CASE WHEN labels = '' THEN metric ELSE concat(metric, '{', labels, '}') END AS metric,
-       window.start AS window_start, window.end AS window_end, score, observed, expected, direction,
+       window.start AS window_start, window.end AS window_end, raw AS score, observed, expected, direction,
        NOT alert.fire AS ongoing, false AS predicted, '' AS detail
 FROM (
   SELECT *, alerting(score) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS alert
   FROM (
-    SELECT cluster, service, instance, metric, labels, window, observed, expected, direction,
+    SELECT cluster, service, instance, metric, labels, window, observed, expected, direction, raw,
            CASE WHEN discoveries(raw) OVER (PARTITION BY window) > 0
                 THEN benjamini_hochberg(raw) OVER (PARTITION BY window, cluster, service, instance)
                 ELSE 0 END AS score
@@ -32,4 +32,4 @@ FROM (
     )
   )
 )
-WHERE alert.fire OR alert.active;
+WHERE alert.fire OR alert.active OR raw >= 2;

@@ -7,7 +7,7 @@
 INSERT INTO signals
 SELECT cluster, service, '' AS instance, 'log:new' AS metric,
        window.start AS window_start, window.end AS window_end, a.score, observed, a.expected, a.direction,
-       false AS ongoing, false AS predicted, detail
+       a.score < 3 AS ongoing, false AS predicted, detail
 FROM (
   SELECT *, count_anomaly(observed) OVER (PARTITION BY cluster, service ORDER BY window) AS a
   FROM (
@@ -26,4 +26,4 @@ FROM (
     GROUP BY cluster, service, window
   )
 )
-WHERE a.score >= 3 AND a.direction = 'up' AND observed > 0;
+WHERE a.score >= 2 AND a.direction = 'up' AND observed > 0;

@@ -21,4 +21,4 @@ FROM (
     )
   )
 )
-WHERE alert.fire OR alert.active;
+WHERE alert.fire OR alert.active OR score >= 2;

@@ -7,7 +7,7 @@
 INSERT INTO signals
 SELECT cluster, service, '' AS instance, 'span:mix' AS metric,
        window.start AS window_start, window.end AS window_end, score, observed, expected, direction,
-       false AS ongoing, false AS predicted, detail
+       score < 3 AS ongoing, false AS predicted, detail
 FROM (
   SELECT cluster, service, window, max(m.score) AS score, max(m.observed) AS observed,
          max(m.expected) AS expected, min(m.direction) AS direction,
@@ -24,4 +24,4 @@ FROM (
   )
   GROUP BY cluster, service, window
 )
-WHERE score >= 3;
+WHERE score >= 2;

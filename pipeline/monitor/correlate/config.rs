@@ -23,7 +23,7 @@ pub struct CorrelateConfig {
     /// An incident ends when nothing in it was abnormal for this long.
     #[serde(with = "interval_text")]
     pub resolve_after: Nanos,
-    /// Incidents that noise may open, per day and 50 services.
+    /// Incidents a day that noise may open; as many for every 50 services where more are watched.
     pub false_incidents_per_day: f64,
     /// A series is tied to an incident if chance puts fewer than this many like it there.
     pub coincidence: f64,

@@ -62,7 +62,7 @@ impl OpenIncident {
     pub fn continues(&self, key: &SeriesKey, next: &Signal, around: &Surroundings) -> bool {
         let Some(track) = self.tracks.get(key) else { return false };
         let pause = next.window_start - track.last_seen_at();
-        pause <= MISSED_WINDOWS * around.cadence.step(track)
+        pause <= MISSED_WINDOWS * around.step(track)
             || next.window_end - self.opened_at <= around.config.growth(track.width)
     }
 
@@ -186,7 +186,7 @@ impl OpenIncident {
     }
 
     fn held_until(&self, track: &Track, around: &Surroundings) -> Nanos {
-        track.last_seen_at() + around.config.hold(around.cadence.step(track))
+        track.last_seen_at() + around.config.hold(around.step(track))
     }
 
     /// Series that chance explains.

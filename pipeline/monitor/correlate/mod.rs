@@ -8,7 +8,8 @@
 //!
 //! At each tick of event time: abnormal windows extend the series that incidents or the waiting
 //! room already hold; waiting series join an open incident that they are related to
-//! ([`relation`], [`incident`]); what remains may open one ([`pending`], [`surprise`]). A series
+//! ([`relation`], [`incident`]); what remains may open one, if it is surprising at once ([`pending`],
+//! [`surprise`]) or by lasting ([`unrest`]). A series
 //! that more than chance ties to several fresh incidents makes them one, and the earliest keeps
 //! its id.
 //!
@@ -34,6 +35,7 @@ mod surroundings;
 mod tests;
 mod tick;
 mod track;
+mod unrest;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -47,6 +49,7 @@ pub use track::MAX_SCORE;
 use self::incident::OpenIncident;
 use self::pending::Pending;
 use self::surroundings::Surroundings;
+use self::unrest::Unrest;
 use super::notify::{Dispatcher, Notification};
 use super::silence::Silence;
 use super::topology::Topology;
@@ -55,7 +58,7 @@ use crate::model::{Incident, Nanos, Signal};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Input {
     Signal(Signal),
-    /// The series is still abnormal in this window; no new signal.
+    /// The series is abnormal in this window, which is no new signal.
     Ongoing(Signal),
     /// What is evaluated from `at` on.
     Watched {
@@ -78,6 +81,11 @@ pub enum Output {
     Opened(Incident),
     /// A series joined the incident or reached a higher peak in it.
     Grew {
+        incident_id: String,
+        signal: Signal,
+    },
+    /// A window of which no job made a signal is one, because it belongs to an incident.
+    Raised {
         incident_id: String,
         signal: Signal,
     },
@@ -142,6 +150,7 @@ pub struct Correlator {
     watched_from: BTreeMap<Nanos, Watched>,
     edges_from: BTreeMap<Nanos, Vec<(String, String)>>,
     pending: Pending,
+    unrest: Unrest,
     open: BTreeMap<String, OpenIncident>,
     dispatcher: Dispatcher,
     counts: Counts,
@@ -158,6 +167,7 @@ impl Correlator {
             watched_from: BTreeMap::new(),
             edges_from: BTreeMap::new(),
             pending: Pending::default(),
+            unrest: Unrest::default(),
             open: BTreeMap::new(),
             counts: Counts::default(),
         }

@@ -10,6 +10,9 @@ use super::track::Track;
 use crate::model::{Nanos, Signal};
 use crate::monitor::topology::Topology;
 
+/// Services from which on the budget of false incidents grows with their number.
+const BUDGET_SERVICES: f64 = 50.0;
+
 /// How much is being watched: the number of chances that noise has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
@@ -51,17 +54,36 @@ impl Surroundings {
             && b.signal.window_start - a.last_seen_at() <= gap
     }
 
+    /// Incidents a day that noise may open.
+    pub fn budget(&self) -> f64 {
+        let fifties = self.watched.services as f64 / BUDGET_SERVICES;
+        self.config.false_incidents_per_day * fifties.max(1.0)
+    }
+
+    /// Time between two windows of the track's series.
+    pub fn step(&self, track: &Track) -> Nanos {
+        self.cadence.step(&track.signal.job, track.width)
+    }
+
     /// Surprise of a track's run of windows, if its kind tells the truth.
     pub fn claimed(&self, track: &Track) -> f64 {
         let experience = self.credibility.experience(track, self.watched.services.max(1));
         track.surprise(self.config.credible_score.min(experience))
     }
 
+    /// Score of one window, as far as its kind is believed.
+    pub fn believed(&self, signal: &Signal) -> f64 {
+        let (services, floor) = (self.watched.services.max(1), self.config.score_floor);
+        let at = signal.window_end;
+        let overclaim = self.credibility.overclaim(&signal.metric, at, services, floor);
+        (signal.score - overclaim).clamp(0.0, self.config.credible_score)
+    }
+
     /// The same, as far as its kind is believed.
     pub fn surprise(&self, track: &Track) -> f64 {
-        let config = &self.config;
-        let overclaim =
-            self.credibility.overclaim(track, self.watched.services.max(1), config.score_floor);
+        let (services, floor) = (self.watched.services.max(1), self.config.score_floor);
+        let (metric, at) = (&track.signal.metric, track.last_seen_at());
+        let overclaim = self.credibility.overclaim(metric, at, services, floor);
         (self.claimed(track) - overclaim).max(0.0)
     }
 }
@@ -69,7 +91,8 @@ impl Surroundings {
 /// The spacing of each job's windows, learned from the ends of those that were abnormal.
 ///
 /// A window of ten minutes that slides every minute is over one minute, not ten, after the
-/// next one could have been abnormal.
+/// next one could have been abnormal; windows of one minute over values that come every five
+/// follow each other every five.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cadence {
     /// Job → end of its last abnormal window, least distance between two ends.
@@ -77,6 +100,10 @@ pub struct Cadence {
 }
 
 impl Cadence {
+    /// Widths of a window that lie between two values of a series at most: a longer pause is one
+    /// in which nothing was abnormal.
+    const SPARSE: i64 = 5;
+
     /// Jobs remembered; the windows of others count as tumbling.
     const MAX_JOBS: usize = 1024;
 
@@ -92,9 +119,10 @@ impl Cadence {
         }
     }
 
-    /// Time between two evaluations of the track's series.
-    pub fn step(&self, track: &Track) -> Nanos {
-        let learned = self.jobs.get(&track.signal.job).and_then(|(_, step)| *step);
-        learned.map_or(track.width, |step| step.min(track.width))
+    /// Time between two evaluations of a series of the job, whose windows are that wide. Windows
+    /// may slide, or be narrower than the time between two values.
+    pub fn step(&self, job: &str, width: Nanos) -> Nanos {
+        let learned = self.jobs.get(job).and_then(|(_, step)| *step);
+        learned.map_or(width, |step| step.min(Self::SPARSE * width))
     }
 }

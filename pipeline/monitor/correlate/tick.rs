@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::incident::{OpenIncident, is_binding};
 use super::relation::Link;
 use super::track::{MAX_UNSETTLED, SeriesKey, Track};
+use super::unrest::Restless;
 use super::{Arrival, Correlator, Output};
 use crate::model::{Nanos, stable_id};
 use crate::monitor::notify::Alert;
@@ -59,6 +60,7 @@ impl Correlator {
             self.open_with(&key, &mut tick);
             self.join_all(&mut tick);
         }
+        self.open_restless(&mut tick);
         let Tick { opened, changed, .. } = tick;
         for incident in opened.iter().filter_map(|id| self.open.get(id)) {
             outputs.push(Output::Opened(incident.view(None)));
@@ -131,8 +133,12 @@ impl Correlator {
         self.around.cadence.learn(&signal);
         self.around.credibility.begin(signal.window_start);
         let key = SeriesKey::of(&signal);
+        let told = announced || signal.score >= self.around.config.score_floor;
         let continued = |i: &&mut OpenIncident| i.continues(&key, &signal, &self.around);
         if let Some(incident) = self.open.values_mut().find(continued) {
+            if !told {
+                return;
+            }
             let rose = incident.extend(&key, &signal, &self.around);
             let incident_id = incident.id.clone();
             if announced {
@@ -142,8 +148,18 @@ impl Correlator {
                 tick.changed.insert(incident_id.clone());
                 tick.outputs.push(Output::Grew { incident_id, signal });
             }
-        } else if let Some(track) = self.pending.get_mut(&key) {
+            self.unrest.spend(&key);
+            return;
+        }
+        let width = (signal.window_end - signal.window_start).max(1);
+        let step = self.around.cadence.step(&signal.job, width);
+        self.unrest.feed(&signal, announced, self.around.believed(&signal), step);
+        if !told {
+            return;
+        }
+        if let Some(track) = self.pending.get_mut(&key) {
             track.extend(&signal);
+            track.announced |= announced;
             if announced {
                 track.unsettled.push(signal.id);
             }
@@ -151,10 +167,39 @@ impl Correlator {
             let oldest = track.unsettled.drain(..excess).collect();
             self.settle(oldest, None, tick.outputs);
         } else {
-            let (track, max) = (Track::new(signal, announced), self.around.config.max_pending);
-            if let Some(weakest) = self.pending.insert(key, track, max) {
-                self.settle(weakest.unsettled, None, tick.outputs);
+            let mut track = Track::new(signal, announced);
+            track.width = track.width.max(step);
+            self.wait(key, track, tick);
+        }
+    }
+
+    /// Opens an incident for each service that is restless beyond what noise may open, unless its
+    /// series belong to one.
+    fn open_restless(&mut self, tick: &mut Tick) {
+        let (services, budget) = (self.around.watched.services, self.around.budget());
+        while let Some(series) = self.unrest.opening(tick.at, services, budget) {
+            let keys: Vec<SeriesKey> = series.iter().map(|s| s.key.clone()).collect();
+            for Restless { key, track } in series {
+                self.unrest.spend(&key);
+                if self.pending.get(&key).is_none() {
+                    self.wait(key, track, tick);
+                }
             }
+            self.join_all(tick);
+            if keys.iter().all(|key| self.pending.get(key).is_some()) {
+                if self.open.len() >= self.around.config.max_open_incidents {
+                    self.counts.openings_refused += 1;
+                    continue;
+                }
+                self.open_with(&keys[0], tick);
+                self.join_all(tick);
+            }
+        }
+    }
+
+    fn wait(&mut self, key: SeriesKey, track: Track, tick: &mut Tick) {
+        if let Some(weakest) = self.pending.insert(key, track, self.around.config.max_pending) {
+            self.settle(weakest.unsettled, None, tick.outputs);
         }
     }
 
@@ -186,6 +231,8 @@ impl Correlator {
         let Some(mut track) = self.pending.take(key) else { return false };
         let unsettled = std::mem::take(&mut track.unsettled);
         let signal = track.signal.clone();
+        self.unrest.spend(key);
+        self.raise(&track, &id, tick.outputs);
         if let Some(incident) = self.open.get_mut(&id) {
             incident.join(key.clone(), track, Some(link), &self.around);
         }
@@ -219,6 +266,8 @@ impl Correlator {
         let unsettled = std::mem::take(&mut anchor.unsettled);
         let id = stable_id(&["incident", &anchor.signal.id, &tick.at.to_string()]);
         self.settle(unsettled, Some(&id), tick.outputs);
+        self.unrest.spend(key);
+        self.raise(&anchor, &id, tick.outputs);
         let incident = OpenIncident::open(id.clone(), anchor, tick.at, &self.around.topology);
         self.open.insert(id.clone(), incident);
         tick.opened.insert(id);
@@ -233,6 +282,14 @@ impl Correlator {
         }
         if let Some(kept) = self.open.get_mut(survivor) {
             kept.merge(merged, &self.around);
+        }
+    }
+
+    /// Makes a signal of a series of which no job made one.
+    fn raise(&self, track: &Track, incident: &str, outputs: &mut Vec<Output>) {
+        if !track.announced {
+            let (incident_id, signal) = (incident.to_owned(), track.signal.clone());
+            outputs.push(Output::Raised { incident_id, signal });
         }
     }
 

@@ -45,12 +45,14 @@ pub struct Track {
     pub signal: Signal,
     /// When the first signal became known: the onset as seen from outside.
     pub onset_at: Nanos,
-    /// Width of its last window, at least one second.
+    /// Width of a window, or the time between two where that is more; at least one second.
     pub width: Nanos,
     /// Abnormal windows that share no data.
     windows: u32,
     /// End of the last window counted in `windows`.
     counted_until: Nanos,
+    /// A job made a signal of one of its windows.
+    pub announced: bool,
     /// Ids of signals of which nobody has been told yet where they belong.
     pub unsettled: Vec<String>,
     /// More than chance connects it with its incident; see
@@ -67,10 +69,20 @@ impl Track {
             width: (signal.window_end - signal.window_start).max(SECOND),
             windows: 1,
             counted_until: signal.window_end,
+            announced,
             unsettled: if announced { vec![signal.id.clone()] } else { Vec::new() },
             binding: false,
             signal,
         }
+    }
+
+    /// A series whose run of windows, `step` apart, lasts until now and was told to nobody.
+    pub fn begun(mut signal: Signal, onset_at: Nanos, until: Nanos, step: Nanos) -> Self {
+        let width = signal.window_end - signal.window_start;
+        signal.window_start = signal.window_start.min(onset_at - width);
+        signal.window_end = signal.window_end.max(until);
+        let counted_until = signal.window_end;
+        Self { onset_at, width: width.max(step), counted_until, ..Self::new(signal, false) }
     }
 
     /// Takes in another abnormal window of the series; returns whether the peak rose.
@@ -78,9 +90,6 @@ impl Track {
         if next.window_start >= self.counted_until {
             self.windows = self.windows.saturating_add(1);
             self.counted_until = next.window_end;
-        }
-        if next.window_end >= self.signal.window_end {
-            self.width = (next.window_end - next.window_start).max(SECOND);
         }
         let kept = &mut self.signal;
         kept.window_start = kept.window_start.min(next.window_start);

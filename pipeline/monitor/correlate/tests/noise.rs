@@ -36,17 +36,19 @@ fn graph(random: &mut Random) -> Topology {
     topology
 }
 
-/// Every series is abnormal in a thousandth of its windows, by as much as chance has it.
-fn noise(random: &mut Random, minute: i64) -> Vec<Signal> {
-    let mut signals = Vec::new();
+/// Every series is odd in a hundredth of its windows, by as much as chance has it; jobs make
+/// signals of a tenth of them.
+fn noise(random: &mut Random, minute: i64) -> Vec<Input> {
+    let mut inputs = Vec::new();
     for series in 0..SERVICES * METRICS {
         let p = random.uniform();
-        if p < 1e-3 {
+        if p < 1e-2 {
             let (service, metric) = (name(series / METRICS), format!("m{}", series % METRICS));
-            signals.push(signal(&service, &metric, minute, -p.log10()));
+            let signal = signal(&service, &metric, minute, -p.log10());
+            inputs.push(if p < 1e-3 { Input::Signal(signal) } else { Input::Ongoing(signal) });
         }
     }
-    signals
+    inputs
 }
 
 fn days_of_noise(days: i64, topology: impl Fn(&mut Random) -> Topology) -> f64 {
@@ -56,8 +58,8 @@ fn days_of_noise(days: i64, topology: impl Fn(&mut Random) -> Topology) -> f64 {
         let mut correlator = Correlator::new(config(), topology(&mut random));
         correlator.around.credibility.begin(-7 * DAY);
         for minute in 1..=1440 {
-            for signal in noise(&mut random, minute) {
-                correlator.step(Input::Signal(signal));
+            for input in noise(&mut random, minute) {
+                correlator.step(input);
             }
             let outputs = correlator.step(Input::Watermark(minute * MINUTE));
             incidents += opened(&outputs).len();
@@ -84,7 +86,7 @@ fn faulty(seed: u64) -> (usize, Option<i64>) {
     let mut correlator = Correlator::new(config(), topology.clone());
     correlator.around.credibility.begin(-7 * DAY);
     let count = 5 + random.below(16);
-    let mut signals: Vec<Signal> = (0..count)
+    let signals: Vec<Signal> = (0..count)
         .map(|i| {
             let minute = 60 + if i == 0 { 0 } else { random.below(3) as i64 };
             let service = &services[i % services.len()];
@@ -98,7 +100,9 @@ fn faulty(seed: u64) -> (usize, Option<i64>) {
         .collect();
     let (mut incidents, mut first) = (0, None);
     for minute in 1..=90 {
-        signals.extend(noise(&mut random, minute));
+        for input in noise(&mut random, minute) {
+            correlator.step(input);
+        }
         for signal in signals.iter().filter(|s| s.window_end == minute * MINUTE) {
             correlator.step(Input::Signal(signal.clone()));
         }

@@ -76,11 +76,55 @@ fn replicas_and_detectors_of_one_metric_are_one_witness() {
 
 #[test]
 fn a_weak_series_that_lasts_opens_in_the_end() {
-    let lasting: Vec<Input> =
-        (5..40).map(|m| Input::Ongoing(signal("a", "disk", m, 3.0))).collect();
+    let mut lasting = vec![one("a", "disk", 5, 3.0)];
+    lasting.extend((6..40).map(|m| Input::Ongoing(signal("a", "disk", m, 3.0))));
     let outputs = of(shop(), &lasting, 40);
     let minute = opened(&outputs)[0].opened_at / MINUTE;
     assert!((10..30).contains(&minute), "{minute}");
+}
+
+/// Windows of which no job made a signal, `step` minutes apart.
+fn murmurs(metrics: &[&str], minutes: impl Iterator<Item = i64> + Clone, score: f64) -> Vec<Input> {
+    let at = |minute| {
+        metrics.iter().map(move |metric| Input::Ongoing(signal("cart", metric, minute, score)))
+    };
+    minutes.flat_map(at).collect()
+}
+
+#[test]
+fn windows_that_are_no_signals_open_together_by_lasting_and_become_signals() {
+    let outputs = of(shop(), &murmurs(&["cpu", "latency"], 5..11, 5.0), 30);
+    let incident = opened(&outputs)[0];
+    assert_eq!((opened(&outputs).len(), incident.opened_at), (1, 7 * MINUTE));
+    let raised: Vec<&str> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Raised { incident_id, signal } if *incident_id == incident.id => {
+                Some(signal.metric.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(raised, ["cpu", "latency"]);
+    assert_eq!(closed(&outputs).len(), 1);
+    for (metrics, minutes) in [(vec!["cpu", "latency"], 5..7), (vec!["cpu"], 5..9)] {
+        assert!(opened(&of(shop(), &murmurs(&metrics, minutes, 5.0), 30)).is_empty());
+    }
+}
+
+#[test]
+fn a_fault_in_values_that_come_every_five_minutes_is_one_incident() {
+    let minutes = (5..60).step_by(5);
+    let outputs = of(shop(), &murmurs(&["cpu", "latency"], minutes, 6.0), 120);
+    assert_eq!((opened(&outputs).len(), closed(&outputs).len()), (1, 1));
+    assert!(opened(&outputs)[0].opened_at <= 20 * MINUTE);
+}
+
+#[test]
+fn weak_windows_do_not_keep_an_incident_open() {
+    let mut inputs = fault("cart", 5..10);
+    inputs.extend(murmurs(&["cpu"], 10..30, 2.5));
+    assert_eq!(closed(&of(shop(), &inputs, 40))[0].closed_at, Some(12 * MINUTE));
 }
 
 #[test]
@@ -139,18 +183,18 @@ fn a_series_that_recovered_and_fails_again_late_is_a_new_onset() {
 
 #[test]
 fn what_young_detectors_claim_is_believed_as_far_as_they_have_seen() {
-    let pair = ["cart", "front"].map(|s| one(s, "network", 30, 6.0));
+    let trio = ["cart", "front", "db"].map(|s| one(s, "network", 30, 6.0));
     let mut young = Correlator::new(config(), shop());
     young.around.credibility.begin(0);
-    assert!(opened(&run(&mut young, &pair, 35)).is_empty());
-    assert_eq!(opened(&of(shop(), &pair, 35)).len(), 1);
+    assert!(opened(&run(&mut young, &trio, 35)).is_empty());
+    assert_eq!(opened(&of(shop(), &trio, 35)).len(), 1);
 }
 
 #[test]
 fn a_kind_that_cries_in_vain_is_believed_less() {
-    let pair = |minute: i64| ["cart", "front"].map(|s| one(s, "network", minute, 6.0));
-    let fresh = opened(&of(shop(), &pair(400), 405)).len();
-    let mut inputs: Vec<Input> = pair(400).into();
+    let trio = |minute: i64| ["cart", "front", "db"].map(|s| one(s, "network", minute, 6.0));
+    let fresh = opened(&of(shop(), &trio(400), 405)).len();
+    let mut inputs: Vec<Input> = trio(400).into();
     inputs.extend((5..390).step_by(10).map(|m| one(&format!("s{m}"), "network", m, 6.0)));
     let weary = opened(&of(shop(), &inputs, 405)).len();
     assert_eq!((fresh, weary), (1, 0));
