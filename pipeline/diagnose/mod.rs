@@ -11,7 +11,7 @@ mod cite;
 mod columns;
 mod deviation;
 pub mod evidence;
-mod family;
+pub mod family;
 mod flow;
 mod graph;
 pub mod kind;
@@ -24,7 +24,7 @@ mod pin;
 pub mod rank;
 mod readings;
 mod shape;
-mod sql;
+pub mod sql;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;
