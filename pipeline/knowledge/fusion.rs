@@ -53,8 +53,8 @@ mod tests {
             let mut before = items(&lists);
             lists.reverse();
             let mut after = items(&lists);
-            before.sort_by(|a, b| a.0.cmp(&b.0));
-            after.sort_by(|a, b| a.0.cmp(&b.0));
+            before.sort_by_key(|(item, _)| *item);
+            after.sort_by_key(|(item, _)| *item);
             prop_assert_eq!(before, after);
         }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use super::case::Case;
 use super::hashed;
 use super::library::{Passage, Verdict};
-use super::rows::{boolean, day_of, integer, micros, named, text, texts, time};
+use super::rows::{day_of, integer, micros, named, text, texts, time};
 use super::weight::Record;
 use crate::error::Result;
 use crate::model::Nanos;
@@ -308,7 +308,10 @@ mod tests {
     fn nouns_come_back_as_they_were() {
         let closed = &two_cases()[0];
         let case = closed.known().unwrap();
-        assert_eq!(cases(&[case_rows(std::slice::from_ref(&case)).unwrap()]), [case.clone()]);
+        assert_eq!(
+            cases(&[case_rows(std::slice::from_ref(&case)).unwrap()]),
+            std::slice::from_ref(&case)
+        );
         let passage = Passage {
             id: "s".to_owned(),
             collection: "team".to_owned(),

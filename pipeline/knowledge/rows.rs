@@ -340,7 +340,7 @@ fn float<T>(of: &[T], get: impl Fn(&T) -> f64) -> ArrayRef {
     Arc::new(Float64Array::from_iter_values(of.iter().map(get)))
 }
 
-pub(super) fn boolean<T>(of: &[T], get: impl Fn(&T) -> bool) -> ArrayRef {
+fn boolean<T>(of: &[T], get: impl Fn(&T) -> bool) -> ArrayRef {
     Arc::new(of.iter().map(get).map(Some).collect::<BooleanArray>())
 }
 

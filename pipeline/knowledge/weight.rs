@@ -54,11 +54,11 @@ mod tests {
     proptest! {
         #[test]
         fn success_raises_and_failure_lowers(right in 0u64..1000, wrong in 0u64..1000) {
-            let trust = Record { right, wrong }.trust();
-            prop_assert!((0.0..=2.0).contains(&trust));
-            prop_assert!(Record { right: right + 1, wrong }.trust() > trust);
-            prop_assert!(Record { right, wrong: wrong + 1 }.trust() < trust);
-            prop_assert!((Record { right, wrong: right }.trust() - 1.0).abs() < 1e-12);
+            let trust = |right, wrong| Record { right, wrong }.trust();
+            let now = trust(right, wrong);
+            prop_assert!((0.0..=2.0).contains(&now));
+            prop_assert!(trust(right + 1, wrong) > now && trust(right, wrong + 1) < now);
+            prop_assert!((trust(right, right) - 1.0).abs() < 1e-12);
         }
     }
 }
