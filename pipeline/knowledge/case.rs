@@ -46,8 +46,8 @@ impl Case {
         Some(Self {
             incident_id: incident.id.clone(),
             cluster: incident.cluster.clone(),
-            opened_at: incident.opened_at,
-            closed_at,
+            opened_at: archived(incident.opened_at),
+            closed_at: archived(closed_at),
             title: title.to_owned(),
             services: incident.services.clone(),
             root_service: root.map(|c| c.service.clone()).unwrap_or_default(),
@@ -61,6 +61,11 @@ impl Case {
             actions,
         })
     }
+}
+
+/// The archive keeps microseconds, and a case must be the same before and after.
+fn archived(ts: Nanos) -> Nanos {
+    ts.div_euclid(1_000) * 1_000
 }
 
 /// What is searched for an incident: its text and its fingerprint.

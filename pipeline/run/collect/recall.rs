@@ -6,9 +6,11 @@ use crate::diagnose::sql::literal;
 use crate::knowledge::{Fitting, Library, Question, Similar, described, names_of};
 use crate::model::{Diagnosis, Evidence, Incident, stable_id};
 
-/// Past cases and sections of runbooks that an incident is told with.
+/// Past cases and sections of runbooks that an incident is told with, and how many are looked at
+/// for those that fit well enough.
 const CASES: usize = 3;
 const SECTIONS: usize = 3;
+const CONSIDERED: usize = 20;
 
 /// A case is cited from this likeness of fingerprints on; see docs/knowledge.md.
 const CASE_LIKENESS: f64 = 0.35;
@@ -32,8 +34,9 @@ pub fn recall(
     let names = names_of(incident, &fingerprint);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let question = Question::of_case(&text, &fingerprint, &names, incident.opened_at);
-    let similar = library.similar(&question, CASES)?;
-    for found in similar.iter().filter(|s| s.likeness >= CASE_LIKENESS) {
+    let similar = library.similar(&question, CONSIDERED)?;
+    let alike = similar.iter().filter(|s| s.likeness >= CASE_LIKENESS);
+    for found in alike.take(CASES) {
         let fact = of_case(&incident.id, found);
         let same = diagnosis.causes.iter_mut().find(|c| c.service == fact.service);
         if let Some(cause) = same {
@@ -41,8 +44,9 @@ pub fn recall(
         }
         diagnosis.evidence.push(fact);
     }
-    let fitting = library.fitting(&question, SECTIONS)?;
-    for found in fitting.iter().filter(|f| f.named || f.likeness >= SECTION_LIKENESS) {
+    let fitting = library.fitting(&question, CONSIDERED)?;
+    let about = fitting.iter().filter(|f| f.named || f.likeness >= SECTION_LIKENESS);
+    for found in about.take(SECTIONS) {
         let fact = of_section(incident, found);
         diagnosis.evidence.push(fact);
     }
