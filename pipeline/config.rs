@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::diagnose::advise::LlmConfig;
+use crate::diagnose::advise::{EmbeddingsConfig, LlmConfig};
 use crate::error::{Error, Result};
 use crate::model::{Nanos, SECOND};
 use crate::monitor::correlate::CorrelateConfig;
@@ -48,6 +48,8 @@ pub struct Config {
     pub webhook: Option<WebhookConfig>,
     /// The language model that ranks causes again; none where the section is missing.
     pub llm: Option<LlmConfig>,
+    /// The model that makes vectors of runbooks and cases; built-in ones where it is missing.
+    pub embeddings: Option<EmbeddingsConfig>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -108,8 +110,11 @@ impl Config {
         if let Some(webhook) = &self.webhook {
             webhook.check().map_err(|m| bad(path, m, "correct [webhook]"))?;
         }
-        match &self.llm {
-            Some(llm) => llm.check().map_err(|m| bad(path, m, "correct [llm]")),
+        if let Some(llm) = &self.llm {
+            llm.check().map_err(|m| bad(path, m, "correct [llm]"))?;
+        }
+        match &self.embeddings {
+            Some(section) => section.check().map_err(|m| bad(path, m, "correct [embeddings]")),
             None => Ok(()),
         }
     }
@@ -168,22 +173,29 @@ mod tests {
         Config::load(&path)
     }
 
-    /// The example with its last section, which is commented out, in force.
-    fn with_llm() -> String {
-        let (before, section) = EXAMPLE.split_once("# [llm]").unwrap();
+    /// The example with its last sections, which are commented out, in force.
+    fn with_models() -> String {
+        let (before, sections) = EXAMPLE.split_once("# [llm]").unwrap();
+        let (llm, embeddings) = sections.split_once("# [embeddings]").unwrap();
+        format!("{before}[llm]\n{}\n[embeddings]\n{}", in_force(llm), in_force(embeddings))
+    }
+
+    fn in_force(section: &str) -> String {
         let is_key = |line: &&str| {
             let name = line.split_once(" = ").map_or("", |(name, _)| name);
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         };
         let keys = section.lines().filter_map(|l| l.strip_prefix("# ")).filter(is_key);
-        format!("{before}[llm]\n{}", keys.collect::<Vec<_>>().join("\n"))
+        keys.collect::<Vec<_>>().join("\n")
     }
 
     #[test]
     fn the_example_asks_no_model_and_shows_how_one_is() {
-        assert!(load(EXAMPLE).unwrap().llm.is_none());
-        let llm = load(&with_llm()).unwrap().llm.unwrap();
-        assert_eq!(llm.key_env.as_deref(), Some("FAULTLINE_LLM_KEY"));
+        let plain = load(EXAMPLE).unwrap();
+        assert!(plain.llm.is_none() && plain.embeddings.is_none());
+        let shown = load(&with_models()).unwrap();
+        assert_eq!(shown.llm.unwrap().key_env.as_deref(), Some("FAULTLINE_LLM_KEY"));
+        assert_eq!(shown.embeddings.unwrap().batch, 64);
     }
 
     #[test]
@@ -192,8 +204,9 @@ mod tests {
             ("https://", "http://", "https"),
             ("calls_per_day", "calls_per_dya", "calls_per_dya"),
             ("api.example.com", "169.254.169.254", "address"),
+            ("batch = 64", "batch = 0", "batch"),
         ] {
-            let error = load(&with_llm().replace(from, to)).unwrap_err().to_string();
+            let error = load(&with_models().replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("faultline.toml"), "{error}");
         }
     }

@@ -23,6 +23,10 @@ pub enum Error {
     #[error("checkpoint cannot be used: {message}; {remedy}")]
     Checkpoint { message: String, remedy: String },
 
+    /// An endpoint of the configuration that did not answer, or not as it should.
+    #[error("the endpoint of [{section}] failed: {message}; try again, or see its own log")]
+    Endpoint { section: &'static str, message: String },
+
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
 
@@ -65,6 +69,7 @@ impl Error {
             }
             Self::Storage(e) => matches!(e, Storage::Missing { .. } | Storage::Locked { .. }),
             Self::Checkpoint { .. }
+            | Self::Endpoint { .. }
             | Self::Generate(_)
             | Self::Arrow(_)
             | Self::DataFusion(_)

@@ -1,5 +1,7 @@
 //! The nouns that agents exchange. Times are event time: UTC nanoseconds since the epoch.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// UTC nanoseconds since the epoch, in event time.
@@ -114,7 +116,7 @@ pub struct Change {
 pub struct Evidence {
     pub id: String,
     pub incident_id: String,
-    /// `metric`, `log`, `span`, `edge`, `change`.
+    /// `metric`, `log`, `span`, `edge`, `change`; `case`, `runbook` for what is known of old.
     pub kind: String,
     pub service: String,
     pub instance: String,
@@ -129,6 +131,13 @@ pub struct Evidence {
     #[serde(deserialize_with = "number")]
     pub expected: f64,
     pub sql: String,
+}
+
+impl Evidence {
+    /// Known of old, a past case or a runbook: not seen in the telemetry of this incident.
+    pub fn is_learned(&self) -> bool {
+        matches!(self.kind.as_str(), "case" | "runbook")
+    }
 }
 
 /// One ranked cause.
@@ -214,6 +223,31 @@ pub enum Action {
     Investigate {
         service: String,
     },
+}
+
+/// In words for a person.
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RolloutRestart { service } => write!(f, "restart the rollout of {service}"),
+            Self::Scale { service, replicas_delta } => {
+                write!(f, "scale {service} by {replicas_delta:+}")
+            }
+            Self::RollBack { service, object } => write!(f, "roll back {object} of {service}"),
+            Self::DeletePod { service, instance } => {
+                write!(f, "delete pod {instance} of {service}")
+            }
+            Self::Cordon { node } => write!(f, "cordon {node}"),
+            Self::RaiseLimit { service, resource, percent } => {
+                write!(f, "raise the {resource} limit of {service} by {percent} %")
+            }
+            Self::PauseRollout { service, object } => {
+                write!(f, "pause the rollout {object} of {service}")
+            }
+            Self::ToggleFlag { service, flag } => write!(f, "toggle {flag} of {service}"),
+            Self::Investigate { service } => write!(f, "look at {service} yourself"),
+        }
+    }
 }
 
 /// One proposed step of a plan.

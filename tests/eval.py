@@ -9,8 +9,9 @@ archives, what was handed to the scorers, and results.json. Neither the data nor
 anything made from it belongs into the repository.
 
 Sets: nezha (incidents; causes end to end and for given times), petshop (causes),
-nab and jumpstarter (signals), loghub (templates). One fixed configuration, the
-program's own, serves them all.
+nab and jumpstarter (signals), loghub (templates), runbooks (the runbook of an alert),
+cases (past incidents like a new one; generated, so it needs neither KIT nor DATA).
+One fixed configuration, the program's own, serves them all.
 
 Only this script reads `truth/`: the starts of faults, for the causes at given
 times, and the path for the scorers. The column `reference` is what the kit's
@@ -27,6 +28,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +42,16 @@ SETS = {
     "nab": ("nab", ("nab",)),
     "jumpstarter": ("jumpstarter", ("jumpstarter",)),
     "loghub": ("loghub2k", ("loghub",)),
+    "runbooks": ("runbooks_promop", ()),
+    "cases": ("", ()),
 }
+WITHOUT_KIT = ("runbooks", "cases")
+# Runbooks that lie beside those of the alerts and are to be told from them.
+OTHER_RUNBOOKS = "runbooks_scoutflo"
+# Seeds of the generated days of `cases`, faults of each, and the share that is past.
+CASE_SEEDS = (1, 2, 3, 4, 5)
+CASE_FAULTS = 48
+PAST = 2 / 3
 # Longer than any command should take on two cores; a hang must not hold up the rest.
 TIMEOUT_S = 1800
 
@@ -177,6 +188,104 @@ class Evaluation:
         for folder in self.outages("loghub"):
             self.attempt("loghub", "templates", lambda: self.templates(folder))
 
+    def runbooks(self):
+        """One runbook per alert, named after it, among others."""
+        base = self.data / SETS["runbooks"][0] / "runbooks"
+        files = [path for path in sorted(base.rglob("*.md")) if not path.name.startswith("_")]
+        self.attempt("runbooks", "by the alert's name", lambda: self.alerts_found(
+            "by the alert's name", base, {p.relative_to(base).as_posix(): p.stem for p in files}))
+        # The same without the name: neither in the path nor in the text.
+        blind = self.out / "work" / "runbooks-blind"
+        shutil.rmtree(blind, ignore_errors=True)
+        blind.mkdir(parents=True)
+        names = {}
+        for n, path in enumerate(files):
+            names[f"{n:03}.md"] = path.stem
+            text = path.read_text(encoding="utf8").replace(path.stem, "this alert")
+            (blind / f"{n:03}.md").write_text(text, encoding="utf8")
+        self.attempt("runbooks", "by the words of the name, which is blotted out",
+                     lambda: self.alerts_found("by the words of the name, which is blotted out",
+                                               blind, names, spelt_out))
+
+    def alerts_found(self, part, folder, alerts, question=str):
+        archive = self.out / "archives" / f"knowledge-{folder.name}"
+        shutil.rmtree(archive, ignore_errors=True)
+        self.product("knowledge", "import", folder, "--name", "alerts", "--archive", archive)
+        others = self.data / OTHER_RUNBOOKS
+        if others.is_dir():
+            self.product("knowledge", "import", others, "--name", "others", "--archive", archive)
+        ranks = []
+        for source, alert in sorted(alerts.items()):
+            text = self.product("knowledge", "search", question(alert), "--archive", archive,
+                                "--kind", "runbook", "--limit", "10", "--format", "json")
+            found = [json.loads(line) for line in text.splitlines()]
+            found = [f["collection"] == "alerts" and f["source"] == source for f in found]
+            ranks.append(found.index(True) + 1 if True in found else None)
+        self.keep("runbooks", part, ranks)
+        self.row("runbooks", f"{part}: alerts", len(ranks))
+        for first in (1, 3, 10):
+            hits = sum(rank is not None and rank <= first for rank in ranks)
+            self.row("runbooks", f"{part}: in the first {first}", hits / len(ranks))
+
+    def cases(self):
+        """Incidents of generated days: do the later ones find the earlier of the same fault?"""
+        totals = {}
+        for seed in CASE_SEEDS:
+            days = self.out / "outages" / f"recurring-{seed}"
+            if not (days / "truth" / "faults.csv").exists():
+                self.product("generate", days, "--recurring", str(CASE_FAULTS), "--seed", str(seed))
+            for measure, (hits, asked) in self.cases_found(days).items():
+                before = totals.get(measure, (0, 0))
+                totals[measure] = (before[0] + hits, before[1] + asked)
+        self.keep("cases", "totals", totals)
+        self.row("cases", "questions", totals["in the first 3"][1])
+        for measure, (hits, asked) in totals.items():
+            self.row("cases", measure, hits / max(asked, 1))
+
+    def cases_found(self, days):
+        archive, _ = self.replay(days)
+        with open(days / "truth" / "faults.csv", encoding="utf8", newline="") as f:
+            faults = sorted(csv.DictReader(f), key=lambda fault: to_ms(fault["start"]))
+        truth = {}
+        for row in csv.DictReader(io.StringIO(self.query(archive, INCIDENTS_SQL))):
+            at = to_ms(row["opened_at"])
+            for fault in faults:
+                if to_ms(fault["start"]) <= at <= to_ms(fault["end"]):
+                    truth[row["incident_id"]] = (at, fault["service"], fault["kind"])
+        split = to_ms(faults[int(len(faults) * PAST)]["start"])
+        counts = {"in the first 1": [0, 0], "in the first 3": [0, 0],
+                  "chance: three of the past by lot": [0, 0], "latest three of the past": [0, 0],
+                  "cited by the diagnosis of the run": [0, 0], "of those cited, right": [0, 0]}
+
+        def count(measure, hit):
+            counts[measure][0] += hit
+            counts[measure][1] += 1
+
+        for incident, (at, *fault) in sorted(truth.items(), key=lambda item: item[1]):
+            past = {i: t[1:] for i, t in truth.items() if t[0] < at}
+            if at < split or tuple(fault) not in past.values():
+                continue
+            text = self.product("knowledge", "search", "--incident", incident, "--archive",
+                                archive, "--kind", "case", "--limit", "3", "--format", "json")
+            found = [json.loads(line)["incident_id"] for line in text.splitlines()]
+            right = [past.get(i) == tuple(fault) for i in found]
+            count("in the first 1", any(right[:1]))
+            count("in the first 3", any(right))
+            same = sum(other == tuple(fault) for other in past.values())
+            miss = 1.0
+            for n in range(3):
+                miss *= max(len(past) - same - n, 0) / max(len(past) - n, 1)
+            count("chance: three of the past by lot", 1 - miss)
+            latest = sorted(past, key=lambda i: truth[i][0])[-3:]
+            count("latest three of the past", any(past[i] == tuple(fault) for i in latest))
+            cited = self.query(archive, "SELECT subject FROM evidence WHERE kind = 'case'"
+                               f" AND incident_id = '{incident}'").splitlines()[1:]
+            count("cited by the diagnosis of the run",
+                  any(past.get(i) == tuple(fault) for i in cited))
+            for i in cited:
+                count("of those cited, right", past.get(i) == tuple(fault))
+        return counts
+
     # Parts
 
     def replayed(self, outage):
@@ -283,6 +392,11 @@ class Evaluation:
             self.row("loghub", f"templates, {system}", values)
 
 
+def spelt_out(name):
+    """`KubePodCrashLooping` as words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+
+
 def run(command):
     """Standard output of a command; its last words if it fails."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True,
@@ -363,8 +477,9 @@ def table(rows):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--kit", required=True, type=pathlib.Path, metavar="DIR")
-    p.add_argument("--data", required=True, type=pathlib.Path, metavar="DIR")
+    p.add_argument("--kit", type=pathlib.Path, metavar="DIR",
+                   help="not needed for runbooks and cases")
+    p.add_argument("--data", type=pathlib.Path, metavar="DIR", help="not needed for cases")
     p.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
     p.add_argument("--only", choices=SETS, metavar="SET", help=", ".join(SETS))
     p.add_argument("--binary", type=pathlib.Path, metavar="PATH",
@@ -374,10 +489,14 @@ def arguments():
     args = p.parse_args()
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     args.binary = (args.binary or target / "release" / "faultline").resolve()
-    args.kit, args.data, args.out = args.kit.resolve(), args.data.resolve(), args.out.resolve()
+    if (args.kit is None and args.only not in WITHOUT_KIT) or (
+            args.data is None and args.only != "cases"):
+        p.error("name --kit and --data, or a set by --only that does without")
+    args.kit, args.data, args.out = (path and path.resolve()
+                                     for path in (args.kit, args.data, args.out))
     if not args.binary.is_file():
         p.error(f"{args.binary} does not exist: run `cargo build --release`, or name a --binary")
-    if not (args.kit / "adapt.py").is_file():
+    if args.kit and not (args.kit / "adapt.py").is_file():
         p.error(f"{args.kit} holds no adapt.py: name the kit's folder")
     if args.out.is_relative_to(ROOT):
         p.error(f"{args.out} lies in the repository: nothing of the data belongs there")
@@ -388,7 +507,7 @@ def main():
     args = arguments()
     evaluation = Evaluation(args)
     for name in [args.only] if args.only else SETS:
-        if (args.data / SETS[name][0]).is_dir():
+        if not SETS[name][0] or (args.data / SETS[name][0]).is_dir():
             evaluation.attempt(name, "all", getattr(evaluation, name))
         else:
             evaluation.row(name, "all", f"skipped: no {SETS[name][0]} among the data")

@@ -15,6 +15,10 @@ pub struct Args {
     /// CSV and JSON lines instead of Parquet.
     #[arg(long)]
     text: bool,
+    /// Days on which a few faults come back, this many in all.
+    #[arg(long, value_name = "FAULTS", conflicts_with = "bulk",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    recurring: Option<u16>,
     /// Only metrics: this many rows of 4,000 series.
     #[arg(long, value_name = "ROWS")]
     bulk: Option<usize>,
@@ -23,6 +27,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let mut scenario = Scenario::demo();
     scenario.seed = args.seed.unwrap_or(scenario.seed);
+    if let Some(count) = args.recurring {
+        scenario = Scenario::recurring(scenario.seed, usize::from(count));
+    }
     if let Some(rows) = args.bulk {
         let path = args.dir.join("metrics").join("part-0.parquet");
         if let Some(parent) = path.parent() {

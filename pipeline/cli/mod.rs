@@ -6,7 +6,9 @@ mod demo;
 mod diagnose;
 mod explain;
 mod generate;
+mod incident;
 mod jobs;
+mod knowledge;
 mod llm;
 mod query;
 mod replay;
@@ -48,6 +50,8 @@ const EXAMPLES: &str = "Examples:
   faultline query --archive archive/ \"SELECT * FROM incidents\"
   faultline diagnose outage/ --at 2024-03-12T09:20:00Z
   faultline explain sql/detect/metric_level.sql     show the streaming plan of a job
+  faultline knowledge import runbooks/              runbooks, for incidents to come
+  faultline knowledge search \"disk is filling up\"  runbooks and past incidents
   faultline check --config faultline.example.toml   validate without starting anything
 
 Exit codes: 0 done, 1 failed, 2 bad input or usage, 130 interrupted.";
@@ -68,6 +72,8 @@ enum Command {
     Check(check::Args),
     Explain(explain::Args),
     Templates(templates::Args),
+    Knowledge(knowledge::Args),
+    Incident(incident::Args),
     Completions(completions::Args),
     #[command(hide = true)]
     Generate(generate::Args),
@@ -114,6 +120,8 @@ async fn dispatch(command: Command, stop: Arc<AtomicBool>) -> Result<()> {
         Command::Check(args) => check::run(&args).await,
         Command::Explain(args) => explain::run(&args).await,
         Command::Templates(args) => templates::run(&args),
+        Command::Knowledge(args) => knowledge::run(args).await,
+        Command::Incident(args) => incident::run(args).await,
         Command::Completions(args) => completions::run(&args),
         Command::Generate(args) => generate::run(&args),
     }

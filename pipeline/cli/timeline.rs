@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::spark::Sparks;
 use crate::knowledge::ClosedCase;
-use crate::model::{Action, Nanos, Signal, Step};
+use crate::model::{Nanos, Signal, Step};
 use crate::run::{Observer, Report};
 use crate::source::escape;
 use crate::source::timestamp;
@@ -181,6 +181,9 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
         out += &paint.dim(&format!("             and {} more series\n", signals.len() - SIGNALS));
     }
     causes(case, paint, &mut out);
+    for known in case.diagnosis.evidence.iter().filter(|e| e.is_learned()) {
+        out += &format!("   {}     {}\n", paint.bold("known"), safe(&known.statement));
+    }
     for step in &case.plan.steps {
         out += &format!("   {}  {}\n", paint.bold("proposed"), action(step));
     }
@@ -231,26 +234,9 @@ fn describe(s: &Signal) -> String {
 }
 
 fn action(step: &Step) -> String {
-    let what = match &step.action {
-        Action::RolloutRestart { service } => format!("restart the rollout of {service}"),
-        Action::Scale { service, replicas_delta } => {
-            format!("scale {service} by {replicas_delta:+}")
-        }
-        Action::RollBack { service, object } => format!("roll back {object} of {service}"),
-        Action::DeletePod { service, instance } => format!("delete pod {instance} of {service}"),
-        Action::Cordon { node } => format!("cordon {node}"),
-        Action::RaiseLimit { service, resource, percent } => {
-            format!("raise the {resource} limit of {service} by {percent} %")
-        }
-        Action::PauseRollout { service, object } => {
-            format!("pause the rollout {object} of {service}")
-        }
-        Action::ToggleFlag { service, flag } => format!("toggle {flag} of {service}"),
-        Action::Investigate { service } => format!("look at {service} yourself"),
-    };
     // The ids that the reason cites stand above, beside the evidence.
     let reason = step.reason.split(" [").next().unwrap_or_default();
-    format!("{} · {} risk · {}", safe(&what), step.risk.as_str(), safe(reason))
+    format!("{} · {} risk · {}", safe(&step.action.to_string()), step.risk.as_str(), safe(reason))
 }
 
 /// Text from telemetry, without anything that a terminal would act on.

@@ -13,7 +13,9 @@ pub struct Inventory<'a> {
 impl<'a> Inventory<'a> {
     pub fn of(incident: &'a Incident, diagnosis: &'a Diagnosis) -> Self {
         let signals = incident.signals.iter().map(|s| (&s.service, &s.instance));
-        let evidence = diagnosis.evidence.iter().map(|e| (&e.service, &e.instance));
+        // What the past knows may be gone by now, or be in another cluster.
+        let evidence = diagnosis.evidence.iter().filter(|e| !e.is_learned());
+        let evidence = evidence.map(|e| (&e.service, &e.instance));
         let mut inventory = Self::default();
         for (service, instance) in signals.chain(evidence) {
             if service.is_empty() {

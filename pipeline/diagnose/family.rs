@@ -236,7 +236,7 @@ fn split_peer(metric: &str, is_service: impl Fn(&str) -> bool) -> (&str, Option<
 }
 
 /// Lower-case words of a name: cut at punctuation and where `camelCase` changes.
-fn words(name: &str) -> Vec<String> {
+pub fn words(name: &str) -> Vec<String> {
     let mut out = vec![String::new()];
     let mut before = ' ';
     let mut chars = name.chars().peekable();

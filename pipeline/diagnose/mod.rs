@@ -11,7 +11,7 @@ mod cite;
 mod columns;
 mod deviation;
 pub mod evidence;
-mod family;
+pub mod family;
 mod flow;
 mod graph;
 pub mod kind;
@@ -25,7 +25,7 @@ pub mod rank;
 mod readings;
 mod shape;
 mod silence;
-mod sql;
+pub mod sql;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;

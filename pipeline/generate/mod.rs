@@ -7,6 +7,7 @@ mod fault;
 mod logs;
 mod metrics;
 mod random;
+mod recurring;
 mod simulate;
 mod system;
 mod table;

@@ -11,6 +11,8 @@ use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use chrono::DateTime;
 
+use super::case::Case;
+use super::learned;
 use crate::diagnose::Slices;
 use crate::diagnose::advise::Call;
 use crate::error::Result;
@@ -40,6 +42,14 @@ pub struct ClosedCase {
     pub retold: bool,
 }
 
+impl ClosedCase {
+    /// The incident as knowledge; `None` while it is open.
+    pub fn known(&self) -> Option<Case> {
+        let case = Case::of(&self.incident, &self.title, &self.diagnosis, &self.plan)?;
+        Some(Case { cluster: named(&self.incident.cluster).to_owned(), ..case })
+    }
+}
+
 /// An input row that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadRow {
@@ -61,15 +71,21 @@ pub fn case_rows(closed: &ClosedCase) -> Result<Vec<(&'static str, RecordBatch)>
     let place = Place::of(&closed.incident);
     let diagnosis = &closed.diagnosis;
     let incident = ("incidents", place.rows(1, incident_row(closed))?);
-    if closed.retold {
-        return Ok(vec![incident]);
+    let mut tables = Vec::new();
+    if let Some(case) = closed.known() {
+        tables.push(("cases", learned::case_rows(std::slice::from_ref(&case))?));
+        tables.push(("vectors", learned::case_vector_row(&case)?));
     }
-    let mut tables = vec![
+    if closed.retold {
+        tables.push(incident);
+        return Ok(tables);
+    }
+    tables.extend([
         ("evidence", place.rows(diagnosis.evidence.len(), evidence(&diagnosis.evidence))?),
         ("diagnoses", place.rows(diagnosis.causes.len(), causes(diagnosis, &closed.calls))?),
         ("llm_calls", place.rows(closed.calls.len(), calls(diagnosis, &closed.calls))?),
         ("actions", place.rows(closed.plan.steps.len(), steps(&closed.plan)?)?),
-    ];
+    ]);
     for stream in Stream::ALL {
         for batch in slices_of(&closed.slices, stream) {
             tables.push((stream.name(), place.rows(batch.num_rows(), slice(batch)?)?));
@@ -147,7 +163,7 @@ impl<'a> Place<'a> {
     }
 }
 
-fn named(cluster: &str) -> &str {
+pub(super) fn named(cluster: &str) -> &str {
     if cluster.is_empty() { DEFAULT_CLUSTER } else { cluster }
 }
 
@@ -304,7 +320,7 @@ fn slice(batch: &RecordBatch) -> Result<Vec<(String, ArrayRef)>> {
     Ok(columns)
 }
 
-fn micros(ts: Nanos) -> i64 {
+pub(super) fn micros(ts: Nanos) -> i64 {
     ts.div_euclid(1_000)
 }
 
@@ -312,11 +328,11 @@ fn count(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-fn text<'a, T, S: AsRef<str>>(of: &'a [T], get: impl Fn(&'a T) -> S) -> ArrayRef {
+pub(super) fn text<'a, T, S: AsRef<str>>(of: &'a [T], get: impl Fn(&'a T) -> S) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(of.iter().map(get)))
 }
 
-fn integer<T>(of: &[T], get: impl Fn(&T) -> i64) -> ArrayRef {
+pub(super) fn integer<T>(of: &[T], get: impl Fn(&T) -> i64) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(of.iter().map(get)))
 }
 
@@ -328,12 +344,12 @@ fn boolean<T>(of: &[T], get: impl Fn(&T) -> bool) -> ArrayRef {
     Arc::new(of.iter().map(get).map(Some).collect::<BooleanArray>())
 }
 
-fn time<T>(of: &[T], get: impl Fn(&T) -> Nanos) -> ArrayRef {
+pub(super) fn time<T>(of: &[T], get: impl Fn(&T) -> Nanos) -> ArrayRef {
     let values = TimestampMicrosecondArray::from_iter_values(of.iter().map(get).map(micros));
     Arc::new(values.with_timezone("UTC"))
 }
 
-fn texts<'a, T>(of: &'a [T], get: impl Fn(&'a T) -> &'a Vec<String>) -> ArrayRef {
+pub(super) fn texts<'a, T>(of: &'a [T], get: impl Fn(&'a T) -> &'a Vec<String>) -> ArrayRef {
     let mut lists = ListBuilder::new(StringBuilder::new());
     for item in of {
         lists.append_value(get(item).iter().map(Some));

@@ -19,7 +19,7 @@ use faultline_storage::archive::TableSpec;
 use crate::error::{Error, Result};
 
 /// Name of the file and its text, in the order in which a reader should meet the tables.
-const FILES: [(&str, &str); 12] = [
+const FILES: [(&str, &str); 16] = [
     ("incidents", include_str!("../../sql/schema/incidents.sql")),
     ("signals", include_str!("../../sql/schema/signals.sql")),
     ("evidence", include_str!("../../sql/schema/evidence.sql")),
@@ -27,6 +27,10 @@ const FILES: [(&str, &str); 12] = [
     ("llm_calls", include_str!("../../sql/schema/llm_calls.sql")),
     ("actions", include_str!("../../sql/schema/actions.sql")),
     ("outcomes", include_str!("../../sql/schema/outcomes.sql")),
+    ("cases", include_str!("../../sql/schema/cases.sql")),
+    ("feedback", include_str!("../../sql/schema/feedback.sql")),
+    ("runbooks", include_str!("../../sql/schema/runbooks.sql")),
+    ("vectors", include_str!("../../sql/schema/vectors.sql")),
     ("metrics", include_str!("../../sql/schema/metrics.sql")),
     ("logs", include_str!("../../sql/schema/logs.sql")),
     ("spans", include_str!("../../sql/schema/spans.sql")),
@@ -56,6 +60,8 @@ pub struct TableDoc {
     pub key: Vec<String>,
     /// Of rows with one key, the one with the greatest value here counts.
     pub latest_by: Option<String>,
+    /// A BOOLEAN column: where the row that counts has it set, there is none any more.
+    pub gone_where: Option<String>,
     pub columns: Vec<Column>,
 }
 
@@ -81,6 +87,29 @@ impl TableDoc {
             partition_by: self.partition_by.clone(),
             version: self.version,
         }
+    }
+
+    /// A query over the table `written` for the rows that count: each once, also where two runs
+    /// over the same telemetry have written it. Rows of one key lie in one partition; saying so
+    /// lets a filter on cluster or day pass through.
+    pub fn latest_rows(&self, written: &str) -> String {
+        let quoted = |name: &String| format!("\"{name}\"");
+        let columns: Vec<String> = self.columns.iter().map(|c| quoted(&c.name)).collect();
+        let same: Vec<String> = self.partition_by.iter().chain(&self.key).map(quoted).collect();
+        let newest = match &self.latest_by {
+            Some(column) => format!(" ORDER BY {} DESC NULLS LAST", quoted(column)),
+            None => String::new(),
+        };
+        let there = match &self.gone_where {
+            Some(column) => format!(" AND NOT {}", quoted(column)),
+            None => String::new(),
+        };
+        format!(
+            "SELECT {} FROM (SELECT *, row_number() OVER (PARTITION BY {}{newest}) AS nth \
+             FROM {written}) WHERE nth = 1{there}",
+            columns.join(", "),
+            same.join(", "),
+        )
     }
 }
 
@@ -112,8 +141,8 @@ fn parse(name: &str, text: &str) -> Result<TableDoc> {
         .iter()
         .map(|c| column(c, &lines).map_err(|e| fail(format!("column {}: {e}", c.name))))
         .collect::<Result<Vec<_>>>()?;
-    let latest_by = headers.remove("latest by");
-    let named = partition_by.iter().chain(&key).chain(&latest_by);
+    let [latest_by, gone_where] = ["latest by", "gone where"].map(|header| headers.remove(header));
+    let named = partition_by.iter().chain(&key).chain(&latest_by).chain(&gone_where);
     if let Some(unknown) = named.into_iter().find(|n| columns.iter().all(|c| c.name != **n)) {
         return Err(fail(format!("its header names column {unknown}, which it does not declare")));
     }
@@ -124,6 +153,7 @@ fn parse(name: &str, text: &str) -> Result<TableDoc> {
         partition_by,
         key,
         latest_by,
+        gone_where,
         columns,
     })
 }
@@ -155,7 +185,7 @@ fn column(declared: &ColumnDef, lines: &[&str]) -> Result<Column, String> {
 }
 
 fn data_type(declared: &SqlType) -> Result<(&'static str, DataType), String> {
-    let texts = || DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)));
+    let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
     Ok(match declared {
         SqlType::Text => ("TEXT", DataType::Utf8),
         SqlType::BigInt(None) => ("BIGINT", DataType::Int64),
@@ -165,11 +195,16 @@ fn data_type(declared: &SqlType) -> Result<(&'static str, DataType), String> {
             ("TIMESTAMPTZ", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))
         }
         SqlType::Array(ArrayElemTypeDef::SquareBracket(item, None)) if **item == SqlType::Text => {
-            ("TEXT[]", texts())
+            ("TEXT[]", list(DataType::Utf8))
+        }
+        SqlType::Array(ArrayElemTypeDef::SquareBracket(item, None))
+            if matches!(**item, SqlType::Double(_)) =>
+        {
+            ("DOUBLE[]", list(DataType::Float64))
         }
         other => {
             return Err(format!(
-                "type {other} is not one of TEXT, TEXT[], BIGINT, DOUBLE, BOOLEAN, TIMESTAMPTZ"
+                "type {other} is not one of TEXT, TEXT[], BIGINT, DOUBLE, DOUBLE[], BOOLEAN, TIMESTAMPTZ"
             ));
         }
     })

@@ -212,29 +212,11 @@ impl Shared {
             } else {
                 let written = SessionContext::new();
                 written.register_table(&table.name, provider)?;
-                let plan = written.sql(&latest_rows(table)).await?.into_unoptimized_plan();
+                let plan =
+                    written.sql(&table.latest_rows(&table.name)).await?.into_unoptimized_plan();
                 context.register_table(&table.name, Arc::new(ViewTable::new(plan, None)))?;
             }
         }
         Ok(context)
     }
-}
-
-/// Each row once, also where two runs over the same telemetry have written it. Rows of one key lie
-/// in one partition; saying so lets a filter on cluster or day pass through.
-fn latest_rows(table: &TableDoc) -> String {
-    let quoted = |name: &String| format!("\"{name}\"");
-    let columns: Vec<String> = table.columns.iter().map(|c| quoted(&c.name)).collect();
-    let same: Vec<String> = table.partition_by.iter().chain(&table.key).map(quoted).collect();
-    let newest = match &table.latest_by {
-        Some(column) => format!(" ORDER BY {} DESC NULLS LAST", quoted(column)),
-        None => String::new(),
-    };
-    format!(
-        "SELECT {} FROM (SELECT *, row_number() OVER (PARTITION BY {}{newest}) AS nth FROM {}) \
-         WHERE nth = 1",
-        columns.join(", "),
-        same.join(", "),
-        table.name,
-    )
 }

@@ -30,7 +30,7 @@ use checkpoint::Share;
 
 use crate::diagnose::advise::Advisor;
 use crate::error::{Error, Result};
-use crate::knowledge::Writer;
+use crate::knowledge::{Library, Model, Writer, load};
 use crate::model::{Nanos, SECOND};
 use crate::monitor::correlate::CorrelateConfig;
 use crate::monitor::topology::Topology;
@@ -150,6 +150,10 @@ pub async fn run(
         Some(dir) => Some(Writer::open(dir).await?),
         None => None,
     };
+    let library = match &writer {
+        Some(writer) => load::load(writer.archive(), Model::built_in()).await?,
+        None => Library::new(Model::built_in())?,
+    };
     let lateness = jobs.iter().filter_map(|j| j.lateness).max().unwrap_or(0);
     let options = Options { lateness: options.lateness.max(lateness), ..options };
     let (out, inbox) = mpsc::channel(CHANNEL * (jobs.len() + 1));
@@ -169,7 +173,7 @@ pub async fn run(
     let thread = std::thread::Builder::new().name("ingest".into()).spawn(move || ingest.run(&stop));
     let thread = thread.map_err(Error::io("ingest thread"))?;
     let topology = Topology::of_static(topology);
-    let collector = collect::Collector::new(options, names, topology, writer, observer)?;
+    let collector = collect::Collector::new(options, names, topology, writer, library, observer)?;
     let report = collector.run(inbox).await;
     if thread.join().is_err() {
         return Err(Error::StageStopped { stage: "ingest".into() });

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::diagnose::advise::{Advisor, Brief, Refined};
+use crate::diagnose::advise::{Advisor, Brief, Passage, Refined};
 use crate::model::{Diagnosis, Incident, Nanos};
 
 /// Diagnoses that may wait for the model; the statistical ranking of any more stands.
@@ -51,18 +51,23 @@ impl Refiner {
     }
 
     /// A diagnosis is there: live, the model is told of it.
-    pub fn submit(&self, incident: &Incident, diagnosis: &Diagnosis, calls: Calls) {
+    pub fn submit(&self, incident: &Incident, diagnosis: &Diagnosis, beside: Beside) {
         let Self::Live(background) = self else { return };
-        if background.queue.try_send(brief(incident, diagnosis, calls)).is_err() {
+        if background.queue.try_send(brief(incident, diagnosis, beside)).is_err() {
             tracing::warn!(incident = incident.id, "the model is behind and is not asked");
         }
     }
 
     /// The incident is over: its diagnosis, as far as a model has improved on it.
-    pub async fn finish(&self, incident: &Incident, diagnosis: Diagnosis, calls: Calls) -> Refined {
+    pub async fn finish(
+        &self,
+        incident: &Incident,
+        diagnosis: Diagnosis,
+        beside: Beside,
+    ) -> Refined {
         match self {
             Self::Off => Refined { diagnosis, calls: Vec::new() },
-            Self::Waits(advisor) => advisor.refine(&brief(incident, &diagnosis, calls)).await,
+            Self::Waits(advisor) => advisor.refine(&brief(incident, &diagnosis, beside)).await,
             Self::Live(background) => {
                 background.take(&incident.id).unwrap_or(Refined { diagnosis, calls: Vec::new() })
             }
@@ -70,16 +75,22 @@ impl Refiner {
     }
 }
 
-/// `(caller, callee)`
-pub type Calls = Vec<(String, String)>;
+/// What a model is told beside the diagnosis.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// `(caller, callee)`
+    pub calls: Vec<(String, String)>,
+    pub passages: Vec<Passage>,
+}
 
-fn brief(incident: &Incident, diagnosis: &Diagnosis, calls: Calls) -> Brief {
+fn brief(incident: &Incident, diagnosis: &Diagnosis, beside: Beside) -> Brief {
+    let Beside { calls, passages } = beside;
     let mut began: BTreeMap<String, Nanos> = BTreeMap::new();
     for signal in &incident.signals {
         let first = began.entry(signal.service.clone()).or_insert(signal.window_start);
         *first = signal.window_start.min(*first);
     }
-    Brief { diagnosis: diagnosis.clone(), calls, began, passages: Vec::new() }
+    Brief { diagnosis: diagnosis.clone(), calls, began, passages }
 }
 
 impl Background {
@@ -129,9 +140,10 @@ mod tests {
         let case = &two_cases()[0];
         for n in 0..4 * WAITING_MAX {
             let incident = Incident { id: n.to_string(), ..case.incident.clone() };
-            refiner.submit(&incident, &case.diagnosis, Vec::new());
+            refiner.submit(&incident, &case.diagnosis, Beside::default());
         }
-        let refined = refiner.finish(&case.incident, case.diagnosis.clone(), Vec::new()).await;
+        let refined =
+            refiner.finish(&case.incident, case.diagnosis.clone(), Beside::default()).await;
         assert_eq!(refined.diagnosis, case.diagnosis);
         assert!(refined.calls.is_empty());
     }
@@ -141,7 +153,7 @@ mod tests {
         let case = &two_cases()[0];
         let mut incident = case.incident.clone();
         incident.signals.reverse();
-        let began = brief(&incident, &case.diagnosis, Vec::new()).began;
+        let began = brief(&incident, &case.diagnosis, Beside::default()).began;
         assert_eq!(began["cart"], case.incident.signals[0].window_start);
     }
 }

@@ -55,6 +55,8 @@ pub enum Error {
     Arrow(#[from] arrow::error::ArrowError),
     #[error("parquet: {0}")]
     Parquet(#[from] parquet::errors::ParquetError),
+    #[error("search index: {0}")]
+    Search(#[from] tantivy::TantivyError),
     #[error("query: {0}")]
     DataFusion(#[from] datafusion::error::DataFusionError),
     #[error("a reader panicked on damaged or unexpected data: {0}")]

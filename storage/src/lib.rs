@@ -1,5 +1,5 @@
-//! What Faultline keeps: the archive of Delta tables, checkpoints of a stream job and the rolling
-//! capture of raw rows.
+//! What Faultline keeps: the archive of Delta tables, search over what it holds, checkpoints of a
+//! stream job and the rolling capture of raw rows.
 //!
 //! Invariants, above all what is absent: no domain noun and no schema lives here (callers bring
 //! them); no file is ever changed in place; nothing becomes visible before it is on stable storage;
@@ -11,5 +11,7 @@ pub mod durable;
 mod error;
 mod lock;
 pub mod recorder;
+pub mod search;
+pub mod vectors;
 
 pub use error::{Error, Result};

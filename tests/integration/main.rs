@@ -11,6 +11,7 @@ mod engine;
 mod evidence;
 mod forecast;
 mod kills;
+mod knowledge;
 mod live;
 mod llm;
 mod outage;

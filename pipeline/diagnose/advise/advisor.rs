@@ -1,12 +1,7 @@
 //! Asks the model within its limits and falls back to statistics.
 
-use std::fs;
-use std::io::Read;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use faultline_storage::durable;
 
 use super::answer::{self, Answer};
 use super::breaker::Breaker;
@@ -61,9 +56,11 @@ impl Advisor {
     pub fn open(config: &LlmConfig, mode: Mode, clock: Clock) -> Result<Self> {
         config.check().map_err(|m| Error::usage(m, "correct [llm]"))?;
         let recordings = Recordings::open(&config.dir.join("answers"))?;
-        let key = pseudonym_key(&config.dir.join("pseudonym.key"))?;
+        let key = Pseudonyms::key_in(&config.dir)?;
         let client = match mode {
-            Mode::Live | Mode::Record => Some(Client::new(config)?),
+            Mode::Live | Mode::Record => {
+                Some(Client::new(config.endpoint(), config.attempts, config.backoff)?)
+            }
             Mode::Replay => None,
         };
         let budget = Budget::new(config, config.dir.join("spent.json"));
@@ -295,21 +292,4 @@ fn suspicious(brief: &Brief) -> u64 {
             .any(|text| suspicion::is_suspicious(text))
     };
     brief.diagnosis.evidence.iter().filter(texts).count() as u64
-}
-
-/// The key that pseudonyms derive from; made where it is missing.
-fn pseudonym_key(path: &Path) -> Result<[u8; 32]> {
-    if !path.exists() {
-        let mut key = [0; 32];
-        let source = Path::new("/dev/urandom");
-        let mut random = fs::File::open(source).map_err(Error::io(source))?;
-        random.read_exact(&mut key).map_err(Error::io(source))?;
-        durable::create(path, [&key[..]])?;
-    }
-    let bytes = fs::read(path).map_err(Error::io(path))?;
-    bytes.try_into().map_err(|_| Error::Config {
-        path: path.to_owned(),
-        message: "it is not the 32 bytes of a key".to_owned(),
-        remedy: "remove it, and recorded answers with it".to_owned(),
-    })
 }

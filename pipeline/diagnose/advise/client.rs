@@ -1,17 +1,18 @@
-//! One chat call to an OpenAI-compatible endpoint: bounded in time, in tries and in bytes.
+//! One call to an OpenAI-compatible endpoint: bounded in time, in tries and in bytes.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::endpoint::{Endpoint, is_forbidden};
 use super::redact::Redacted;
-use super::settings::{KeyHeader, LlmConfig, is_forbidden};
+use super::settings::LlmConfig;
 use crate::error::{Error, Result};
 
 /// A larger reply is not read to its end.
@@ -82,29 +83,41 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Usage`] where the key cannot be read.
-    pub fn new(config: &LlmConfig) -> Result<Self> {
+    pub fn new(endpoint: Endpoint<'_>, attempts: u32, backoff: Duration) -> Result<Self> {
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
             .dns_resolver(Guarded)
             .build()
             .map_err(|e| Error::usage(format!("no HTTP client: {e}"), "check the TLS set-up"))?;
-        let url = config.url().map_err(|m| Error::usage(m, "correct [llm]"))?;
-        let key = key(config)?;
-        Ok(Self { http, url, key, attempts: config.attempts, backoff: config.backoff })
+        let remedy = format!("correct [{}]", endpoint.section);
+        let url = endpoint.url().map_err(|m| Error::usage(m, remedy))?;
+        let key = endpoint.key()?;
+        Ok(Self { http, url, key, attempts, backoff })
     }
 
-    /// Sends a body until there is a reply, the tries are used up, or the deadline has passed.
+    /// Sends the body of a chat call until there is a reply, the tries are used up, or the
+    /// deadline has passed.
     pub async fn send(&self, body: &str, deadline: Duration) -> Result<Reply, Failure> {
         let started = Instant::now();
+        let (content, tokens) = self.call(body, deadline, REPLY_BYTES_MAX, completion).await?;
+        let latency_ms = started.elapsed().as_millis() as u64;
+        Ok(Reply { content, tokens, latency_ms })
+    }
+
+    /// Sends a body until there is a reply that `read` understands, of at most `most` bytes.
+    pub async fn call<T>(
+        &self,
+        body: &str,
+        deadline: Duration,
+        most: usize,
+        read: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<T, Failure> {
         let tries = async {
             let mut wait = self.backoff;
             for attempt in 1.. {
-                let (failure, asked) = match self.once(body).await {
-                    Ok((content, tokens)) => {
-                        let latency_ms = started.elapsed().as_millis() as u64;
-                        return Ok(Reply { content, tokens, latency_ms });
-                    }
+                let (failure, asked) = match self.once(body, most).await {
+                    Ok(bytes) => return read(&bytes).ok_or(Failure::Malformed),
                     Err(failed) => failed,
                 };
                 if attempt >= self.attempts || !failure.may_pass() {
@@ -123,7 +136,7 @@ impl Client {
     }
 
     /// One try; a failure comes with how long the endpoint wants to be left alone.
-    async fn once(&self, body: &str) -> Result<Completion, (Failure, Option<Duration>)> {
+    async fn once(&self, body: &str, most: usize) -> Result<Vec<u8>, (Failure, Option<Duration>)> {
         let mut request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
         if let Some((name, value)) = &self.key {
             request = request.header(name, value);
@@ -137,12 +150,12 @@ impl Client {
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|_| (Failure::Unreachable, None))? {
-            if bytes.len() + chunk.len() > REPLY_BYTES_MAX {
+            if bytes.len() + chunk.len() > most {
                 return Err((Failure::TooLarge, None));
             }
             bytes.extend_from_slice(&chunk);
         }
-        completion(&bytes).ok_or((Failure::Malformed, None))
+        Ok(bytes)
     }
 }
 
@@ -185,29 +198,6 @@ pub fn body(config: &LlmConfig, messages: &[Message]) -> String {
     body["model"] = json!(config.model);
     body["messages"] = messages.iter().map(message).collect();
     body.to_string()
-}
-
-fn key(config: &LlmConfig) -> Result<Option<(HeaderName, HeaderValue)>> {
-    let (text, place) = match (&config.key_env, &config.key_file) {
-        (Some(name), _) => (
-            std::env::var(name).map_err(|_| {
-                Error::usage(format!("{name} is not set"), "put the model's key into it")
-            })?,
-            name.clone(),
-        ),
-        (None, Some(path)) => {
-            (std::fs::read_to_string(path).map_err(Error::io(path))?, path.display().to_string())
-        }
-        (None, None) => return Ok(None),
-    };
-    let (name, text) = match config.key_header {
-        KeyHeader::Bearer => (AUTHORIZATION, format!("Bearer {}", text.trim())),
-        KeyHeader::ApiKey => (HeaderName::from_static("api-key"), text.trim().to_owned()),
-    };
-    let mut value = HeaderValue::from_str(&text)
-        .map_err(|_| Error::usage(format!("{place} holds no key"), "put the model's key there"))?;
-    value.set_sensitive(true);
-    Ok(Some((name, value)))
 }
 
 /// Looks names up and leaves out addresses that must not be asked, whatever a name server says.

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::Brief;
 use super::client::{Message, Role};
 use super::pseudonym::Pseudonyms;
 use super::queries::Query;
 use super::redact::Redacted;
 use super::vocabulary::known_words;
+use super::{Brief, Passage};
 use crate::model::{Cause, Evidence, SECOND};
 
 /// Candidates shown.
@@ -28,7 +28,10 @@ const QUERIES_MAX: usize = 4;
 /// Callers or callees named of a service.
 const NEIGHBOURS_MAX: usize = 16;
 
-/// Sections of runbooks and past cases, and bytes of each.
+/// Past cases shown beside the evidence of candidates.
+const CASES_MAX: usize = 3;
+
+/// Sections of runbooks, and bytes of each.
 const PASSAGES_MAX: usize = 5;
 const PASSAGE_BYTES_MAX: usize = 2_000;
 
@@ -44,14 +47,16 @@ Services have ids such as svc-0a1b2c3d. `candidates` are the causes that statist
 first; `calls` says whom a service calls; `began_s` is when its first abnormal window began, in \
 seconds after the first of all. A slow or failing callee explains its callers, not the other way \
 round; what began earlier explains what began later; saturation, exceptions and changes explain \
-latency and errors.
+latency and errors. Evidence of kind case is an incident of the past that looked alike, with the \
+service that caused it then. `notes` are sections of the operators' runbooks, with ids as evidence \
+has them.
 
 Reply with one JSON object and nothing else:
 {\"causes\":[{\"service\":\"svc-…\",\"confidence\":0.0,\"evidence\":[\"e1\"],\
 \"path\":[\"svc-…\"]}],\"unknown\":false,\"requests\":[]}
 - causes: best first, candidates only; confidence from 0 to 1; evidence: ids of evidence about \
-that candidate, at least one; path (optional): services from a symptom to the cause, each calling \
-the next.
+that candidate, at least one, and of notes; path (optional): services from a symptom to the \
+cause, each calling the next.
 - unknown: true if the evidence does not tell.
 - requests: instead of causes, ask for more: {\"query\":\"evidence\",\"service\":\"svc-…\"}, or \
 with \"callers\" or \"callees\" in place of \"evidence\".
@@ -151,8 +156,12 @@ impl<'a> Conversation<'a> {
                 })
             })
             .collect();
+        let cases = brief.diagnosis.evidence.iter().filter(|e| e.kind == "case").take(CASES_MAX);
+        for case in cases {
+            self.show(&case.id, &mut evidence);
+        }
         let passages: Vec<Value> =
-            brief.passages.iter().take(PASSAGES_MAX).map(|p| self.passage(&p.text)).collect();
+            brief.passages.iter().take(PASSAGES_MAX).filter_map(|p| self.passage(p)).collect();
         json!({
             "services": services, "candidates": listed, "evidence": evidence, "notes": passages,
         })
@@ -203,8 +212,7 @@ impl<'a> Conversation<'a> {
         if !self.seen.insert(&fact.id) {
             return self.shown.iter().find(|(_, e)| e.id == id).map(|(known, _)| known.clone());
         }
-        let known = format!("e{}", self.shown.len() + 1);
-        self.shown.insert(known.clone(), fact);
+        let known = self.known_as(fact);
         let mut view = json!({
             "id": known,
             "service": self.id_of(&fact.service),
@@ -226,15 +234,26 @@ impl<'a> Conversation<'a> {
         Some(known)
     }
 
-    /// Operators' prose. It is redacted before names are replaced, which could hide a secret's
-    /// shape, and cut last, which could as well.
-    fn passage(&mut self, text: &str) -> Value {
-        let mut text = Redacted::text(text, &mut self.names).as_str().to_owned();
+    /// The id by which the model may cite a fact from now on.
+    fn known_as(&mut self, fact: &'a Evidence) -> String {
+        let known = format!("e{}", self.shown.len() + 1);
+        self.shown.insert(known.clone(), fact);
+        known
+    }
+
+    /// Operators' prose, under the id of the fact that stands for it. It is redacted before names
+    /// are replaced, which could hide a secret's shape, and cut last, which could as well.
+    fn passage(&mut self, passage: &Passage) -> Option<Value> {
         let brief = self.brief;
+        let fact = brief.diagnosis.evidence.iter().find(|e| e.id == passage.evidence_id)?;
+        let known = self.known_as(fact);
+        self.seen.insert(&fact.id);
+        let mut text = Redacted::text(&passage.text, &mut self.names).as_str().to_owned();
         for cause in brief.diagnosis.causes.iter().take(CANDIDATES_MAX) {
             text = with_word(&text, &cause.service, &self.id_of(&cause.service));
         }
-        Value::String(text[..text.floor_char_boundary(PASSAGE_BYTES_MAX)].to_owned())
+        let text = &text[..text.floor_char_boundary(PASSAGE_BYTES_MAX)];
+        Some(json!({ "id": known, "text": text }))
     }
 }
 
@@ -273,6 +292,7 @@ fn finding(fact: &Evidence) -> &'static str {
         "span" if fact.observed < fact.expected => "calls are missing, traces",
         "span" => "calls are new, traces",
         "edge" => "callee accounts for",
+        "case" => "was the cause of a past incident, likeness 0 to 1",
         "change" => match fact.statement.split(' ').next() {
             Some("deploy") => "deploy just before",
             Some("config") => "change of configuration just before",

@@ -11,6 +11,8 @@ mod breaker;
 mod budget;
 mod client;
 mod conversation;
+mod embed;
+mod endpoint;
 mod fold;
 #[cfg(test)]
 mod planted;
@@ -31,8 +33,9 @@ mod vocabulary;
 use std::collections::BTreeMap;
 
 pub use advisor::{Advisor, Clock};
+pub use embed::Embedder;
 pub use record::Mode;
-pub use settings::LlmConfig;
+pub use settings::{EmbeddingsConfig, LlmConfig};
 
 use crate::model::{Diagnosis, Nanos};
 
@@ -47,13 +50,16 @@ pub struct Brief {
     pub calls: Vec<(String, String)>,
     /// Start of the first abnormal window, by service, as far as it is known.
     pub began: BTreeMap<String, Nanos>,
-    /// Sections of runbooks and past cases that seem to fit.
+    /// Sections of runbooks that seem to fit. Past cases are evidence of the diagnosis and come
+    /// from telemetry: no text of theirs is sent.
     pub passages: Vec<Passage>,
 }
 
 /// Prose of the operators.
 #[derive(Clone, Debug)]
 pub struct Passage {
+    /// The fact of the diagnosis that stands for it.
+    pub evidence_id: String,
     pub text: String,
 }
 

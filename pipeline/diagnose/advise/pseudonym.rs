@@ -2,6 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use faultline_storage::durable;
+
+use crate::error::{Error, Result};
 
 /// Hexadecimal digits of a pseudonym, unless two names of one request share them.
 const DIGITS: usize = 8;
@@ -22,6 +29,28 @@ impl fmt::Debug for Pseudonyms {
 }
 
 impl Pseudonyms {
+    /// The key that is kept in `dir`; made where it is missing.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or holds something else in the key's place.
+    pub fn key_in(dir: &Path) -> Result<[u8; 32]> {
+        durable::create_dir_all(dir)?;
+        let path = dir.join("pseudonym.key");
+        if !path.exists() {
+            let mut key = [0; 32];
+            let source = Path::new("/dev/urandom");
+            let mut random = fs::File::open(source).map_err(Error::io(source))?;
+            random.read_exact(&mut key).map_err(Error::io(source))?;
+            durable::create(&path, [&key[..]])?;
+        }
+        let bytes = fs::read(&path).map_err(Error::io(&path))?;
+        bytes.try_into().map_err(|_| Error::Config {
+            path,
+            message: "it is not the 32 bytes of a key".to_owned(),
+            remedy: "remove it, and recorded answers with it".to_owned(),
+        })
+    }
+
     pub fn new(key: [u8; 32]) -> Self {
         Self { key, names: BTreeMap::new() }
     }

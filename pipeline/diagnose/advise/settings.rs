@@ -1,13 +1,12 @@
-//! The `[llm]` section of the configuration.
+//! The `[llm]` and `[embeddings]` sections of the configuration.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::Url;
 use serde::Deserialize;
 
+use super::endpoint::{Endpoint, KeyHeader};
 use crate::stream::interval;
 
 /// A language model that ranks causes again, behind any OpenAI-compatible chat endpoint.
@@ -64,29 +63,10 @@ pub struct LlmConfig {
     pub usd_per_day: f64,
 }
 
-/// How the key is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyHeader {
-    /// `Authorization: Bearer KEY`
-    #[default]
-    Bearer,
-    /// `api-key: KEY`, as Azure has it.
-    ApiKey,
-}
-
 impl LlmConfig {
     /// What is wrong with the values, in words for the user.
     pub fn check(&self) -> Result<(), String> {
-        let url = self.url()?;
-        let has_key = self.key_env.is_some() || self.key_file.is_some();
-        if self.key_env.is_some() && self.key_file.is_some() {
-            return Err("[llm] has both `key_env` and `key_file`".to_owned());
-        }
-        let loopback = url.host_str().is_some_and(is_loopback);
-        if has_key && url.scheme() != "https" && !loopback {
-            return Err("[llm] would send its key unencrypted; `base_url` needs https".to_owned());
-        }
+        self.endpoint().check()?;
         if self.model.is_empty() {
             return Err("[llm] `model` is empty".to_owned());
         }
@@ -113,29 +93,15 @@ impl LlmConfig {
         }
     }
 
-    /// Where calls go.
-    pub fn url(&self) -> Result<Url, String> {
-        let bad = |why: &str| format!("[llm] `base_url` {:?} {why}", self.base_url);
-        let mut url = Url::parse(&self.base_url).map_err(|e| bad(&format!("is no URL: {e}")))?;
-        if !["http", "https"].contains(&url.scheme()) {
-            return Err(bad("is neither http nor https"));
+    pub fn endpoint(&self) -> Endpoint<'_> {
+        Endpoint {
+            section: "llm",
+            base_url: &self.base_url,
+            path: "/chat/completions",
+            key_env: &self.key_env,
+            key_file: &self.key_file,
+            key_header: self.key_header,
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad("carries a password; use `key_env` or `key_file`"));
-        }
-        let host = url.host_str().unwrap_or_default();
-        // A name that reads like another one is of no use for an endpoint that is configured once.
-        if !self.base_url.is_ascii() || host.split('.').any(|label| label.starts_with("xn--")) {
-            return Err(bad("has a host beyond ASCII"));
-        }
-        if host.trim_matches(['[', ']']).parse().is_ok_and(is_forbidden) {
-            return Err(bad("is an address that no model lives at"));
-        }
-        if !url.path().ends_with("/chat/completions") {
-            let path = format!("{}/chat/completions", url.path().trim_end_matches('/'));
-            url.set_path(&path);
-        }
-        Ok(url)
     }
 
     /// US dollars for tokens read and written.
@@ -146,28 +112,65 @@ impl LlmConfig {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
+/// A model that turns texts into vectors, behind any OpenAI-compatible embeddings endpoint.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingsConfig {
+    /// What comes before `/embeddings`.
+    pub base_url: String,
+    pub model: String,
+    /// Keeps the key of the pseudonyms; best the same as that of `[llm]`.
+    #[serde(default = "default_dir")]
+    pub dir: PathBuf,
+    /// Environment variable that holds the key. Without this and `key_file` none is sent.
+    pub key_env: Option<String>,
+    pub key_file: Option<PathBuf>,
+    #[serde(default)]
+    pub key_header: KeyHeader,
+    /// For one request, retries included.
+    #[serde(default = "default_deadline", deserialize_with = "length")]
+    pub deadline: Duration,
+    /// Tries of one request, where the endpoint is busy or broken.
+    #[serde(default = "default_attempts")]
+    pub attempts: u32,
+    /// Wait before the second try; doubles from try to try.
+    #[serde(default = "default_backoff", deserialize_with = "length")]
+    pub backoff: Duration,
+    /// Texts of one request.
+    #[serde(default = "default_batch")]
+    pub batch: usize,
 }
 
-/// Addresses of metadata services and of nobody in particular, which must never be asked.
-pub fn is_forbidden(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-                || v4.is_multicast()
-                || v4.octets() == [100, 100, 100, 200]
+impl EmbeddingsConfig {
+    /// What is wrong with the values, in words for the user.
+    pub fn check(&self) -> Result<(), String> {
+        self.endpoint().check()?;
+        if self.model.is_empty() {
+            return Err("[embeddings] `model` is empty".to_owned());
         }
-        IpAddr::V6(v6) => {
-            v6.is_unicast_link_local()
-                || v6.is_unspecified()
-                || v6.is_multicast()
-                || v6.segments() == [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254]
+        if self.deadline.is_zero() || !(1..=10).contains(&self.attempts) {
+            return Err("[embeddings] needs a `deadline` and 1 to 10 `attempts`".to_owned());
+        }
+        if !(1..=2_048).contains(&self.batch) {
+            return Err("[embeddings] `batch` is 1 to 2048".to_owned());
+        }
+        Ok(())
+    }
+
+    pub fn endpoint(&self) -> Endpoint<'_> {
+        Endpoint {
+            section: "embeddings",
+            base_url: &self.base_url,
+            path: "/embeddings",
+            key_env: &self.key_env,
+            key_file: &self.key_file,
+            key_header: self.key_header,
         }
     }
+}
+
+fn default_batch() -> usize {
+    64
 }
 
 fn default_dir() -> PathBuf {
@@ -254,7 +257,7 @@ mod tests {
                 "http://vllm.models:8000/chat/completions",
             ),
         ] {
-            assert_eq!(config(base, "").unwrap().url().unwrap().as_str(), url);
+            assert_eq!(config(base, "").unwrap().endpoint().url().unwrap().as_str(), url);
         }
     }
 

@@ -13,6 +13,7 @@ pub enum Does {
     Status(u16),
     /// Sends these bytes as they are.
     Sends(&'static str),
+    SendsText(String),
     /// Sends these bytes and then keeps the connection open.
     Stalls(&'static str),
 }
@@ -48,6 +49,7 @@ impl Stub {
                     Does::Says(text) => http(200, &completion(&text)),
                     Does::Status(status) => http(status, "{}"),
                     Does::Sends(bytes) => bytes.to_owned(),
+                    Does::SendsText(bytes) => bytes,
                     Does::Stalls(bytes) => {
                         // The client may have given up already.
                         let _gone = stream.write_all(bytes.as_bytes()).await;

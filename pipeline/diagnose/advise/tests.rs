@@ -405,6 +405,46 @@ fn poisoned(text: &str) -> Brief {
     brief
 }
 
+/// A past case and a section of a runbook, both with `line` in all their texts.
+fn learned(brief: &mut Brief, n: usize, line: &str) {
+    let case = Evidence {
+        instance: line.to_owned(),
+        statement: format!("like incident {line}"),
+        ..fact("db", 100 + n, "case", line)
+    };
+    let section = Evidence { statement: line.to_owned(), ..fact("db", 200 + n, "runbook", line) };
+    let text = format!("First restart it. {line}\nThen wait.");
+    brief.passages.push(Passage { evidence_id: section.id.clone(), text });
+    brief.diagnosis.evidence.extend([case, section]);
+}
+
+#[tokio::test]
+async fn what_was_learned_is_shown_with_ids_that_may_be_cited() {
+    let stub = Stub::start(|_, request| {
+        let all = candidates(request);
+        let document = document(request);
+        let case = document["evidence"].as_array().unwrap().iter().find(|e| e["kind"] == "case");
+        let (case, note) = (case.unwrap(), &document["notes"][0]);
+        assert_eq!(case["service"], all[0].0, "{case}");
+        assert!(!case.to_string().contains("Tuesday"), "{case}");
+        assert_eq!(note["text"], format!("First restart it. restart {}\nThen wait.", all[0].0));
+        let cited = [&all[1].1, case["id"].as_str().unwrap(), note["id"].as_str().unwrap()];
+        let own = json!({ "service": all[1].0, "confidence": 0.9, "evidence": cited });
+        let only = json!({ "service": all[1].0, "confidence": 0.9, "evidence": [note["id"]] });
+        let messages = request["messages"].as_array().unwrap().len();
+        Does::Says(json!({ "causes": [if messages == 2 { only } else { own }] }).to_string())
+    })
+    .await;
+    let mut brief = brief(CLOSE);
+    learned(&mut brief, 1, "restart db");
+    for e in brief.diagnosis.evidence.iter_mut().filter(|e| e.kind == "case") {
+        e.statement = "the same as last Tuesday".to_owned();
+    }
+    let refined = Desk::new("").advisor(&stub.url, Mode::Live).refine(&brief).await;
+    assert_eq!(verdicts(&refined), ["rejected", "accepted"], "a note alone proves nothing");
+    assert_eq!(services(&refined)[0], "api");
+}
+
 #[tokio::test]
 async fn no_secret_of_five_hundred_is_in_any_request() {
     // Asks for everything that there is before it answers.
@@ -430,15 +470,15 @@ async fn no_secret_of_five_hundred_is_in_any_request() {
         for (e, line) in brief.diagnosis.evidence.iter_mut().zip(&lines) {
             e.subject.clone_from(line);
         }
-        brief.passages = lines
-            .iter()
-            .map(|l| Passage { text: format!("First restart it. {l}\nThen wait.") })
-            .collect();
+        for (line, n) in lines.iter().zip(0..) {
+            learned(&mut brief, n, line);
+        }
         assert_eq!(verdicts(&advisor.refine(&brief).await), ["asked", "accepted"]);
     }
     let bodies = stub.bodies();
     assert_eq!(bodies.len(), 100);
     assert!(bodies[0].contains("First restart it."), "runbooks are read");
+    assert!(bodies[0].contains("past incident"), "cases are told");
     for secret in &secrets {
         let core = serde_json::to_string(&secret.core).unwrap();
         let core = core.trim_matches('"');

@@ -46,7 +46,9 @@ fn check(talk: &Conversation<'_>, claim: &Claim) -> Result<usize, &'static str> 
     let mut own = false;
     for id in &claim.evidence {
         let fact = talk.evidence(id).ok_or("it cites an id that was not shown")?;
-        own |= causes[index].evidence_ids.contains(&fact.id) || fact.service == service;
+        // What caused another incident shows nothing about this one by itself.
+        let about = causes[index].evidence_ids.contains(&fact.id) || fact.service == service;
+        own |= about && !fact.is_learned();
     }
     if !own {
         return Err("it cites no evidence about its service");

@@ -1,6 +1,7 @@
 //! The collector: brings rows and signals to the same event time and turns them into cases.
 
 mod commit;
+mod recall;
 mod resume;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::checkpoint::{Checkpoints, Share};
-use super::refine::Refiner;
+use super::refine::{Beside, Refiner};
 use super::report::{Observer, Report};
 use super::{Message, Options, changes};
 use crate::coordinate;
 use crate::diagnose::advise::Refined;
 use crate::diagnose::{self, Caps, Request, Slices};
 use crate::error::{Error, Result};
-use crate::knowledge::{ClosedCase, DeadRow, Writer};
+use crate::knowledge::{ClosedCase, DeadRow, Library, Writer};
 use crate::model::{
     Change, DAY, Diagnosis, HOUR, Incident, MINUTE, Nanos, SECOND, Severity, Signal,
 };
@@ -77,6 +78,7 @@ pub struct Collector {
     epoch: u64,
     observer: Box<dyn Observer>,
     refiner: Refiner,
+    library: Library,
     waiting: BTreeMap<String, Waiting>,
     /// Signals that belong nowhere yet, by id.
     unsettled: BTreeMap<String, Signal>,
@@ -101,6 +103,7 @@ impl Collector {
         jobs: Vec<JobName>,
         topology: Topology,
         writer: Option<Writer>,
+        library: Library,
         observer: Box<dyn Observer>,
     ) -> Result<Self> {
         let correlator = Correlator::new(options.correlate.clone(), topology);
@@ -119,6 +122,7 @@ impl Collector {
             epoch: 0,
             observer,
             refiner,
+            library,
             waiting: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             settled: Vec::new(),
@@ -323,9 +327,15 @@ impl Collector {
         };
         let refined = match retold {
             true => Refined { diagnosis, calls: Vec::new() },
-            false => self.refiner.finish(&incident, diagnosis, self.edges()).await,
+            false => {
+                let beside = self.beside(&diagnosis);
+                self.refiner.finish(&incident, diagnosis, beside).await
+            }
         };
         let case = self.case(incident, signal_count, refined, retold)?;
+        if let Some(known) = case.known() {
+            self.library.add_case(known, Vec::new());
+        }
         self.observer.case(&case);
         self.cases.push(case);
         Ok(())
@@ -342,11 +352,15 @@ impl Collector {
         let Refined { diagnosis, calls } = refined;
         let changes = self.recent_changes(&incident)?;
         let plan = coordinate::plan(&incident, &diagnosis, &changes);
-        let services: Vec<&str> = diagnosis.causes.iter().map(|c| c.service.as_str()).collect();
-        let main = services.first().copied().or(incident.services.first().map(String::as_str));
-        let title = title(&incident, main.unwrap_or_default(), self.correlator.topology());
+        let title = self.title(&incident, &diagnosis);
         let slices = self.pinned(&incident, &diagnosis)?;
         Ok(ClosedCase { incident, title, signal_count, diagnosis, calls, plan, slices, retold })
+    }
+
+    fn title(&self, incident: &Incident, diagnosis: &Diagnosis) -> String {
+        let services = diagnosis.causes.iter().map(|c| &c.service).chain(&incident.services);
+        let main = services.map(String::as_str).next().unwrap_or_default();
+        title(incident, main, self.correlator.topology())
     }
 
     /// Diagnoses an incident whose first minutes are over. Who watches live need not wait for its
@@ -374,13 +388,16 @@ impl Collector {
             Some(diagnosis) => diagnosis,
             None => {
                 let diagnosis = self.explain(&incident, until)?;
-                self.refiner.submit(&incident, &diagnosis, self.edges());
+                self.refiner.submit(&incident, &diagnosis, self.beside(&diagnosis));
                 diagnosis
             }
         };
         let archived = stopping || !self.refiner.asks();
         let refined = match archived && !retold {
-            true => self.refiner.finish(&incident, diagnosis, self.edges()).await,
+            true => {
+                let beside = self.beside(&diagnosis);
+                self.refiner.finish(&incident, diagnosis, beside).await
+            }
             false => Refined { diagnosis, calls: Vec::new() },
         };
         if let Some(waiting) = self.waiting.get_mut(&incident.id) {
@@ -396,10 +413,18 @@ impl Collector {
         Ok(())
     }
 
-    fn explain(&self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
+    fn explain(&mut self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
         let request = self.request(incident, until);
         let slices = self.slices(&request)?;
-        diagnose::diagnose(&request, &slices)
+        let mut diagnosis = diagnose::diagnose(&request, &slices)?;
+        let title = self.title(incident, &diagnosis);
+        recall::recall(&mut self.library, incident, &title, &mut diagnosis)?;
+        Ok(diagnosis)
+    }
+
+    fn beside(&self, diagnosis: &Diagnosis) -> Beside {
+        let passages = recall::passages(&self.library, diagnosis);
+        Beside { calls: self.edges(), passages }
     }
 
     fn request(&self, incident: &Incident, until: Nanos) -> Request {

@@ -78,7 +78,7 @@ impl Collector {
         // Answers that a model owed to the run before.
         for waiting in self.waiting.values().filter(|w| !w.told) {
             if let Some(diagnosis) = &waiting.diagnosis {
-                self.refiner.submit(&waiting.incident, diagnosis, self.edges());
+                self.refiner.submit(&waiting.incident, diagnosis, self.beside(diagnosis));
             }
         }
         Ok(())

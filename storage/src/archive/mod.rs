@@ -42,8 +42,8 @@ use table::Table;
 pub struct TableSpec {
     /// Lower case letters, digits and `_`; also the name of its directory.
     pub name: String,
-    /// Utf8, Int64, Float64, Boolean, List<Utf8> and Timestamp(us, UTC). Field metadata `comment`
-    /// documents a column in the table itself.
+    /// Utf8, Int64, Float64, Boolean, List<Utf8>, List<Float64> and Timestamp(us, UTC). Field
+    /// metadata `comment` documents a column in the table itself.
     pub schema: SchemaRef,
     /// Utf8 columns, outermost directory first; their values must be neither null nor empty.
     pub partition_by: Vec<String>,

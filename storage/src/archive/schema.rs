@@ -22,8 +22,8 @@ pub(super) fn check_spec(spec: &TableSpec) -> Result<()> {
     for field in spec.schema.fields() {
         if !storable(field.data_type()) {
             let reason = format!(
-                "column {} has type {}; use Utf8, Int64, Float64, Boolean, List<Utf8> or \
-                 Timestamp(us, UTC)",
+                "column {} has type {}; use Utf8, Int64, Float64, Boolean, List<Utf8>, \
+                 List<Float64> or Timestamp(us, UTC)",
                 field.name(),
                 field.data_type()
             );
@@ -46,7 +46,7 @@ pub(super) fn check_spec(spec: &TableSpec) -> Result<()> {
 fn storable(data_type: &DataType) -> bool {
     match data_type {
         DataType::Utf8 | DataType::Int64 | DataType::Float64 | DataType::Boolean => true,
-        DataType::List(item) => item.data_type() == &DataType::Utf8,
+        DataType::List(item) => matches!(item.data_type(), DataType::Utf8 | DataType::Float64),
         DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) => is_utc(zone),
         _ => false,
     }

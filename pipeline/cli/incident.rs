@@ -1,0 +1,75 @@
+//! `faultline incident`: what people have to say about incidents.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
+use crate::error::{Error, Result};
+use crate::knowledge::{Writer, intake};
+
+/// Longest name of a service and longest note.
+const NAME_BYTES_MAX: usize = 256;
+const NOTE_BYTES_MAX: usize = 4_096;
+
+/// Say what an incident really was.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Feedback(FeedbackArgs),
+}
+
+/// Record the true cause of an incident, and whether its explanation helped.
+///
+/// Later incidents find the case under the cause that you name, and rank it by how often its
+/// explanation helped. A run that goes on learns of it when it starts again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  faultline incident feedback edd4ef14fac2fc94 --helpful yes
+  faultline incident feedback edd4ef14fac2fc94 --cause vault-db --helpful no --note \"no index\"")]
+struct FeedbackArgs {
+    /// The incident's id.
+    #[arg(value_name = "ID")]
+    incident_id: String,
+    /// The service that was the cause.
+    #[arg(long, value_name = "SERVICE", required_unless_present = "helpful")]
+    cause: Option<String>,
+    /// Whether the diagnosis and its plan helped.
+    #[arg(long, value_enum)]
+    helpful: Option<Helpful>,
+    /// Anything else that others should know.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    note: String,
+    #[arg(long, value_name = "DIR", default_value = "faultline-demo/archive")]
+    archive: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Helpful {
+    Yes,
+    No,
+}
+
+pub async fn run(args: Args) -> Result<()> {
+    let Command::Feedback(args) = args.command;
+    let cause = args.cause.as_deref();
+    if cause.is_some_and(|c| c.trim().is_empty() || c.len() > NAME_BYTES_MAX) {
+        return Err(Error::usage("--cause is no name of a service", "write --cause vault-db"));
+    }
+    if args.note.len() > NOTE_BYTES_MAX {
+        let message = format!("--note has more than {NOTE_BYTES_MAX} bytes");
+        return Err(Error::usage(message, "say it shorter"));
+    }
+    if !args.archive.is_dir() {
+        return Err(faultline_storage::Error::Missing { path: args.archive }.into());
+    }
+    let writer = Writer::open(&args.archive).await?;
+    let helpful = args.helpful.map(|h| h == Helpful::Yes);
+    let given = intake::feedback(&writer, &args.incident_id, cause, helpful, &args.note).await?;
+    println!("recorded as number {} about incident {}", given.number, given.incident_id);
+    Ok(())
+}

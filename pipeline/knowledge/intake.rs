@@ -1,0 +1,183 @@
+//! What people bring: runbooks, vectors of an endpoint, and feedback, into the archive.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::hashed;
+use super::import::{self, Changes};
+use super::learned::{Columns, Feedback, Section, feedback_rows, section_rows, vector_rows};
+use super::load;
+use super::rows::named;
+use super::writer::{Outbox, Writer};
+use crate::diagnose::advise::Embedder;
+use crate::error::{Error, Result};
+use crate::model::{Nanos, stable_id};
+
+/// Vectors that are committed together.
+const VECTORS_PER_COMMIT: usize = 1_024;
+
+/// What was imported.
+#[derive(Debug)]
+pub struct Imported {
+    pub changes: Changes,
+    /// Sections of the collection that are there now.
+    pub sections: usize,
+}
+
+/// Imports the markdown of `dir` under the name `collection`: what is new or changed is written,
+/// what is gone is marked as gone. `all` reads also what has not changed.
+///
+/// # Errors
+/// [`Error::Usage`] where the directory holds no markdown, which would remove all there is.
+pub async fn import(
+    writer: &Writer,
+    dir: &Path,
+    collection: &str,
+    cluster: &str,
+    all: bool,
+) -> Result<Imported> {
+    let found = import::read_dir(dir)?;
+    if found.documents.is_empty() {
+        let message = match found.refused.first() {
+            Some((source, problem)) => {
+                format!("{} holds no markdown that can be read: {source}: {problem}", dir.display())
+            }
+            None => format!("{} holds no markdown", dir.display()),
+        };
+        return Err(Error::usage(message, "name the directory of the runbooks"));
+    }
+    let archive = writer.archive();
+    let mut known = load::sections(archive).await?;
+    known.retain(|s| s.passage.collection == collection);
+    let revision = load::last_revision(archive).await? + 1;
+    let mut changes = import::changes(collection, &found, &known, revision, all);
+    changes.warnings.extend(found.refused);
+    changes.warnings.sort();
+    let mut outbox = Outbox::default();
+    if !changes.rows.is_empty() {
+        outbox.rows("runbooks", section_rows(cluster, &changes.rows)?);
+    }
+    commit(writer, "import", revision, outbox, &[collection]).await?;
+    let mut now = load::sections(archive).await?;
+    fill_built_in(writer, cluster, &now).await?;
+    now.retain(|s| s.passage.collection == collection);
+    Ok(Imported { changes, sections: now.len() })
+}
+
+/// Vectors of sections that have none yet, also those that an import could not write any more.
+async fn fill_built_in(writer: &Writer, cluster: &str, sections: &[Section]) -> Result<()> {
+    let known = load::vectors(writer.archive(), hashed::MODEL).await?;
+    let mut missing = BTreeMap::new();
+    for section in sections {
+        let id = section.passage.vector_id();
+        if !known.contains_key(&id) {
+            missing.insert(id, hashed::vector(&section.passage.vector_text()));
+        }
+    }
+    let missing: Vec<(String, Vec<f32>)> = missing.into_iter().collect();
+    for vectors in missing.chunks(VECTORS_PER_COMMIT) {
+        commit_vectors(writer, cluster, hashed::MODEL, vectors).await?;
+    }
+    Ok(())
+}
+
+/// Asks an endpoint for the vectors that sections and cases lack; returns how many came. Those that
+/// came before an error stay.
+pub async fn embed(writer: &Writer, cluster: &str, embedder: &Embedder) -> Result<usize> {
+    let archive = writer.archive();
+    let known = load::vectors(archive, embedder.model()).await?;
+    let mut texts = BTreeMap::new();
+    for section in load::sections(archive).await? {
+        texts.insert(section.passage.vector_id(), section.passage.vector_text());
+    }
+    for case in load::cases(archive).await? {
+        texts.insert(case.vector_id(), case.text);
+    }
+    texts.retain(|id, _| !known.contains_key(id));
+    let (ids, texts): (Vec<String>, Vec<String>) = texts.into_iter().unzip();
+    let mut waiting = Vec::new();
+    let mut failed = None;
+    for (ids, texts) in ids.chunks(embedder.batch()).zip(texts.chunks(embedder.batch())) {
+        match embedder.embed(texts).await {
+            Ok(vectors) => waiting.extend(ids.iter().cloned().zip(vectors)),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    for vectors in waiting.chunks(VECTORS_PER_COMMIT) {
+        commit_vectors(writer, cluster, embedder.model(), vectors).await?;
+    }
+    failed.map_or(Ok(waiting.len()), Err)
+}
+
+async fn commit_vectors(
+    writer: &Writer,
+    cluster: &str,
+    model: &str,
+    vectors: &[(String, Vec<f32>)],
+) -> Result<()> {
+    let mut outbox = Outbox::default();
+    outbox.rows("vectors", vector_rows(cluster, model, vectors)?);
+    let ids: Vec<&str> = vectors.iter().map(|(id, _)| id.as_str()).collect();
+    commit(writer, "vectors", 1, outbox, &[&[model], ids.as_slice()].concat()).await
+}
+
+/// Records what a person says about an incident.
+///
+/// # Errors
+/// [`Error::Usage`] where the archive has no such incident.
+pub async fn feedback(
+    writer: &Writer,
+    incident_id: &str,
+    cause: Option<&str>,
+    helpful: Option<bool>,
+    note: &str,
+) -> Result<Feedback> {
+    let archive = writer.archive();
+    let id = incident_id.replace('\'', "''");
+    let sql = format!("SELECT cluster, opened_at FROM incidents WHERE incident_id = '{id}'");
+    let found = load::rows(archive, "incidents", &sql).await?;
+    let Some(incident) = found.iter().find(|b| b.num_rows() > 0).map(Columns) else {
+        return Err(Error::usage(
+            format!("the archive has no incident {incident_id}"),
+            "see `faultline query \"SELECT incident_id, title FROM incidents\"`",
+        ));
+    };
+    let (cluster, opened_at): (String, Nanos) =
+        (incident.text("cluster", 0), incident.time("opened_at", 0).unwrap_or_default());
+    let sql = format!("SELECT max(number) AS number FROM feedback WHERE incident_id = '{id}'");
+    let given = load::rows(archive, "feedback", &sql).await?;
+    let given = given.iter().filter(|b| b.num_rows() > 0);
+    let feedback = Feedback {
+        cluster: named(&cluster).to_owned(),
+        opened_at,
+        incident_id: incident_id.to_owned(),
+        number: given.map(|b| Columns(b).integer("number", 0)).max().unwrap_or(0) + 1,
+        cause: cause.map(str::to_owned),
+        helpful,
+        note: note.to_owned(),
+    };
+    let mut outbox = Outbox::default();
+    outbox.rows("feedback", feedback_rows(std::slice::from_ref(&feedback))?);
+    commit(writer, "feedback", feedback.number, outbox, &[incident_id]).await?;
+    Ok(feedback)
+}
+
+/// Commits rows under a name of their own, so that nobody else's number hides them.
+async fn commit(
+    writer: &Writer,
+    what: &str,
+    number: i64,
+    outbox: Outbox,
+    parts: &[&str],
+) -> Result<()> {
+    if outbox.is_empty() {
+        return Ok(());
+    }
+    let process = std::process::id().to_string();
+    let number_text = number.to_string();
+    let name = stable_id(&[&[what, &process, &number_text], parts].concat());
+    writer.append(&format!("{what}-{name}"), number, outbox).await
+}

@@ -1,0 +1,352 @@
+//! Cases, sections, vectors and feedback as rows, and back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Builder, ListBuilder, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
+
+use super::case::Case;
+use super::hashed;
+use super::library::{Passage, Verdict};
+use super::rows::{day_of, integer, micros, named, text, texts, time};
+use super::weight::Record;
+use crate::error::Result;
+use crate::model::Nanos;
+
+/// Digits of a vector's id.
+const VECTOR_ID_DIGITS: usize = 32;
+
+/// A section with what the archive keeps beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    pub passage: Passage,
+    /// Of the document, BLAKE3.
+    pub hash: String,
+    pub revision: i64,
+    pub removed: bool,
+}
+
+/// What a person said about an incident.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feedback {
+    pub cluster: String,
+    pub opened_at: Nanos,
+    pub incident_id: String,
+    pub number: i64,
+    pub cause: Option<String>,
+    pub helpful: Option<bool>,
+    pub note: String,
+}
+
+/// Vectors by their ids.
+pub type VectorsById = BTreeMap<String, Vec<f32>>;
+
+/// The id of the vector of a text that `owner` has; an incident, or nobody in particular.
+pub fn vector_id(owner: &str, text: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(owner.as_bytes()).update(&[0]).update(text.as_bytes());
+    hasher.finalize().to_hex().as_str()[..VECTOR_ID_DIGITS].to_owned()
+}
+
+impl Case {
+    pub fn vector_id(&self) -> String {
+        vector_id(&self.incident_id, &self.text)
+    }
+}
+
+impl Passage {
+    pub fn vector_id(&self) -> String {
+        vector_id("", &self.vector_text())
+    }
+}
+
+/// Rows of `cases`.
+pub fn case_rows(of: &[Case]) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_from_iter([
+        ("cluster", text(of, |c| named(&c.cluster))),
+        ("day", text(of, |c| day_of(c.opened_at))),
+        ("incident_id", text(of, |c| &c.incident_id)),
+        ("opened_at", time(of, |c| c.opened_at)),
+        ("closed_at", time(of, |c| c.closed_at)),
+        ("title", text(of, |c| &c.title)),
+        ("services", texts(of, |c| &c.services)),
+        ("root_service", text(of, |c| &c.root_service)),
+        ("root_kind", text(of, |c| &c.root_kind)),
+        ("fingerprint", texts(of, |c| &c.fingerprint)),
+        ("actions", texts(of, |c| &c.actions)),
+        ("text", text(of, |c| &c.text)),
+        ("vector_id", text(of, Case::vector_id)),
+    ])?)
+}
+
+pub fn cases(rows: &[RecordBatch]) -> Vec<Case> {
+    let mut out = Vec::new();
+    for batch in rows {
+        let columns = Columns(batch);
+        for row in 0..batch.num_rows() {
+            out.push(Case {
+                incident_id: columns.text("incident_id", row),
+                cluster: columns.text("cluster", row),
+                opened_at: columns.time("opened_at", row).unwrap_or_default(),
+                closed_at: columns.time("closed_at", row).unwrap_or_default(),
+                title: columns.text("title", row),
+                services: columns.texts("services", row),
+                root_service: columns.text("root_service", row),
+                root_kind: columns.text("root_kind", row),
+                fingerprint: columns.texts("fingerprint", row),
+                actions: columns.texts("actions", row),
+                text: columns.text("text", row),
+            });
+        }
+    }
+    out
+}
+
+/// Rows of `runbooks`.
+pub fn section_rows(cluster: &str, of: &[Section]) -> Result<RecordBatch> {
+    let dated: Vec<Option<i64>> = of.iter().map(|s| s.passage.dated.map(micros)).collect();
+    let removed: BooleanArray = of.iter().map(|s| Some(s.removed)).collect();
+    Ok(RecordBatch::try_from_iter([
+        ("cluster", text(of, |_| named(cluster))),
+        ("section_id", text(of, |s| &s.passage.id)),
+        ("collection", text(of, |s| &s.passage.collection)),
+        ("source", text(of, |s| &s.passage.source)),
+        ("section", integer(of, |s| s.passage.place)),
+        ("kind", text(of, |s| &s.passage.kind)),
+        ("title", text(of, |s| &s.passage.title)),
+        ("heading", text(of, |s| &s.passage.heading)),
+        ("text", text(of, |s| &s.passage.text)),
+        ("alerts", texts(of, |s| &s.passage.alerts)),
+        ("services", texts(of, |s| &s.passage.services)),
+        ("tags", texts(of, |s| &s.passage.tags)),
+        ("dated", Arc::new(TimestampMicrosecondArray::from(dated).with_timezone("UTC"))),
+        ("hash", text(of, |s| &s.hash)),
+        ("vector_id", text(of, |s| s.passage.vector_id())),
+        ("revision", integer(of, |s| s.revision)),
+        ("removed", Arc::new(removed) as ArrayRef),
+    ])?)
+}
+
+pub fn sections(rows: &[RecordBatch]) -> Vec<Section> {
+    let mut out = Vec::new();
+    for batch in rows {
+        let columns = Columns(batch);
+        for row in 0..batch.num_rows() {
+            out.push(Section {
+                passage: Passage {
+                    id: columns.text("section_id", row),
+                    collection: columns.text("collection", row),
+                    source: columns.text("source", row),
+                    place: columns.integer("section", row),
+                    kind: columns.text("kind", row),
+                    title: columns.text("title", row),
+                    heading: columns.text("heading", row),
+                    text: columns.text("text", row),
+                    alerts: columns.texts("alerts", row),
+                    services: columns.texts("services", row),
+                    tags: columns.texts("tags", row),
+                    dated: columns.time("dated", row),
+                },
+                hash: columns.text("hash", row),
+                revision: columns.integer("revision", row),
+                removed: columns.flag("removed", row).unwrap_or_default(),
+            });
+        }
+    }
+    out
+}
+
+/// Rows of `vectors`.
+pub fn vector_rows(cluster: &str, model: &str, of: &[(String, Vec<f32>)]) -> Result<RecordBatch> {
+    let mut vectors = ListBuilder::new(Float64Builder::new());
+    for (_, vector) in of {
+        vectors.append_value(vector.iter().map(|v| Some(f64::from(*v))));
+    }
+    Ok(RecordBatch::try_from_iter([
+        ("cluster", text(of, |_| named(cluster))),
+        ("model", text(of, |_| model)),
+        ("vector_id", text(of, |(id, _)| id)),
+        ("vector", Arc::new(vectors.finish()) as ArrayRef),
+    ])?)
+}
+
+/// The built-in vector of a case, as a row of `vectors`.
+pub fn case_vector_row(case: &Case) -> Result<RecordBatch> {
+    let vector = [(case.vector_id(), hashed::vector(&case.text))];
+    vector_rows(&case.cluster, hashed::MODEL, &vector)
+}
+
+pub fn vectors(rows: &[RecordBatch]) -> VectorsById {
+    let mut out = VectorsById::new();
+    for batch in rows {
+        let columns = Columns(batch);
+        let Some(vectors) = columns.column("vector") else { continue };
+        for row in 0..batch.num_rows() {
+            let items = vectors.as_list::<i32>().value(row);
+            let values = items.as_primitive::<Float64Type>().values();
+            let vector = values.iter().map(|v| *v as f32).collect();
+            out.insert(columns.text("vector_id", row), vector);
+        }
+    }
+    out
+}
+
+/// Rows of `feedback`.
+pub fn feedback_rows(of: &[Feedback]) -> Result<RecordBatch> {
+    let cause: StringArray = of.iter().map(|f| f.cause.as_deref()).collect();
+    let helpful: BooleanArray = of.iter().map(|f| f.helpful).collect();
+    Ok(RecordBatch::try_from_iter([
+        ("cluster", text(of, |f| named(&f.cluster))),
+        ("day", text(of, |f| day_of(f.opened_at))),
+        ("incident_id", text(of, |f| &f.incident_id)),
+        ("number", integer(of, |f| f.number)),
+        ("cause", Arc::new(cause) as ArrayRef),
+        ("helpful", Arc::new(helpful) as ArrayRef),
+        ("note", text(of, |f| &f.note)),
+    ])?)
+}
+
+/// What feedback, in the order in which it was given, says about the causes that were `found`, by
+/// incident. Each is one vote: against the case where it did not help or the cause was another.
+pub fn votes(rows: &[RecordBatch], found: &BTreeMap<String, String>) -> BTreeMap<String, Verdict> {
+    let mut out: BTreeMap<String, Verdict> = BTreeMap::new();
+    for batch in rows {
+        let columns = Columns(batch);
+        for row in 0..batch.num_rows() {
+            let id = columns.text("incident_id", row);
+            let cause = Some(columns.text("cause", row)).filter(|c| !c.is_empty());
+            let other = cause.as_ref().zip(found.get(&id)).is_some_and(|(said, was)| said != was);
+            let wrong = columns.flag("helpful", row) == Some(false) || other;
+            let verdict = out.entry(id).or_default();
+            let vote = Record { right: u64::from(!wrong), wrong: u64::from(wrong) };
+            verdict.record = verdict.record.plus(vote);
+            verdict.cause = cause.or(verdict.cause.take());
+        }
+    }
+    out
+}
+
+/// How often actions worked, by incident, from rows of `outcomes`.
+pub fn outcomes(rows: &[RecordBatch]) -> BTreeMap<String, Verdict> {
+    let mut out: BTreeMap<String, Verdict> = BTreeMap::new();
+    for batch in rows {
+        let columns = Columns(batch);
+        for row in 0..batch.num_rows() {
+            let verified = columns.text("result", row) == "verified";
+            let vote = Record { right: u64::from(verified), wrong: u64::from(!verified) };
+            let verdict = out.entry(columns.text("incident_id", row)).or_default();
+            verdict.record = verdict.record.plus(vote);
+        }
+    }
+    out
+}
+
+/// Values of a batch by column name; what is missing or null is empty.
+pub struct Columns<'a>(pub &'a RecordBatch);
+
+impl Columns<'_> {
+    fn column(&self, name: &str) -> Option<&ArrayRef> {
+        self.0.column_by_name(name)
+    }
+
+    fn valid(&self, name: &str, row: usize) -> Option<&ArrayRef> {
+        self.column(name).filter(|c| c.is_valid(row))
+    }
+
+    pub fn text(&self, name: &str, row: usize) -> String {
+        let column = self.valid(name, row).and_then(|c| c.as_string_opt::<i32>());
+        column.map_or_else(String::new, |c| c.value(row).to_owned())
+    }
+
+    pub fn integer(&self, name: &str, row: usize) -> i64 {
+        let column = self.valid(name, row).and_then(|c| c.as_primitive_opt::<Int64Type>());
+        column.map_or(0, |c| c.value(row))
+    }
+
+    pub fn flag(&self, name: &str, row: usize) -> Option<bool> {
+        self.valid(name, row).and_then(|c| c.as_boolean_opt()).map(|c| c.value(row))
+    }
+
+    pub fn time(&self, name: &str, row: usize) -> Option<Nanos> {
+        let column =
+            self.valid(name, row).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        column.map(|c| c.value(row).saturating_mul(1_000))
+    }
+
+    fn texts(&self, name: &str, row: usize) -> Vec<String> {
+        let Some(list) = self.valid(name, row).and_then(|c| c.as_list_opt::<i32>()) else {
+            return Vec::new();
+        };
+        let items = list.value(row);
+        let items = items.as_string_opt::<i32>();
+        items.map_or_else(Vec::new, |items| items.iter().flatten().map(str::to_owned).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knowledge::samples::two_cases;
+
+    fn feedback(number: i64, cause: Option<&str>, helpful: Option<bool>) -> Feedback {
+        Feedback {
+            cluster: "prod".to_owned(),
+            opened_at: 0,
+            incident_id: "inc-1".to_owned(),
+            number,
+            cause: cause.map(str::to_owned),
+            helpful,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn nouns_come_back_as_they_were() {
+        let closed = &two_cases()[0];
+        let case = closed.known().unwrap();
+        assert_eq!(
+            cases(&[case_rows(std::slice::from_ref(&case)).unwrap()]),
+            std::slice::from_ref(&case)
+        );
+        let passage = Passage {
+            id: "s".to_owned(),
+            collection: "team".to_owned(),
+            source: "a/b.md".to_owned(),
+            place: 3,
+            kind: "runbook".to_owned(),
+            title: "Disk".to_owned(),
+            heading: "Disk > Fix".to_owned(),
+            text: "Free it.".to_owned(),
+            alerts: vec!["DiskFull".to_owned()],
+            services: Vec::new(),
+            tags: vec!["disk".to_owned(), "x".to_owned()],
+            dated: Some(1_000_000_000),
+        };
+        let undated = Passage { id: "t".to_owned(), dated: None, ..passage.clone() };
+        let section =
+            |passage, removed| Section { passage, hash: "h".into(), revision: 2, removed };
+        let all = [section(passage, false), section(undated, true)];
+        assert_eq!(sections(&[section_rows("prod", &all).unwrap()]), all);
+        let vector = hashed::vector(&case.text);
+        let back = vectors(&[case_vector_row(&case).unwrap()]);
+        assert_eq!(back, [(case.vector_id(), vector)].into());
+    }
+
+    #[test]
+    fn each_feedback_is_a_vote_and_the_last_cause_counts() {
+        let given = [
+            feedback(1, None, Some(true)),
+            feedback(2, Some("cart"), None),
+            feedback(3, Some("db"), Some(true)),
+            feedback(4, None, Some(false)),
+        ];
+        let found = [("inc-1".to_owned(), "cart".to_owned())].into();
+        let votes = votes(&[feedback_rows(&given).unwrap()], &found);
+        let expect = Verdict { record: Record { right: 2, wrong: 2 }, cause: Some("db".into()) };
+        assert_eq!(votes["inc-1"], expect);
+    }
+}

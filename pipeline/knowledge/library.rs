@@ -1,0 +1,582 @@
+//! What is known, in memory, and how it is found: words and exact terms by BM25, vectors by
+//! cosine, fused by rank and weighted by age and success.
+//!
+//! Invariants: a question sees only cases that were closed when it was asked, so a replay over an
+//! archive that knows its end finds what the first one found; the archive is the truth, and this
+//! is a cache of it; equal contents give equal answers in equal order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use faultline_storage::search::{Document, Hit, Index};
+use faultline_storage::vectors::Vectors;
+
+use super::case::Case;
+use super::fingerprint::{self, likeness};
+use super::fusion::fuse;
+use super::hashed;
+use super::weight::{Record, of_age};
+use super::words::{name_key, names_asked, spelt_out};
+use crate::error::Result;
+use crate::model::Nanos;
+
+/// Sections and cases that are held. Of the archive's cases the newest are taken; what a run learns
+/// beyond that it finds when it starts again.
+pub const SECTIONS_MAX: usize = 100_000;
+pub const CASES_MAX: usize = 20_000;
+
+/// Fingerprints at least this alike, with the same cause, are one thing that came back.
+const DUPLICATE: f64 = 0.6;
+
+/// Places of a list that count; whatever is farther down fits by accident.
+const PLACES_MAX: usize = 200;
+
+/// One section of a runbook or postmortem.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passage {
+    /// Stable: derived from collection, source and heading.
+    pub id: String,
+    /// Name under which its directory was imported.
+    pub collection: String,
+    /// Path within that directory.
+    pub source: String,
+    /// From 1 within its document.
+    pub place: i64,
+    pub kind: String,
+    pub title: String,
+    pub heading: String,
+    pub text: String,
+    pub alerts: Vec<String>,
+    pub services: Vec<String>,
+    pub tags: Vec<String>,
+    pub dated: Option<Nanos>,
+}
+
+impl Passage {
+    /// What its vector is made of.
+    pub fn vector_text(&self) -> String {
+        format!("{}\n{}\n{}\n{}", self.title, self.alerts.join(" "), self.heading, self.text)
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// Only what was known by then counts.
+    pub at: Nanos,
+    pub text: String,
+    /// Names of alerts, services and metrics as [`name_key`]s.
+    pub names: Vec<String>,
+    /// Exact terms; empty for a question in words.
+    pub fingerprint: Vec<String>,
+    /// The question's vector, of the library's model.
+    pub vector: Vec<f32>,
+}
+
+impl Question {
+    /// A question in words.
+    pub fn of_text(text: &str, at: Nanos) -> Self {
+        let vector = hashed::vector(text);
+        let (text, names) = (spelt_out(text), names_asked(text));
+        Self { at, text, names, fingerprint: Vec::new(), vector }
+    }
+
+    /// What is known that is like an incident.
+    pub fn of_case(text: &str, fingerprint: &[String], names: &[&str], at: Nanos) -> Self {
+        let mut names: Vec<String> = names.iter().map(|n| name_key(n)).collect();
+        names.retain(|n| !n.is_empty());
+        names.sort_unstable();
+        names.dedup();
+        let vector = hashed::vector(text);
+        Self { at, text: spelt_out(text), names, fingerprint: fingerprint.to_vec(), vector }
+    }
+}
+
+/// A case that fits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Similar {
+    pub case: Case,
+    pub score: f64,
+    /// Of fingerprints, 0 to 1; 0 where the question has none.
+    pub likeness: f64,
+    /// How often it happened, and what was learned from all of them.
+    pub times: usize,
+    pub record: Record,
+}
+
+/// A section that fits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitting {
+    pub passage: Passage,
+    pub score: f64,
+    /// Cosine of the vectors, 0 to 1.
+    pub likeness: f64,
+    /// It is about a name of the question.
+    pub named: bool,
+}
+
+/// What people and outcomes said about one incident.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub record: Record,
+    /// The cause as a person named it.
+    pub cause: Option<String>,
+}
+
+/// Makes the vectors of a library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    pub name: String,
+    pub dimensions: usize,
+}
+
+impl Model {
+    pub fn built_in() -> Self {
+        Self { name: hashed::MODEL.to_owned(), dimensions: hashed::DIMENSIONS }
+    }
+}
+
+#[derive(Debug)]
+struct Shelf {
+    index: Index,
+    vectors: Vectors,
+}
+
+/// Cases that are one thing that came back.
+#[derive(Debug)]
+struct Group {
+    members: Vec<usize>,
+    record: Record,
+    newest: Nanos,
+}
+
+#[derive(Debug)]
+pub struct Library {
+    model: Model,
+    prose: Shelf,
+    passages: Vec<Passage>,
+    /// Document of each passage.
+    documents: Vec<usize>,
+    by_id: BTreeMap<String, usize>,
+    known: Shelf,
+    cases: Vec<Case>,
+    groups: Vec<Group>,
+    /// Group of each case.
+    group_of: Vec<usize>,
+    verdicts: BTreeMap<String, Verdict>,
+    /// Cases by the time at which they closed, until a question is late enough to see them.
+    pending: BTreeMap<(Nanos, String), (Case, Vec<f32>)>,
+    ids: BTreeSet<String>,
+}
+
+impl Library {
+    pub fn new(model: Model) -> Result<Self> {
+        let shelf = |fields: &[(&str, f32)]| {
+            let vectors = Vectors::new(model.dimensions);
+            Ok::<_, crate::error::Error>(Shelf { index: Index::new(fields)?, vectors })
+        };
+        Ok(Self {
+            prose: shelf(&[("title", 2.0), ("heading", 1.0), ("text", 1.0)])?,
+            known: shelf(&[("text", 1.0)])?,
+            model,
+            passages: Vec::new(),
+            documents: Vec::new(),
+            by_id: BTreeMap::new(),
+            cases: Vec::new(),
+            groups: Vec::new(),
+            group_of: Vec::new(),
+            verdicts: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            ids: BTreeSet::new(),
+        })
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub fn passages(&self) -> usize {
+        self.passages.len()
+    }
+
+    /// A section by its id.
+    pub fn passage(&self, id: &str) -> Option<&Passage> {
+        self.by_id.get(id).map(|number| &self.passages[*number])
+    }
+
+    /// A case by its incident, whether a question has seen it or not.
+    pub fn case(&self, incident_id: &str) -> Option<&Case> {
+        let pending = self.pending.values().map(|(case, _)| case);
+        self.cases.iter().chain(pending).find(|c| c.incident_id == incident_id)
+    }
+
+    /// Cases that are held, whether a question has seen them or not.
+    pub fn cases(&self) -> usize {
+        self.cases.len() + self.pending.len()
+    }
+
+    /// The latest time that a case or a document is dated to.
+    pub fn latest(&self) -> Option<Nanos> {
+        let pending = self.pending.last_key_value().map(|((at, _), _)| *at);
+        let dated = self.passages.iter().filter_map(|p| p.dated);
+        dated.chain(self.cases.iter().map(|c| c.closed_at)).chain(pending).max()
+    }
+
+    /// Adds sections with their vectors; one without a vector of this model is found by its words.
+    pub fn add_passages(&mut self, mut added: Vec<(Passage, Vec<f32>)>) -> Result<()> {
+        added.sort_by(|(a, _), (b, _)| {
+            (&a.collection, &a.source, a.place).cmp(&(&b.collection, &b.source, b.place))
+        });
+        added.truncate(SECTIONS_MAX.saturating_sub(self.passages.len()));
+        let mut documents = Vec::new();
+        for (passage, vector) in added {
+            let number = self.passages.len();
+            documents.push(document(number as u64, &passage));
+            self.prose.vectors.add(number as u64, &vector);
+            let previous = self.passages.last().zip(self.documents.last());
+            let same =
+                |p: &Passage| (&p.collection, &p.source) == (&passage.collection, &passage.source);
+            self.documents.push(match previous {
+                Some((before, document)) if same(before) => *document,
+                Some((_, document)) => document + 1,
+                None => 0,
+            });
+            self.by_id.insert(passage.id.clone(), number);
+            self.passages.push(passage);
+        }
+        Ok(self.prose.index.add(documents)?)
+    }
+
+    /// What is known about an incident; must come before its case is first seen by a question.
+    pub fn judge(&mut self, incident_id: &str, verdict: Verdict) {
+        let known = self.verdicts.entry(incident_id.to_owned()).or_default();
+        known.record = known.record.plus(verdict.record);
+        known.cause = verdict.cause.or(known.cause.take());
+    }
+
+    /// Adds a case with its vector, which is made where it is empty and the model is built in.
+    pub fn add_case(&mut self, case: Case, vector: Vec<f32>) {
+        if self.cases() >= CASES_MAX || !self.ids.insert(case.incident_id.clone()) {
+            return;
+        }
+        let vector = if vector.is_empty() && self.model == Model::built_in() {
+            hashed::vector(&case.text)
+        } else {
+            vector
+        };
+        self.pending.insert((case.closed_at, case.incident_id.clone()), (case, vector));
+    }
+
+    /// Lets questions see the cases that were closed by `at`.
+    fn admit(&mut self, at: Nanos) -> Result<()> {
+        let mut documents = Vec::new();
+        while let Some(entry) = self.pending.first_entry()
+            && entry.key().0 <= at
+        {
+            let (case, vector) = entry.remove();
+            let case = self.corrected(case);
+            let number = self.cases.len();
+            documents.push(Document {
+                number: number as u64,
+                texts: vec![spelt_out(&case.text)],
+                terms: case.fingerprint.clone(),
+            });
+            self.known.vectors.add(number as u64, &vector);
+            self.group(number, &case);
+            self.cases.push(case);
+        }
+        if !documents.is_empty() {
+            self.known.index.add(documents)?;
+        }
+        Ok(())
+    }
+
+    /// The case with the cause that a person named in place of the one that was found.
+    fn corrected(&self, mut case: Case) -> Case {
+        let cause = self.verdicts.get(&case.incident_id).and_then(|v| v.cause.clone());
+        if let Some(cause) = cause.filter(|c| *c != case.root_service) {
+            case.fingerprint.retain(|t| !t.starts_with("cause:"));
+            case.fingerprint.push(format!("cause:{cause}"));
+            case.fingerprint.sort_unstable();
+            case.root_service = cause;
+            case.root_kind = "unknown".to_owned();
+        }
+        case
+    }
+
+    /// Finds what the case repeats.
+    fn group(&mut self, number: usize, case: &Case) {
+        let record = self.verdicts.get(&case.incident_id).map(|v| v.record).unwrap_or_default();
+        let repeated = self.groups.iter().position(|group| {
+            let first = &self.cases[group.members[0]];
+            (&first.root_service, &first.root_kind) == (&case.root_service, &case.root_kind)
+                && first.cluster == case.cluster
+                && likeness(&first.fingerprint, &case.fingerprint) >= DUPLICATE
+        });
+        let at = repeated.unwrap_or_else(|| {
+            self.groups.push(Group {
+                members: Vec::new(),
+                record: Record::default(),
+                newest: Nanos::MIN,
+            });
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at];
+        group.members.push(number);
+        group.record = group.record.plus(record);
+        group.newest = group.newest.max(case.closed_at);
+        self.group_of.push(at);
+    }
+
+    /// Cases that were closed before the question and are like it, best first; what came back
+    /// several times is there once, as it was last.
+    pub fn similar(&mut self, question: &Question, limit: usize) -> Result<Vec<Similar>> {
+        self.admit(question.at)?;
+        let terms: Vec<(String, f32)> =
+            question.fingerprint.iter().map(|t| (t.clone(), fingerprint::weight(t))).collect();
+        let lists = [
+            self.known.index.terms(&terms)?,
+            self.known.index.words(&question.text)?,
+            self.nearest(&self.known, &question.vector),
+        ];
+        let lists = lists.map(|hits| places(&hits, |n| self.group_of[n]));
+        let weight = |g: usize| {
+            let group = &self.groups[g];
+            group.record.trust() * of_age(Some(group.newest), question.at)
+        };
+        let similar = |(g, score): (usize, f64)| {
+            let group = &self.groups[g];
+            let newest = group.members.last().map(|n| &self.cases[*n])?;
+            Some(Similar {
+                case: newest.clone(),
+                score,
+                likeness: likeness(&newest.fingerprint, &question.fingerprint),
+                times: group.members.len(),
+                record: group.record,
+            })
+        };
+        Ok(fuse(&lists, weight).into_iter().filter_map(similar).take(limit).collect())
+    }
+
+    /// Sections that fit, best first, at most one of a document.
+    pub fn fitting(&self, question: &Question, limit: usize) -> Result<Vec<Fitting>> {
+        let names: Vec<(String, f32)> = question.names.iter().map(|n| (n.clone(), 1.0)).collect();
+        let named = self.prose.index.terms(&names)?;
+        let words = self.prose.index.words(&question.text)?;
+        let near = self.nearest(&self.prose, &question.vector);
+        // Which section of a document stands for it.
+        let sections = fuse(&[places(&words, |n| n), places(&near, |n| n)], |_| 1.0);
+        let mut best: BTreeMap<usize, usize> = BTreeMap::new();
+        for (section, _) in &sections {
+            best.entry(self.documents[*section]).or_insert(*section);
+        }
+        let about: BTreeSet<usize> =
+            named.iter().map(|h| self.documents[h.number as usize]).collect();
+        for hit in &named {
+            best.entry(self.documents[hit.number as usize]).or_insert(hit.number as usize);
+        }
+        let cosines: BTreeMap<u64, f32> = near.iter().map(|h| (h.number, h.score)).collect();
+        let lists = [named, words, near].map(|hits| places(&hits, |n| self.documents[n]));
+        let weight = |document: usize| {
+            let dated = best.get(&document).and_then(|section| self.passages[*section].dated);
+            of_age(dated, question.at)
+        };
+        let fitting = |(document, score): (usize, f64)| {
+            let section = *best.get(&document)?;
+            Some(Fitting {
+                passage: self.passages[section].clone(),
+                score,
+                likeness: cosines.get(&(section as u64)).copied().unwrap_or_default().into(),
+                named: about.contains(&document),
+            })
+        };
+        Ok(fuse(&lists, weight).into_iter().filter_map(fitting).take(limit).collect())
+    }
+
+    fn nearest(&self, shelf: &Shelf, vector: &[f32]) -> Vec<Hit> {
+        let vectors = &shelf.vectors;
+        let weights = match self.model == Model::built_in() {
+            true => hashed::rarity(vectors.used(), vectors.len()),
+            false => vec![1.0; self.model.dimensions],
+        };
+        vectors.nearest(vector, &weights)
+    }
+}
+
+fn document(number: u64, passage: &Passage) -> Document {
+    let named = passage.alerts.iter().chain(&passage.services);
+    // Tags are words that many documents share, and no names.
+    let spoken = [&[passage.title.clone()], &passage.alerts[..], &passage.tags].concat();
+    let title = spoken.join(" ");
+    let texts = [&title, &passage.heading, &passage.text].map(|text| spelt_out(text)).to_vec();
+    Document { number, texts, terms: named.map(|n| name_key(n)).collect() }
+}
+
+/// The first places of a list, each item once.
+fn places(hits: &[Hit], item: impl Fn(usize) -> usize) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let items = hits.iter().map(|h| item(h.number as usize));
+    items.filter(|i| seen.insert(*i)).take(PLACES_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::DAY;
+
+    fn case(id: &str, closed_at: Nanos, root: &str, terms: &[&str]) -> Case {
+        let mut fingerprint: Vec<String> = terms.iter().map(|t| (*t).to_owned()).collect();
+        fingerprint.push(format!("cause:{root}"));
+        fingerprint.sort_unstable();
+        Case {
+            incident_id: id.to_owned(),
+            cluster: "c".to_owned(),
+            opened_at: closed_at - 1,
+            closed_at,
+            title: format!("{root} is slow"),
+            services: vec![root.to_owned()],
+            root_service: root.to_owned(),
+            root_kind: "cpu".to_owned(),
+            text: format!("{root} is slow: {}", terms.join(" ")),
+            fingerprint,
+            actions: Vec::new(),
+        }
+    }
+
+    fn library(cases: &[Case]) -> Library {
+        let mut library = Library::new(Model::built_in()).unwrap();
+        cases.iter().for_each(|c| library.add_case(c.clone(), Vec::new()));
+        library
+    }
+
+    fn asked(terms: &[&str], at: Nanos) -> Question {
+        let mut terms: Vec<String> = terms.iter().map(|t| (*t).to_owned()).collect();
+        terms.sort_unstable();
+        Question::of_case(&terms.join(" "), &terms, &[], at)
+    }
+
+    fn ids(library: &mut Library, question: &Question) -> Vec<String> {
+        let similar = library.similar(question, 9).unwrap();
+        similar.into_iter().map(|s| s.case.incident_id).collect()
+    }
+
+    #[test]
+    fn a_question_sees_only_what_was_over_by_then() {
+        let all = [case("a", 10, "db", &["x", "y"]), case("b", 30, "web", &["x", "z"])];
+        let mut library = library(&all);
+        assert!(ids(&mut library, &asked(&["x", "y"], 9)).is_empty());
+        assert_eq!(ids(&mut library, &asked(&["x", "z"], 29)), ["a"]);
+        assert_eq!(ids(&mut library, &asked(&["x", "z"], 30)), ["b", "a"]);
+        assert_eq!((library.cases(), library.latest()), (2, Some(30)));
+    }
+
+    #[test]
+    fn what_came_back_is_one_thing_as_it_was_last() {
+        let again = |id, at| case(id, at, "db", &["x", "y", "z"]);
+        let mut all = vec![again("a", 10), again("b", 20), case("c", 15, "web", &["x", "y", "z"])];
+        all.push(case("d", 25, "db", &["p", "q", "r"]));
+        let found = library(&all).similar(&asked(&["x", "y", "cause:db"], 99), 9).unwrap();
+        let told: Vec<(&str, usize)> =
+            found.iter().map(|s| (s.case.incident_id.as_str(), s.times)).collect();
+        assert_eq!(told[0], ("b", 2));
+        assert!(told.contains(&("c", 1)) && told.contains(&("d", 1)) && told.len() == 3);
+        assert!(found[0].likeness > 0.8, "{}", found[0].likeness);
+    }
+
+    #[test]
+    fn a_case_that_proved_wrong_comes_after_its_equals_and_one_that_worked_before() {
+        let twins = [case("a", 10, "db", &["x"]), case("b", 10, "web", &["x"])];
+        let question = asked(&["x"], 10);
+        for (right, wrong, first) in [(0, 0, "a"), (0, 1, "b"), (3, 1, "a"), (1, 3, "b")] {
+            let mut library = library(&twins);
+            let verdict = Verdict { record: Record { right, wrong }, cause: None };
+            library.judge("a", verdict);
+            assert_eq!(ids(&mut library, &question)[0], first, "{right} right, {wrong} wrong");
+        }
+    }
+
+    #[test]
+    fn a_young_case_comes_before_an_old_one() {
+        let old = case("a", 0, "db", &["x"]);
+        let young = case("b", 400 * DAY, "web", &["x"]);
+        let mut library = library(&[old, young]);
+        assert_eq!(ids(&mut library, &asked(&["x"], 400 * DAY)), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_case_is_found_under_the_cause_that_a_person_named() {
+        let mut library = library(&[case("a", 10, "db", &["x"]), case("b", 10, "web", &["y"])]);
+        let verdict = Verdict { record: Record::default(), cause: Some("cache".to_owned()) };
+        library.judge("b", verdict);
+        let found = library.similar(&asked(&["cause:cache"], 10), 9).unwrap();
+        assert_eq!(found[0].case.incident_id, "b");
+        assert_eq!(found[0].case.root_service, "cache");
+        assert!(!found[0].case.fingerprint.contains(&"cause:web".to_owned()));
+    }
+
+    fn passage(source: &str, place: i64, heading: &str, text: &str) -> (Passage, Vec<f32>) {
+        let passage = Passage {
+            id: format!("{source}/{place}"),
+            collection: "team".to_owned(),
+            source: source.to_owned(),
+            place,
+            kind: "runbook".to_owned(),
+            title: source.to_owned(),
+            heading: heading.to_owned(),
+            text: text.to_owned(),
+            alerts: vec![format!("{source}Alert")],
+            services: Vec::new(),
+            tags: Vec::new(),
+            dated: None,
+        };
+        let vector = hashed::vector(&passage.vector_text());
+        (passage, vector)
+    }
+
+    #[test]
+    fn of_a_document_its_best_section_is_found() {
+        let mut library = Library::new(Model::built_in()).unwrap();
+        let all = vec![
+            passage("Queue", 2, "Queue > Fix", "scale the consumers"),
+            passage("Disk", 1, "Disk", "the volume fills"),
+            passage("Queue", 1, "Queue", "parcels wait"),
+            passage("Disk", 2, "Disk > Fix", "drop partitions of the volume"),
+        ];
+        library.add_passages(all).unwrap();
+        let found = |text: &str| {
+            let found = library.fitting(&Question::of_text(text, 0), 9).unwrap();
+            found.into_iter().map(|f| (f.passage.id, f.named)).collect::<Vec<_>>()
+        };
+        assert_eq!(found("drop partitions")[0], ("Disk/2".to_owned(), false));
+        assert!(found("DiskAlert")[0].0.starts_with("Disk/") && found("DiskAlert")[0].1);
+        assert_eq!(found("consumers").len(), 1, "{:?}", found("consumers"));
+        assert_eq!(library.passage("Queue/1").unwrap().text, "parcels wait");
+        assert!(library.passage("Queue/9").is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn the_order_in_which_cases_come_does_not_matter(
+            cases in prop::collection::vec(
+                (0i64..50, 0usize..3, prop::collection::btree_set("[a-f]", 1..4)), 1..12),
+            turn in 0usize..12,
+            at in 0i64..60,
+        ) {
+            let cases: Vec<Case> = cases.iter().enumerate().map(|(n, (closed, root, terms))| {
+                let terms: Vec<&str> = terms.iter().map(String::as_str).collect();
+                case(&format!("i{n:02}"), *closed, ["db", "web", "mq"][*root], &terms)
+            }).collect();
+            let mut turned = cases.clone();
+            turned.rotate_left(turn % cases.len());
+            let question = asked(&["a", "b", "cause:db"], at);
+            let one = library(&cases).similar(&question, 99).unwrap();
+            // A question in between, as an earlier incident asks it.
+            let mut two = library(&turned);
+            two.similar(&asked(&["c"], at / 2), 9).unwrap();
+            prop_assert_eq!(&one, &two.similar(&question, 99).unwrap());
+            prop_assert!(one.iter().all(|s| s.case.closed_at <= at));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the archive knows, read into a [`Library`].
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use datafusion::prelude::SessionContext;
+use faultline_storage::archive::Archive;
+use futures::future::BoxFuture;
+
+use super::case::Case;
+use super::learned::{self, Section, VectorsById};
+use super::library::{CASES_MAX, Library, Model};
+use super::schema::archive_tables;
+use crate::error::{Error, Result};
+
+/// Everything that the archive knows, with the vectors of `model`. Files that are damaged are left
+/// out, as queries leave them out.
+///
+/// # Errors
+/// The archive cannot be read.
+pub async fn load(archive: &Archive, model: Model) -> Result<Library> {
+    let vectors = vectors(archive, &model.name).await?;
+    let sections = sections(archive).await?;
+    let mut cases = cases(archive).await?;
+    let feedback = rows(archive, "feedback", "SELECT * FROM feedback ORDER BY number").await?;
+    let outcomes = rows(archive, "outcomes", "SELECT * FROM outcomes").await?;
+    let mut library = Library::new(model)?;
+    let found: BTreeMap<String, String> =
+        cases.iter().map(|c| (c.incident_id.clone(), c.root_service.clone())).collect();
+    let judged = learned::votes(&feedback, &found).into_iter().chain(learned::outcomes(&outcomes));
+    for (incident_id, verdict) in judged {
+        library.judge(&incident_id, verdict);
+    }
+    let of = |id: &str| vectors.get(id).cloned().unwrap_or_default();
+    let passages = sections.into_iter().map(|s| {
+        let vector = of(&s.passage.vector_id());
+        (s.passage, vector)
+    });
+    library.add_passages(passages.collect())?;
+    // The newest know most about today.
+    let older = cases.len().saturating_sub(CASES_MAX);
+    for case in cases.drain(older..) {
+        let vector = of(&case.vector_id());
+        library.add_case(case, vector);
+    }
+    Ok(library)
+}
+
+/// Cases by the time at which they closed.
+pub async fn cases(archive: &Archive) -> Result<Vec<Case>> {
+    let sql = "SELECT * FROM cases ORDER BY closed_at, incident_id";
+    Ok(learned::cases(&rows(archive, "cases", sql).await?))
+}
+
+/// Sections that are there now, by their place.
+pub async fn sections(archive: &Archive) -> Result<Vec<Section>> {
+    let sql = "SELECT * FROM runbooks ORDER BY cluster, collection, source, section";
+    Ok(learned::sections(&rows(archive, "runbooks", sql).await?))
+}
+
+/// Vectors that `model` has made.
+pub async fn vectors(archive: &Archive, model: &str) -> Result<VectorsById> {
+    let model = model.replace('\'', "''");
+    let sql = format!("SELECT vector_id, vector FROM vectors WHERE model = '{model}'");
+    Ok(learned::vectors(&rows(archive, "vectors", &sql).await?))
+}
+
+/// The greatest number of an import so far, removed sections included; 0 before the first.
+pub async fn last_revision(archive: &Archive) -> Result<i64> {
+    let sql = "SELECT max(revision) AS revision FROM runbooks_written";
+    let found = rows(archive, "runbooks", sql).await?;
+    let found = found.iter().filter(|b| b.num_rows() > 0);
+    Ok(found.map(|b| learned::Columns(b).integer("revision", 0)).max().unwrap_or(0))
+}
+
+/// The answer to `sql` about `table`; its rows as they were written are in `TABLE_written`.
+pub async fn rows(archive: &Archive, table: &str, sql: &str) -> Result<Vec<RecordBatch>> {
+    let (table, sql) = (table.to_owned(), sql.to_owned());
+    let attempt = async move |archive: &Archive| answer(archive, &table, &sql).await;
+    // Boxed, as the compiler cannot see through the closure that the future is `Send`.
+    let attempts: BoxFuture<'_, Result<Vec<RecordBatch>>> =
+        Box::pin(archive.run_with_quarantine(attempt));
+    attempts.await
+}
+
+async fn answer(archive: &Archive, table: &str, sql: &str) -> Result<Vec<RecordBatch>> {
+    let context = SessionContext::new();
+    let written = format!("{table}_written");
+    context.register_table(&written, archive.provider(table).await?)?;
+    let documented = archive_tables()?.into_iter().find(|t| t.name == table);
+    let documented = documented.ok_or_else(|| {
+        Error::usage(format!("there is no table {table}"), "see sql/schema for those that are")
+    })?;
+    let latest = context.sql(&documented.latest_rows(&written)).await?;
+    context.register_table(table, latest.into_view())?;
+    Ok(context.sql(sql).await?.collect().await?)
+}

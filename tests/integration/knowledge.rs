@@ -1,0 +1,289 @@
+//! Runbooks, past incidents and feedback, as a user meets them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use faultline::generate::{self, FaultKind, FaultSpec, Format, Scenario};
+use faultline::model::{HOUR, MINUTE};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::archive::{contents, count};
+use crate::program::{ask, done, faultline, replay, text};
+
+const DISK: &str = "---
+title: The disk of a database fills
+alerts: [DatabaseDiskFull]
+services: [vault-db]
+---
+# DatabaseDiskFull
+
+The volume of a replica is nearly full; writes will fail.
+
+## Mitigation
+
+Drop old partitions, then extend the volume by `resize-volume`.
+";
+
+const QUEUE: &str = "# ParcelsAreLate
+
+Consumers of the parcel queue lag behind.
+
+## Mitigation
+
+Scale the consumers. The token is AKIAIOSFODNN7EXAMPLE.
+";
+
+/// A folder of runbooks and an archive beside it.
+struct Desk {
+    dir: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self { dir: TempDir::new().unwrap() };
+        desk.write("storage/disk.md", DISK);
+        desk.write("queue.md", QUEUE);
+        desk.write("notes.txt", "not a runbook");
+        desk
+    }
+
+    fn runbooks(&self) -> PathBuf {
+        self.dir.path().join("team")
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.dir.path().join("archive")
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let path = self.runbooks().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn import(&self) -> String {
+        let (dir, archive) = (text(&self.runbooks()), text(&self.archive()));
+        done(&["knowledge", "import", &dir, "--archive", &archive])
+    }
+
+    fn search(&self, args: &[&str]) -> Vec<Value> {
+        search(&self.archive(), args)
+    }
+}
+
+fn search(archive: &Path, args: &[&str]) -> Vec<Value> {
+    let archive = text(archive);
+    let found = [&["knowledge", "search", "--archive", &archive, "--format", "json"], args];
+    let lines = done(&found.concat());
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn sources(found: &[Value]) -> Vec<&str> {
+    found.iter().map(|f| f["source"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_runbook_is_found_by_its_alert_by_words_and_by_misspelt_words() {
+    let desk = Desk::new();
+    assert_eq!(
+        desk.import(),
+        "team: 2 new, 0 changed, 0 removed, 0 unchanged documents; 4 sections\n"
+    );
+    for question in [
+        "DatabaseDiskFull",
+        "database disk full",
+        "database_disk_full",
+        "how do I extend the volume",
+        "databse volumes nearly ful",
+        "vault-db",
+    ] {
+        let found = desk.search(&[question]);
+        assert_eq!(sources(&found)[0], "storage/disk.md", "{question}");
+        assert!(found.len() <= 2, "one section of a document: {found:?}");
+    }
+    let mitigation = &desk.search(&["extend the volume of the database"])[0];
+    assert_eq!(mitigation["heading"], "DatabaseDiskFull > Mitigation");
+    let shown = done(&["knowledge", "search", "parcels", "--archive", &text(&desk.archive())]);
+    assert!(shown.starts_with("runbook  0.") && shown.contains("team/queue.md"), "{shown}");
+    assert!(desk.search(&["zyzzyva"]).is_empty());
+}
+
+#[test]
+fn an_import_writes_only_what_has_changed() {
+    let desk = Desk::new();
+    desk.import();
+    let before = contents(&desk.archive());
+    assert!(desk.import().contains("0 new, 0 changed, 0 removed, 2 unchanged"));
+    assert_eq!(contents(&desk.archive()), before, "nothing new, nothing written");
+    desk.write("queue.md", &QUEUE.replace("Scale the consumers", "Restart the broker"));
+    desk.write("third.md", "# Third\nSomething else.");
+    fs::remove_file(desk.runbooks().join("storage/disk.md")).unwrap();
+    assert!(
+        desk.import().contains("1 new, 1 changed, 1 removed, 0 unchanged documents; 3 sections")
+    );
+    assert!(sources(&desk.search(&["DatabaseDiskFull"])).iter().all(|s| *s != "storage/disk.md"));
+    assert_eq!(sources(&desk.search(&["restart the broker"]))[0], "queue.md");
+    let rows = ask(&desk.archive(), "SELECT source, heading, revision FROM runbooks ORDER BY 1, 2");
+    let expect = "source,heading,revision\nqueue.md,ParcelsAreLate,2\n\
+                  queue.md,ParcelsAreLate > Mitigation,2\nthird.md,Third,2\n";
+    assert_eq!(rows, expect);
+    desk.write("storage/disk.md", DISK);
+    desk.import();
+    assert_eq!(sources(&desk.search(&["DatabaseDiskFull"]))[0], "storage/disk.md");
+}
+
+#[test]
+fn equal_archives_answer_alike_and_collections_stand_side_by_side() {
+    let (one, two) = (Desk::new(), Desk::new());
+    one.import();
+    two.import();
+    let archive = text(&two.archive());
+    let other = TempDir::new().unwrap();
+    fs::write(other.path().join("queue.md"), "# ParcelsAreLate\nAsk the other team.").unwrap();
+    let import =
+        ["knowledge", "import", &text(other.path()), "--name", "other", "--archive", &archive];
+    assert!(done(&import).starts_with("other: 1 new"));
+    assert_eq!(one.search(&["parcels late"])[0]["text"], two.search(&["consumers lag"])[0]["text"]);
+    assert_eq!(one.search(&["volume"]), one.search(&["volume"]));
+    let both: Vec<Value> = two.search(&["ParcelsAreLate"]);
+    let mut collections: Vec<&str> =
+        both.iter().take(2).map(|f| f["collection"].as_str().unwrap()).collect();
+    collections.sort_unstable();
+    assert_eq!(collections, ["other", "team"]);
+}
+
+#[test]
+fn what_cannot_be_imported_or_found_is_told() {
+    let desk = Desk::new();
+    desk.import();
+    let (archive, empty) = (text(&desk.archive()), TempDir::new().unwrap());
+    let refused = |args: &[&str], words: &[&str]| {
+        let outcome = faultline(args);
+        assert_eq!(outcome.code, Some(2), "{args:?}: {outcome:?}");
+        for word in words {
+            assert!(outcome.stderr.contains(word), "{word}: {}", outcome.stderr);
+        }
+    };
+    let none = text(empty.path());
+    refused(
+        &["knowledge", "import", &none, "--name", "team", "--archive", &archive],
+        &["markdown"],
+    );
+    assert_eq!(sources(&desk.search(&["DatabaseDiskFull"]))[0], "storage/disk.md");
+    refused(&["knowledge", "import", "no/such", "--archive", &archive], &["no/such", "directory"]);
+    refused(&["knowledge", "search", "disk", "--archive", "no/such"], &["no/such"]);
+    refused(&["knowledge", "search", " ", "--archive", &archive], &["question"]);
+    refused(&["knowledge", "search", "--incident", "x", "--archive", &archive], &["incident x"]);
+    refused(&["knowledge", "search", "x", "--at", "noon", "--archive", &archive], &["--at"]);
+    refused(
+        &["incident", "feedback", "x", "--helpful", "yes", "--archive", &archive],
+        &["no incident x"],
+    );
+    refused(&["incident", "feedback", "x", "--archive", &archive], &["--cause"]);
+    refused(
+        &["incident", "feedback", "x", "--helpful", "yes", "--archive", "no/such"],
+        &["no/such"],
+    );
+    assert!(!Path::new("no/such").exists());
+    // A document that cannot be read does not keep the others out.
+    fs::write(desk.runbooks().join("latin.md"), b"caf\xe9").unwrap();
+    desk.write("broken.md", "---\na: [\n---\n# Broken\nstill read");
+    let (dir, import) = (text(&desk.runbooks()), ["knowledge", "import"]);
+    let outcome =
+        faultline(&[&import, [dir.as_str(), "--archive"].as_slice(), &[&archive]].concat());
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.stderr.contains("latin.md: it is not UTF-8"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("broken.md: its front matter"), "{}", outcome.stderr);
+    assert_eq!(sources(&desk.search(&["still read"]))[0], "broken.md");
+}
+
+/// The same fault twice and another between them.
+fn days(dir: &Path) {
+    let fault = |at, service: &str, kind| FaultSpec {
+        at,
+        duration: 12 * MINUTE,
+        service: service.to_owned(),
+        kind,
+        replica: None,
+    };
+    let scenario = Scenario {
+        duration: 10 * HOUR,
+        faults: vec![
+            fault(4 * HOUR, "vault-db", FaultKind::SlowDatabase),
+            fault(6 * HOUR, "ledger", FaultKind::ErrorReturn),
+            fault(8 * HOUR, "vault-db", FaultKind::SlowDatabase),
+        ],
+        changes: Vec::new(),
+        format: Format::Parquet,
+        ..Scenario::demo()
+    };
+    generate::write(&scenario, dir).unwrap();
+}
+
+const CASES: &str = "SELECT incident_id FROM cases ORDER BY opened_at";
+
+fn ids(archive: &Path) -> Vec<String> {
+    ask(archive, CASES).lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn an_incident_that_comes_back_finds_the_first_and_the_runbook_of_its_service() {
+    let desk = Desk::new();
+    desk.import();
+    let (outage, archive) = (desk.dir.path().join("outage"), desk.archive());
+    days(&outage);
+    let told = replay(&outage, &archive, &[]);
+    let ids = ids(&archive);
+    assert_eq!(ids.len(), 3, "{told}");
+    assert!(told.contains(&format!("known     like incident {}", ids[0])), "{told}");
+    let cited = "SELECT incident_id, kind, subject FROM evidence \
+                 WHERE kind IN ('case', 'runbook') ORDER BY kind, from_ts, subject";
+    let cited = ask(&archive, cited);
+    assert!(cited.contains(&format!("{},case,{}", ids[2], ids[0])), "{cited}");
+    assert!(cited.contains(&format!("{},runbook,team/storage/disk.md", ids[2])), "{cited}");
+    assert!(!cited.contains(&format!("case,{}", ids[2])), "nothing is known before it is over");
+    let sql = "SELECT sql FROM evidence WHERE kind IN ('case', 'runbook')";
+    for query in ask(&archive, &format!("{sql} AND position('\"' IN sql) = 0")).lines().skip(1) {
+        let query = query.trim_matches('"');
+        assert_eq!(ask(&archive, query).lines().count(), 2, "{query}");
+    }
+    let similar = search(&archive, &["--incident", &ids[2], "--kind", "case"]);
+    assert_eq!(similar[0]["incident_id"], ids[0], "{similar:?}");
+    assert!(search(&archive, &["--incident", &ids[0], "--kind", "case"]).is_empty());
+    // A second replay, over an archive that knows how it ends, finds the same and adds nothing.
+    let first = contents(&archive);
+    replay(&outage, &archive, &[]);
+    assert_eq!(contents(&archive), first);
+    assert_eq!((count(&first, "cases"), count(&first, "incidents")), (3, 3));
+}
+
+#[test]
+fn feedback_corrects_a_cause_and_moves_a_case_down() {
+    let dir = TempDir::new().unwrap();
+    let (outage, archive) = (dir.path().join("outage"), dir.path().join("archive"));
+    days(&outage);
+    replay(&outage, &archive, &[]);
+    let ids = ids(&archive);
+    let before = search(&archive, &["--incident", &ids[2], "--kind", "case"]);
+    let say = |more: &[&str]| {
+        let archive = text(&archive);
+        done(&[&["incident", "feedback", &ids[0], "--archive", &archive], more].concat())
+    };
+    assert_eq!(
+        say(&["--helpful", "no"]),
+        format!("recorded as number 1 about incident {}\n", ids[0])
+    );
+    let after = search(&archive, &["--incident", &ids[2], "--kind", "case"]);
+    let score = |found: &[Value]| {
+        let case = found.iter().find(|f| f["incident_id"] == ids[0].as_str()).unwrap();
+        (case["score"].as_f64().unwrap(), case["wrong"].clone())
+    };
+    assert!(score(&after).0 < score(&before).0 && score(&after).1 == 1, "{after:?}");
+    say(&["--cause", "stockroom", "--note", "it had no index"]);
+    let corrected = search(&archive, &["--incident", &ids[2], "--kind", "case"]);
+    let case = corrected.iter().find(|f| f["incident_id"] == ids[0].as_str()).unwrap();
+    assert_eq!((&case["root_service"], &case["wrong"]), (&"stockroom".into(), &2.into()));
+    let given = ask(&archive, "SELECT number, cause, helpful, note FROM feedback ORDER BY number");
+    assert_eq!(given, "number,cause,helpful,note\n1,,false,\n2,stockroom,,it had no index\n");
+}
