@@ -405,7 +405,7 @@ impl Library {
 fn document(number: u64, passage: &Passage) -> Document {
     let named = passage.alerts.iter().chain(&passage.services);
     // Tags are words that many documents share, and no names.
-    let spoken = [&[passage.title.clone()], &passage.alerts[..], &passage.tags].concat();
+    let spoken = [std::slice::from_ref(&passage.title), &passage.alerts, &passage.tags].concat();
     let title = spoken.join(" ");
     let texts = [&title, &passage.heading, &passage.text].map(|text| spelt_out(text)).to_vec();
     Document { number, texts, terms: named.map(|n| name_key(n)).collect() }
