@@ -8,8 +8,8 @@
 //!
 //! At each tick of event time: abnormal windows extend the series that incidents or the waiting
 //! room already hold; waiting series join an open incident that they are related to
-//! ([`relation`], [`incident`]); what remains may open one, if it is surprising at once ([`pending`],
-//! [`surprise`]) or by lasting ([`unrest`]). A series
+//! ([`relation`], [`incident`]); what remains may open one, if it is surprising at once
+//! ([`pending`], [`surprise`]) or by lasting ([`unrest`]). A series
 //! that more than chance ties to several fresh incidents makes them one, and the earliest keeps
 //! its id.
 //!
@@ -81,11 +81,6 @@ pub enum Output {
     Opened(Incident),
     /// A series joined the incident or reached a higher peak in it.
     Grew {
-        incident_id: String,
-        signal: Signal,
-    },
-    /// A window of which no job made a signal is one, because it belongs to an incident.
-    Raised {
         incident_id: String,
         signal: Signal,
     },

@@ -88,6 +88,20 @@ impl Surroundings {
     }
 }
 
+/// When windows of one job end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Beat {
+    /// End of the last abnormal window.
+    last: Nanos,
+    /// Greatest common divisor of the distances between two, of which there were `seen`.
+    step: Nanos,
+    seen: u32,
+}
+
+fn common_divisor(a: Nanos, b: Nanos) -> Nanos {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
 /// The spacing of each job's windows, learned from the ends of those that were abnormal.
 ///
 /// A window of ten minutes that slides every minute is over one minute, not ten, after the
@@ -95,11 +109,14 @@ impl Surroundings {
 /// follow each other every five.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cadence {
-    /// Job → end of its last abnormal window, least distance between two ends.
-    jobs: BTreeMap<String, (Nanos, Option<Nanos>)>,
+    jobs: BTreeMap<String, Beat>,
 }
 
 impl Cadence {
+    /// Distances after which they have no common divisor by chance: one in 200 for this many
+    /// whole numbers, 1 − 1/ζ(8).
+    const SURE: u32 = 8;
+
     /// Widths of a window that lie between two values of a series at most: a longer pause is one
     /// in which nothing was abnormal.
     const SPARSE: i64 = 5;
@@ -108,21 +125,26 @@ impl Cadence {
     const MAX_JOBS: usize = 1024;
 
     pub fn learn(&mut self, signal: &Signal) {
-        if let Some((last, step)) = self.jobs.get_mut(&signal.job) {
-            let distance = signal.window_end - *last;
+        if let Some(beat) = self.jobs.get_mut(&signal.job) {
+            let distance = signal.window_end - beat.last;
             if distance > 0 {
-                *step = Some(step.map_or(distance, |least| least.min(distance)));
-                *last = signal.window_end;
+                beat.step = common_divisor(distance, beat.step);
+                beat.last = signal.window_end;
+                beat.seen = beat.seen.saturating_add(1);
             }
         } else if self.jobs.len() < Self::MAX_JOBS {
-            self.jobs.insert(signal.job.clone(), (signal.window_end, None));
+            let beat = Beat { last: signal.window_end, step: 0, seen: 0 };
+            self.jobs.insert(signal.job.clone(), beat);
         }
     }
 
     /// Time between two evaluations of a series of the job, whose windows are that wide. Windows
     /// may slide, or be narrower than the time between two values.
     pub fn step(&self, job: &str, width: Nanos) -> Nanos {
-        let learned = self.jobs.get(job).and_then(|(_, step)| *step);
-        learned.map_or(width, |step| step.min(Self::SPARSE * width))
+        match self.jobs.get(job) {
+            Some(beat) if beat.seen >= Self::SURE => beat.step.min(Self::SPARSE * width),
+            Some(beat) if beat.seen > 0 => beat.step.min(width),
+            _ => width,
+        }
     }
 }

@@ -232,7 +232,6 @@ impl Correlator {
         let unsettled = std::mem::take(&mut track.unsettled);
         let signal = track.signal.clone();
         self.unrest.spend(key);
-        self.raise(&track, &id, tick.outputs);
         if let Some(incident) = self.open.get_mut(&id) {
             incident.join(key.clone(), track, Some(link), &self.around);
         }
@@ -267,7 +266,6 @@ impl Correlator {
         let id = stable_id(&["incident", &anchor.signal.id, &tick.at.to_string()]);
         self.settle(unsettled, Some(&id), tick.outputs);
         self.unrest.spend(key);
-        self.raise(&anchor, &id, tick.outputs);
         let incident = OpenIncident::open(id.clone(), anchor, tick.at, &self.around.topology);
         self.open.insert(id.clone(), incident);
         tick.opened.insert(id);
@@ -282,14 +280,6 @@ impl Correlator {
         }
         if let Some(kept) = self.open.get_mut(survivor) {
             kept.merge(merged, &self.around);
-        }
-    }
-
-    /// Makes a signal of a series of which no job made one.
-    fn raise(&self, track: &Track, incident: &str, outputs: &mut Vec<Output>) {
-        if !track.announced {
-            let (incident_id, signal) = (incident.to_owned(), track.signal.clone());
-            outputs.push(Output::Raised { incident_id, signal });
         }
     }
 

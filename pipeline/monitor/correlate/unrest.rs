@@ -15,11 +15,12 @@
 //! does not add up what one change does to many metrics. All replicas of a metric are one kind, as
 //! are all log lines and all spans of a service.
 //!
-//! Neither law is known where series depend on each other, so the rate of vain J was measured:
-//! on 24 synthetic systems of 5 to 40 services, a day of 50 services shows one service of at least
-//! `ONE_A_DAY`, and ten times as many for each `DECADE` less. A service opens an incident where that
-//! makes fewer than the budget allows. Series that cry in vain are discounted
-//! before they are added, see [`super::credibility`].
+//! Neither law is known where series depend on each other, so the rate of vain J was measured: on
+//! 24 synthetic systems of 5 to 40 services, a day of 50 services shows one service of at least
+//! `ONE_A_DAY`, and ten times as many for each `DECADE` less. A service opens an incident where
+//! that makes fewer than the budget allows: with a budget of one a day, six synthetic systems
+//! without faults opened 14 in 13.8 days. Series that cry in vain are discounted before they are
+//! added, see [`super::credibility`].
 //!
 //! Sources: E. S. Page, Biometrika 41 (1954); F. Dudbridge and B. P. C. Koeleman, Genetic
 //! Epidemiology 25 (2003).
