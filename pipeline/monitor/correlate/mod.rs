@@ -84,6 +84,12 @@ pub enum Output {
         incident_id: String,
         signal: Signal,
     },
+    /// An incident opened on a window of which no job made a signal: it is one now, so that every
+    /// incident has a signal that it began with.
+    Raised {
+        incident_id: String,
+        signal: Signal,
+    },
     /// Where a signal belongs, once for each signal; in no incident if `None`.
     Settled {
         signal_id: String,

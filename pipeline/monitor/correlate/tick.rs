@@ -266,6 +266,10 @@ impl Correlator {
         let id = stable_id(&["incident", &anchor.signal.id, &tick.at.to_string()]);
         self.settle(unsettled, Some(&id), tick.outputs);
         self.unrest.spend(key);
+        if !anchor.announced {
+            let (incident_id, signal) = (id.clone(), anchor.signal.clone());
+            tick.outputs.push(Output::Raised { incident_id, signal });
+        }
         let incident = OpenIncident::open(id.clone(), anchor, tick.at, &self.around.topology);
         self.open.insert(id.clone(), incident);
         tick.opened.insert(id);

@@ -290,6 +290,11 @@ impl Collector {
                     w.incident.signals.push(signal);
                 }
             }
+            Output::Raised { incident_id, signal } => {
+                self.report.signals += 1;
+                self.observer.signal(&signal);
+                self.settled.push((signal, Some(incident_id)));
+            }
             Output::Settled { signal_id, incident_id } => {
                 if let Some(signal) = self.unsettled.remove(&signal_id) {
                     self.settled.push((signal, incident_id));

@@ -124,6 +124,10 @@ proptest! {
                 Output::Settled { signal_id, incident_id } => {
                     prop_assert!(settled.insert(signal_id.as_str(), incident_id).is_none());
                 }
+                Output::Raised { incident_id, signal } => {
+                    let open = !ended.contains(incident_id);
+                    prop_assert!(open && !signals.contains(signal.id.as_str()));
+                }
                 Output::Notify(_) => {}
             }
         }

@@ -94,11 +94,13 @@ fn murmurs(metrics: &[&str], minutes: impl Iterator<Item = i64> + Clone, score: 
 }
 
 #[test]
-fn windows_that_are_no_signals_open_together_by_lasting() {
+fn windows_that_are_no_signals_open_together_by_lasting_and_the_first_becomes_one() {
     let outputs = of(shop(), &murmurs(&["cpu", "latency"], 5..11, 5.0), 30);
     let incident = opened(&outputs)[0];
     assert_eq!((opened(&outputs).len(), incident.opened_at), (1, 7 * MINUTE));
     assert_eq!(incident.signals.len(), 2);
+    let raised = |output: &&Output| matches!(output, Output::Raised { incident_id, .. } if *incident_id == incident.id);
+    assert_eq!(outputs.iter().filter(raised).count(), 1);
     assert_eq!(closed(&outputs).len(), 1);
     for (metrics, minutes) in [(vec!["cpu", "latency"], 5..7), (vec!["cpu"], 5..9)] {
         assert!(opened(&of(shop(), &murmurs(&metrics, minutes, 5.0), 30)).is_empty());
