@@ -11,6 +11,10 @@ pub const MODEL: &str = "hashed-tfidf-1";
 
 pub const DIMENSIONS: usize = 512;
 
+/// Cosine that texts without a common word stay below: three standard deviations, 3/√512, of what
+/// features that hash alike bring about.
+pub const NOISE: f32 = 0.1326;
+
 /// Letters of a group; words share most of their groups with their other forms.
 const GROUP: usize = 4;
 

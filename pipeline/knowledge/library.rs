@@ -394,19 +394,20 @@ impl Library {
 
     fn nearest(&self, shelf: &Shelf, vector: &[f32]) -> Vec<Hit> {
         let vectors = &shelf.vectors;
-        let weights = match self.model == Model::built_in() {
-            true => hashed::rarity(vectors.used(), vectors.len()),
-            false => vec![1.0; self.model.dimensions],
-        };
-        vectors.nearest(vector, &weights)
+        if self.model != Model::built_in() {
+            return vectors.nearest(vector, &vec![1.0; self.model.dimensions]);
+        }
+        let mut near = vectors.nearest(vector, &hashed::rarity(vectors.used(), vectors.len()));
+        near.retain(|hit| hit.score >= hashed::NOISE);
+        near
     }
 }
 
 fn document(number: u64, passage: &Passage) -> Document {
     let named = passage.alerts.iter().chain(&passage.services);
     // Tags are words that many documents share, and no names.
-    let spoken = [std::slice::from_ref(&passage.title), &passage.alerts, &passage.tags].concat();
-    let title = spoken.join(" ");
+    let spoken = std::iter::once(&passage.title).chain(&passage.alerts).chain(&passage.tags);
+    let title = spoken.map(String::as_str).collect::<Vec<_>>().join(" ");
     let texts = [&title, &passage.heading, &passage.text].map(|text| spelt_out(text)).to_vec();
     Document { number, texts, terms: named.map(|n| name_key(n)).collect() }
 }
@@ -551,6 +552,7 @@ mod tests {
         assert_eq!(found("drop partitions")[0], ("Disk/2".to_owned(), false));
         assert!(found("DiskAlert")[0].0.starts_with("Disk/") && found("DiskAlert")[0].1);
         assert_eq!(found("consumers").len(), 1, "{:?}", found("consumers"));
+        assert!(found("zyzzyva").is_empty(), "{:?}", found("zyzzyva"));
         assert_eq!(library.passage("Queue/1").unwrap().text, "parcels wait");
         assert!(library.passage("Queue/9").is_none());
     }

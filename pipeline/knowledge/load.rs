@@ -1,8 +1,11 @@
 //! What the archive knows, read into a [`Library`].
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::FieldRef;
 use datafusion::prelude::SessionContext;
 use faultline_storage::archive::Archive;
 use futures::future::BoxFuture;
@@ -10,7 +13,7 @@ use futures::future::BoxFuture;
 use super::case::Case;
 use super::learned::{self, Section, VectorsById};
 use super::library::{CASES_MAX, Library, Model};
-use super::schema::archive_tables;
+use super::schema::{TableDoc, archive_tables};
 use crate::error::{Error, Result};
 
 /// Everything that the archive knows, with the vectors of `model`. Files that are damaged are left
@@ -93,5 +96,21 @@ async fn answer(archive: &Archive, table: &str, sql: &str) -> Result<Vec<RecordB
     })?;
     let latest = context.sql(&documented.latest_rows(&written)).await?;
     context.register_table(table, latest.into_view())?;
-    Ok(context.sql(sql).await?.collect().await?)
+    let found = context.sql(sql).await?.collect().await?;
+    found.iter().map(|batch| as_documented(&documented, batch)).collect()
+}
+
+/// Columns in the types of their table, whatever the engine has made of them on its way.
+fn as_documented(table: &TableDoc, batch: &RecordBatch) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let column = |(field, column): (&FieldRef, &ArrayRef)| {
+        let documented = table.columns.iter().find(|c| c.name == *field.name());
+        let column = match documented.filter(|c| c.data_type != *field.data_type()) {
+            Some(documented) => cast(column, &documented.data_type)?,
+            None => Arc::clone(column),
+        };
+        Ok((field.name().clone(), column))
+    };
+    let columns = schema.fields().iter().zip(batch.columns()).map(column);
+    Ok(RecordBatch::try_from_iter(columns.collect::<Result<Vec<_>>>()?)?)
 }

@@ -13,7 +13,7 @@ const SECTIONS: usize = 3;
 const CONSIDERED: usize = 20;
 
 /// A case is cited from this likeness of fingerprints on; see docs/knowledge.md.
-const CASE_LIKENESS: f64 = 0.35;
+const CASE_LIKENESS: f64 = 0.5;
 
 /// A section that names nothing of the incident is cited from this cosine on.
 const SECTION_LIKENESS: f64 = 0.35;
