@@ -327,7 +327,10 @@ The disk of a replica fills.
 
     proptest! {
         #[test]
-        fn any_text_is_read_within_bounds(text in "(\\PC|\n|#|`|-|<|>){0,400}", times in 1usize..30) {
+        fn any_text_is_read_within_bounds(
+            text in "(\\PC|\n|#|`|-|<|>){0,400}",
+            times in 1usize..30,
+        ) {
             let text = text.repeat(times);
             for section in parse("a.md", &text).sections {
                 prop_assert!(section.text.len() <= SECTION_BYTES_MAX);

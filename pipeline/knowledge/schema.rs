@@ -204,7 +204,8 @@ fn data_type(declared: &SqlType) -> Result<(&'static str, DataType), String> {
         }
         other => {
             return Err(format!(
-                "type {other} is not one of TEXT, TEXT[], BIGINT, DOUBLE, DOUBLE[], BOOLEAN, TIMESTAMPTZ"
+                "type {other} is not one of TEXT, TEXT[], BIGINT, DOUBLE, DOUBLE[], BOOLEAN, \
+                 TIMESTAMPTZ"
             ));
         }
     })
