@@ -422,7 +422,8 @@ fn learned(brief: &mut Brief, n: usize, line: &str) {
 async fn what_was_learned_is_shown_with_ids_that_may_be_cited() {
     let stub = Stub::start(|_, request| {
         let all = candidates(request);
-        let document = document(request);
+        let first = request["messages"][1]["content"].as_str().unwrap();
+        let document: Value = serde_json::from_str(first).unwrap();
         let case = document["evidence"].as_array().unwrap().iter().find(|e| e["kind"] == "case");
         let (case, note) = (case.unwrap(), &document["notes"][0]);
         assert_eq!(case["service"], all[0].0, "{case}");

@@ -31,6 +31,8 @@ pub struct OpenIncident {
     /// Signals of series that were too many to keep.
     uncounted: u64,
     severity: Severity,
+    /// Jobs made signals of some of its windows.
+    pub has_signals: bool,
 }
 
 impl OpenIncident {
@@ -45,7 +47,14 @@ impl OpenIncident {
             region: Region::of([&anchor].into_iter(), topology),
             tracks: BTreeMap::from([(SeriesKey::of(&anchor.signal), anchor)]),
             uncounted: 0,
+            has_signals: false,
         }
+    }
+
+    /// The highest of its windows.
+    pub fn strongest(&self) -> Option<&Signal> {
+        let signals = self.tracks.values().map(|track| &track.signal);
+        signals.max_by(|a, b| a.score.total_cmp(&b.score).then_with(|| b.id.cmp(&a.id)))
     }
 
     pub fn severity(&self) -> Severity {
@@ -161,6 +170,7 @@ impl OpenIncident {
         }
         self.severity = self.severity.max(other.severity);
         self.uncounted += other.uncounted;
+        self.has_signals |= other.has_signals;
         while self.tracks.len() > around.config.max_series_per_incident {
             let weakest = self.tracks.iter().min_by(|a, b| {
                 (a.1.binding.cmp(&b.1.binding))

@@ -84,8 +84,8 @@ pub enum Output {
         incident_id: String,
         signal: Signal,
     },
-    /// An incident opened on a window of which no job made a signal: it is one now, so that every
-    /// incident has a signal that it began with.
+    /// An incident is over of which no job made a signal: its strongest window is one now, so
+    /// that every incident has one.
     Raised {
         incident_id: String,
         signal: Signal,

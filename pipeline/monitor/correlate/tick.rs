@@ -121,6 +121,10 @@ impl Correlator {
                     let surprise = self.around.claimed(track);
                     self.around.credibility.learn(track, surprise);
                 }
+                if let Some(signal) = incident.strongest().filter(|_| !incident.has_signals) {
+                    let (incident_id, signal) = (id.clone(), signal.clone());
+                    outputs.push(Output::Raised { incident_id, signal });
+                }
                 let signal_count = incident.signal_count();
                 outputs.push(Output::Closed { incident: incident.view(Some(at)), signal_count });
             }
@@ -264,13 +268,11 @@ impl Correlator {
         let Some(mut anchor) = self.pending.take(key) else { return };
         let unsettled = std::mem::take(&mut anchor.unsettled);
         let id = stable_id(&["incident", &anchor.signal.id, &tick.at.to_string()]);
-        self.settle(unsettled, Some(&id), tick.outputs);
         self.unrest.spend(key);
-        if !anchor.announced {
-            let (incident_id, signal) = (id.clone(), anchor.signal.clone());
-            tick.outputs.push(Output::Raised { incident_id, signal });
-        }
-        let incident = OpenIncident::open(id.clone(), anchor, tick.at, &self.around.topology);
+        let has_signals = !unsettled.is_empty();
+        self.settle(unsettled, Some(&id), tick.outputs);
+        let mut incident = OpenIncident::open(id.clone(), anchor, tick.at, &self.around.topology);
+        incident.has_signals = has_signals;
         self.open.insert(id.clone(), incident);
         tick.opened.insert(id);
     }
@@ -289,6 +291,9 @@ impl Correlator {
 
     fn settle(&mut self, ids: Vec<String>, incident: Option<&str>, outputs: &mut Vec<Output>) {
         self.counts.settled += ids.len() as u64;
+        if let Some(open) = incident.and_then(|id| self.open.get_mut(id)) {
+            open.has_signals |= !ids.is_empty();
+        }
         outputs.extend(ids.into_iter().map(|signal_id| {
             let incident_id = incident.map(str::to_owned);
             Output::Settled { signal_id, incident_id }
