@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 
-use crate::model::{Nanos, Signal};
+use crate::model::{MINUTE, Nanos, Signal};
 
-/// Columns of a line, one for each window.
+/// Columns of a line, and those of them before the signal began.
 const COLUMNS: usize = 24;
+const BEFORE: i64 = 16;
 
 /// Columns with values below which a line shows nothing.
 const COLUMNS_MIN: usize = 6;
@@ -46,18 +47,19 @@ impl<'a> Sparks<'a> {
         Self(series)
     }
 
-    /// The windows up to that of the signal, from the lowest to the highest of them; blank where
-    /// there was no value. `None` where too few rows are at hand.
+    /// Minutes, or the time between two values where that is more, around the beginning of the
+    /// signal, from the lowest to the highest of them; blank where there was no value. `None` where
+    /// too few rows are at hand.
     pub fn line(&self, signal: &Signal) -> Option<String> {
         let key = (&*signal.service, &*signal.instance, &*signal.metric);
-        let width = signal.window_end - signal.window_start;
-        let rows = self.0.get(&key).filter(|_| width > 0)?;
+        let mut rows = self.0.get(&key)?.clone();
+        rows.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.total_cmp(&b.1)));
+        let steps = rows.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|step| *step > 0);
+        let width = steps.min().unwrap_or(MINUTE).max(MINUTE);
         let mut columns = [(0.0, 0u32); COLUMNS];
-        for (ts, value) in
-            rows.iter().filter(|(ts, value)| *ts < signal.window_end && value.is_finite())
-        {
-            let back = ((signal.window_end - 1 - ts) / width) as usize;
-            if let Some(column) = COLUMNS.checked_sub(back + 1).and_then(|i| columns.get_mut(i)) {
+        for (ts, value) in rows.iter().filter(|(_, value)| value.is_finite()) {
+            let at = (ts - signal.window_start).div_euclid(width) + BEFORE;
+            if let Some(column) = usize::try_from(at).ok().and_then(|at| columns.get_mut(at)) {
                 *column = (column.0 + value, column.1 + 1);
             }
         }
@@ -75,7 +77,7 @@ impl<'a> Sparks<'a> {
             Some(_) if high <= low => BLOCKS[0],
             Some(mean) => BLOCKS[(((mean - low) / (high - low) * 8.0) as usize).min(7)],
         };
-        Some(means.map(block).iter().collect::<String>().trim_start().to_owned())
+        Some(means.map(block).iter().collect::<String>().trim().to_owned())
     }
 }
 
@@ -83,7 +85,6 @@ impl<'a> Sparks<'a> {
 mod tests {
     use super::*;
     use crate::knowledge::samples::two_cases;
-    use crate::model::MINUTE;
     use arrow::array::{ArrayRef, Float64Array, StringArray, TimestampNanosecondArray};
     use std::sync::Arc;
 
@@ -113,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_column_is_the_window_of_the_signal() {
-        let minutes = (0..40).filter(|minute| *minute != 37);
-        let values: Vec<_> = minutes.map(|m| (m, if m == 39 { 7.0 } else { 1.0 })).collect();
+    fn the_signal_begins_in_the_seventeenth_column() {
+        let minutes = (0..40).filter(|minute| *minute != 27);
+        let values: Vec<_> = minutes.map(|m| (m, if m >= 30 { 7.0 } else { 1.0 })).collect();
         let batches = [rows(&values)];
         let sparks = Sparks::of(&batches);
-        assert_eq!(sparks.line(&signal(39)).unwrap(), "▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁ ▁█");
-        assert_eq!(sparks.line(&signal(6)).unwrap(), "▁▁▁▁▁▁▁");
-        assert!(sparks.line(&signal(3)).is_none());
+        assert_eq!(sparks.line(&signal(30)).unwrap(), "▁▁▁▁▁▁▁▁▁▁▁▁▁ ▁▁████████");
+        assert_eq!(sparks.line(&signal(-1)).unwrap(), "▁▁▁▁▁▁▁");
+        assert!(sparks.line(&signal(90)).is_none());
         let other = Signal { metric: "cpu".into(), ..signal(39) };
         assert!(sparks.line(&other).is_none());
     }
