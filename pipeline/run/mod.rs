@@ -19,6 +19,7 @@ mod refine;
 mod report;
 mod webhook;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -221,4 +222,24 @@ fn barrier(origin: usize, driver: &mut Driver) -> Message {
         Ok(saved) => Message::Barrier { share: checkpoint::of_job(origin, saved), last: false },
         Err(error) => Message::Failed(error),
     }
+}
+
+/// What every origin comes to next: `Some(Some(_))` is a watermark that all of them have reached,
+/// `Some(None)` a barrier. All of them pass the same ones.
+fn common_mark(queues: &[VecDeque<Message>]) -> Option<Option<Nanos>> {
+    let next = |q: &VecDeque<Message>| {
+        q.iter().find_map(|m| match m {
+            Message::Watermark(w) => Some(Some(*w)),
+            Message::Barrier { .. } => Some(None),
+            _ => None,
+        })
+    };
+    let mut common = Some(Nanos::MIN);
+    for queue in queues {
+        common = match (common, next(queue)?) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            _ => None,
+        };
+    }
+    Some(common)
 }

@@ -266,6 +266,12 @@ impl Correlator {
         due
     }
 
+    /// Event time of what is to be done next, if nothing more comes.
+    pub fn next_at(&self) -> Option<Nanos> {
+        let arrivals = self.buffered.iter().map(|arrival| arrival.at).min();
+        arrivals.into_iter().chain(self.next_due()).min()
+    }
+
     fn next_due(&self) -> Option<Nanos> {
         let over = self.open.values().map(|incident| incident.ends_at(&self.around)).min();
         let expiry = self.pending.next_expiry(&self.around.config);

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::checkpoint::{Checkpoints, Share};
 use super::refine::{Beside, Refiner};
 use super::report::{Observer, Report};
-use super::{Message, Options, changes};
+use super::{Message, Options, changes, common_mark};
 use crate::coordinate;
 use crate::diagnose::advise::Refined;
 use crate::diagnose::{self, Caps, Request, Slices};
@@ -242,10 +242,20 @@ impl Collector {
         if self.reached == Nanos::MIN {
             self.reached = (watermark.div_euclid(TICK) - 1) * TICK;
         }
-        while self.reached + TICK <= watermark {
-            self.tick(self.reached + TICK).await?;
+        let last = watermark.div_euclid(TICK) * TICK;
+        while self.reached < last {
+            // What lies between would find nothing to do.
+            let due = self.next_due().filter(|at| *at <= last).unwrap_or(last);
+            let next = due.saturating_sub(1).div_euclid(TICK) * TICK + TICK;
+            self.tick(next.max(self.reached + TICK)).await?;
         }
         self.commit().await
+    }
+
+    /// When something is to be done next, if nothing more comes.
+    fn next_due(&self) -> Option<Nanos> {
+        let diagnoses = self.waiting.values().filter(|w| w.diagnosis.is_none()).map(|w| w.due);
+        diagnoses.chain(self.correlator.next_at()).min()
     }
 
     async fn tick(&mut self, now: Nanos) -> Result<()> {
@@ -475,24 +485,4 @@ impl Collector {
             }
         }
     }
-}
-
-/// What every origin comes to next: `Some(Some(_))` is a watermark that all of them have reached,
-/// `Some(None)` a barrier. All of them pass the same ones.
-fn common_mark(queues: &[VecDeque<Message>]) -> Option<Option<Nanos>> {
-    let next = |q: &VecDeque<Message>| {
-        q.iter().find_map(|m| match m {
-            Message::Watermark(w) => Some(Some(*w)),
-            Message::Barrier { .. } => Some(None),
-            _ => None,
-        })
-    };
-    let mut common = Some(Nanos::MIN);
-    for queue in queues {
-        common = match (common, next(queue)?) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            _ => None,
-        };
-    }
-    Some(common)
 }
