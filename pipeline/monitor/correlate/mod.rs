@@ -211,6 +211,12 @@ impl Correlator {
         self.open.values().map(|incident| incident.view(None))
     }
 
+    /// Open incidents of which no job made a signal, with the window that stands for them.
+    pub fn without_signals(&self) -> impl Iterator<Item = (&str, &Signal)> {
+        let silent = self.open.values().filter(|incident| !incident.has_signals);
+        silent.filter_map(|incident| Some((incident.id.as_str(), incident.strongest()?)))
+    }
+
     fn receive(&mut self, signal: Signal, announced: bool) {
         self.counts.received += u64::from(announced);
         let sound = !signal.score.is_nan() && signal.window_start <= signal.window_end;
