@@ -10,7 +10,8 @@ anything made from it belongs into the repository.
 
 Sets: nezha (incidents; causes end to end and for given times), petshop (causes),
 nab and jumpstarter (signals), loghub (templates), runbooks (the runbook of an alert),
-cases (past incidents like a new one; generated, so it needs neither KIT nor DATA).
+cases (past incidents like a new one) and calm (days without a fault); these two are
+generated, so they need neither KIT nor DATA.
 One fixed configuration, the program's own, serves them all.
 
 Only this script reads `truth/`: the starts of faults, for the causes at given
@@ -44,14 +45,18 @@ SETS = {
     "loghub": ("loghub2k", ("loghub",)),
     "runbooks": ("runbooks_promop", ()),
     "cases": ("", ()),
+    "calm": ("", ()),
 }
-WITHOUT_KIT = ("runbooks", "cases")
+WITHOUT_KIT = ("runbooks", "cases", "calm")
 # Runbooks that lie beside those of the alerts and are to be told from them.
 OTHER_RUNBOOKS = "runbooks_scoutflo"
 # Seeds of the generated days of `cases`, faults of each, and the share that is past.
 CASE_SEEDS = (1, 2, 3, 4, 5)
 CASE_FAULTS = 48
 PAST = 2 / 3
+# Seeds of the generated days of `calm`, and days of each.
+CALM_SEEDS = (1, 2, 3, 4, 5)
+CALM_DAYS = 2
 # Longer than any command should take on two cores; a hang must not hold up the rest.
 TIMEOUT_S = 1800
 
@@ -285,6 +290,22 @@ class Evaluation:
             for i in cited:
                 count("of those cited, right", past.get(i) == tuple(fault))
         return counts
+
+    def calm(self):
+        """Incidents on generated days on which nothing is wrong."""
+        incidents = 0
+        for seed in CALM_SEEDS:
+            days = self.out / "outages" / f"calm-{seed}"
+            if not (days / "topology.csv").exists():
+                self.product("generate", days, "--calm", str(CALM_DAYS), "--seed", str(seed))
+            archive, _ = self.replay(days)
+            incidents += int(self.query(archive, "SELECT count(*) FROM incidents").splitlines()[1])
+        with open(days / "topology.csv", encoding="utf8", newline="") as f:
+            services = {name for row in list(csv.reader(f))[1:] for name in row}
+        per_day = incidents / (len(CALM_SEEDS) * CALM_DAYS)
+        self.keep("calm", "totals", {"incidents": incidents, "services": len(services)})
+        self.row("calm", f"incidents a day, {len(services)} services", per_day)
+        self.row("calm", "incidents a day and 50 services", per_day * 50 / len(services))
 
     # Parts
 

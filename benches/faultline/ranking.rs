@@ -50,6 +50,7 @@ pub fn bench(c: &mut Criterion) {
         at: AT,
         window: lookback::WINDOW_NS,
         until: UNTIL,
+        incidents: Vec::new(),
         edges: Vec::new(),
     };
     let mut group = c.benchmark_group("ranking");

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use super::llm::LlmArgs;
 use crate::diagnose::advise::Brief;
-use crate::diagnose::{self, Request, Slices};
+use crate::diagnose::{self, Period, Request, Slices};
 use crate::error::{Error, Result};
 use crate::model::{DAY, Diagnosis, Nanos, SECOND, stable_id};
 use crate::monitor::calls::Calls;
@@ -31,7 +31,8 @@ use crate::stream::series::Registries;
 pub struct Args {
     /// The outage directory.
     dir: PathBuf,
-    /// When it went wrong: RFC 3339, or nanoseconds since the epoch. May be given several times.
+    /// When it went wrong: RFC 3339, or nanoseconds since the epoch. May be given several times;
+    /// what was wrong at an earlier one is then not taken for usual at a later one.
     #[arg(long, value_name = "TIME", required = true)]
     at: Vec<String>,
     /// How long from then on counts as abnormal.
@@ -67,6 +68,14 @@ pub async fn run(args: &Args) -> Result<()> {
     let edges = outage.topology().to_vec();
     let mut moments =
         args.at.iter().map(|t| moment(args, t, window, &edges)).collect::<Result<Vec<_>>>()?;
+    let named: Vec<Period> = { moments.iter() }
+        .map(|m| Period { from: m.request.at, to: m.request.at.saturating_add(window) })
+        .collect();
+    for Moment { request, .. } in &mut moments {
+        let at = request.at;
+        let earlier = named.iter().filter(|p| p.from < at);
+        request.incidents = earlier.map(|p| Period { to: p.to.min(at), ..*p }).collect();
+    }
     let covered = read(Source::Outage(outage), &mut moments)?;
     let mut out = std::io::stdout();
     for moment in &moments {
@@ -112,6 +121,7 @@ fn moment(args: &Args, text: &str, window: Nanos, edges: &[(String, String)]) ->
         window,
         until: wanted.metrics.to,
         edges: edges.to_vec(),
+        incidents: Vec::new(),
     };
     Ok(Moment { text: text.to_owned(), request, slices: Slices::default() })
 }

@@ -19,6 +19,10 @@ pub struct Args {
     #[arg(long, value_name = "FAULTS", conflicts_with = "bulk",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     recurring: Option<u16>,
+    /// This many days without a fault.
+    #[arg(long, value_name = "DAYS", conflicts_with_all = ["bulk", "recurring"],
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    calm: Option<u16>,
     /// Only metrics: this many rows of 4,000 series.
     #[arg(long, value_name = "ROWS")]
     bulk: Option<usize>,
@@ -29,6 +33,9 @@ pub fn run(args: &Args) -> Result<()> {
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     if let Some(count) = args.recurring {
         scenario = Scenario::recurring(scenario.seed, usize::from(count));
+    }
+    if let Some(days) = args.calm {
+        scenario = Scenario::calm(scenario.seed, days);
     }
     if let Some(rows) = args.bulk {
         let path = args.dir.join("metrics").join("part-0.parquet");

@@ -7,7 +7,7 @@ use crate::stream::{self, Job};
 
 /// Name and text of the jobs in `sql/detect` that run where none is named: all but `metric_shift`,
 /// which looks for what `metric_level` finds too.
-const SHIPPED: [(&str, &str); 10] = [
+const SHIPPED: [(&str, &str); 11] = [
     ("error_burst.sql", include_str!("../../sql/detect/error_burst.sql")),
     ("forecast_breach.sql", include_str!("../../sql/detect/forecast_breach.sql")),
     ("log_mix.sql", include_str!("../../sql/detect/log_mix.sql")),
@@ -15,6 +15,7 @@ const SHIPPED: [(&str, &str); 10] = [
     ("metric_level.sql", include_str!("../../sql/detect/metric_level.sql")),
     ("new_template.sql", include_str!("../../sql/detect/new_template.sql")),
     ("peer_outlier.sql", include_str!("../../sql/detect/peer_outlier.sql")),
+    ("silent_service.sql", include_str!("../../sql/detect/silent_service.sql")),
     ("span_errors.sql", include_str!("../../sql/detect/span_errors.sql")),
     ("span_latency.sql", include_str!("../../sql/detect/span_latency.sql")),
     ("span_mix.sql", include_str!("../../sql/detect/span_mix.sql")),

@@ -221,7 +221,7 @@ impl Citer<'_> {
     /// The window and its control.
     fn events(&self) -> Scope<'_> {
         let to = self.captured.telemetry.window.to;
-        self.scope(Period { from: self.captured.control.from, to })
+        self.scope(Period { from: self.captured.control.from(), to })
     }
 
     fn scope(&self, period: Period) -> Scope<'_> {

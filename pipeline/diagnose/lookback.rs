@@ -1,7 +1,7 @@
 //! How much history a ranking wants, so that a capture can keep that much and no more.
 
 use super::readings::MAX_BASELINE;
-use super::telemetry::Period;
+use super::telemetry::{Control, Period};
 
 /// Length of the abnormal window where nothing else is said, nanoseconds.
 pub const WINDOW_NS: i64 = 300_000_000_000;
@@ -29,15 +29,29 @@ pub fn metrics(at: i64, sampling: i64) -> Period {
     Period { from: at - wanted.min(METRICS_NS_MAX), to: at }
 }
 
+/// The baseline of metrics without earlier `incidents`, where they leave at least half of it: a few
+/// abnormal samples do no harm to medians and quartiles, many do.
+pub fn usual(baseline: Period, incidents: &[Period]) -> Control {
+    let length = baseline.to - baseline.from;
+    let usual = Control::before(baseline.to, length, baseline.from, incidents);
+    let kept = |c: &Control| 2 * c.periods().iter().map(|p| p.to - p.from).sum::<i64>() >= length;
+    usual.filter(kept).unwrap_or_else(|| baseline.into())
+}
+
 /// The baseline of logs and spans before the window: a matched control, the stretch just before
 /// (same release, same load, same time of day), as long as the window, and doubled until it holds
-/// a tenth as many events as the window does. `count` tells the events of a period.
-pub fn events(window: Period, count: impl Fn(Period) -> u64) -> Period {
+/// a tenth as many events as the window does. `count` tells the events of a period. What happened
+/// during earlier `incidents` is left out, unless nothing else is left.
+pub fn events(window: Period, incidents: &[Period], count: impl Fn(Period) -> u64) -> Control {
     let wanted = count(window) / CONTROL_SHARE;
     let mut length = (window.to - window.from).min(EVENTS_NS_MAX);
     loop {
-        let control = Period { from: window.from - length, to: window.from };
-        if length >= EVENTS_NS_MAX || count(control) >= wanted {
+        let whole = Period { from: window.from - length, to: window.from };
+        let oldest = window.from - EVENTS_NS_MAX;
+        let control = Control::before(window.from, length, oldest, incidents);
+        let control = control.unwrap_or_else(|| whole.into());
+        let events: u64 = control.periods().iter().map(|period| count(*period)).sum();
+        if length >= EVENTS_NS_MAX || events >= wanted {
             return control;
         }
         length = (2 * length).min(EVENTS_NS_MAX);

@@ -35,6 +35,7 @@ use arrow::array::RecordBatch;
 
 pub use periods::{Wanted, wanted};
 pub use pin::{Caps, pinned};
+pub use telemetry::Period;
 
 use crate::error::Result;
 use crate::model::{Diagnosis, Nanos};
@@ -57,6 +58,8 @@ pub struct Request {
     pub until: Nanos,
     /// Known calls: `(caller, callee)`.
     pub edges: Vec<(String, String)>,
+    /// Earlier incidents: what happened then is not taken for usual.
+    pub incidents: Vec<Period>,
 }
 
 /// Raw rows around an incident, each stream in columns of

@@ -1,7 +1,9 @@
 //! What the ranking looks at: the telemetry around one incident, already cut to two periods.
 
+use serde::{Deserialize, Serialize};
+
 /// Half-open stretch of event time, nanoseconds UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
     pub from: i64,
     pub to: i64,
@@ -10,6 +12,53 @@ pub struct Period {
 impl Period {
     pub fn contains(self, ts: i64) -> bool {
         self.from <= ts && ts < self.to
+    }
+}
+
+/// Stretches of event time that count as usual, in order and apart; at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control(Vec<Period>);
+
+impl From<Period> for Control {
+    fn from(period: Period) -> Self {
+        Self(vec![period])
+    }
+}
+
+impl Control {
+    /// The last `length` before `to` that lies in no `incident`, as far as there is so much after
+    /// `from`; `None` where nothing is left.
+    pub fn before(to: i64, length: i64, from: i64, incidents: &[Period]) -> Option<Self> {
+        let mut incidents: Vec<Period> = incidents.to_vec();
+        incidents.sort_unstable_by_key(|p| (p.to, p.from));
+        let (mut end, mut left, mut found) = (to, length, Vec::new());
+        let mut take = |begin: i64, end: i64| {
+            let begin = begin.max(from).max(end.saturating_sub(left));
+            if begin < end {
+                left -= end - begin;
+                found.push(Period { from: begin, to: end });
+            }
+        };
+        for incident in incidents.iter().rev().filter(|p| p.from < p.to) {
+            take(incident.to, end);
+            end = end.min(incident.from);
+        }
+        take(from, end);
+        found.reverse();
+        (!found.is_empty()).then_some(Self(found))
+    }
+
+    pub fn contains(&self, ts: i64) -> bool {
+        self.0.iter().any(|period| period.contains(ts))
+    }
+
+    /// Where the first stretch begins.
+    pub fn from(&self) -> i64 {
+        self.0.first().map_or(i64::MAX, |period| period.from)
+    }
+
+    pub fn periods(&self) -> &[Period] {
+        &self.0
     }
 }
 
@@ -121,4 +170,27 @@ pub struct CallStats {
     pub parents: Counts,
     /// Of those, the ones with at least one such child.
     pub with_child: Counts,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before(length: i64, incidents: &[(i64, i64)]) -> Vec<(i64, i64)> {
+        let incidents: Vec<Period> =
+            incidents.iter().map(|(from, to)| Period { from: *from, to: *to }).collect();
+        let found = Control::before(100, length, 40, &incidents);
+        found.iter().flat_map(|c| &c.0).map(|p| (p.from, p.to)).collect()
+    }
+
+    #[test]
+    fn a_control_steps_over_incidents() {
+        assert_eq!(before(10, &[]), [(90, 100)]);
+        assert_eq!(before(10, &[(80, 96)]), [(74, 80), (96, 100)]);
+        assert_eq!(before(10, &[(80, 100)]), [(70, 80)]);
+        assert_eq!(before(10, &[(85, 90), (80, 96), (60, 70)]), [(74, 80), (96, 100)]);
+        assert_eq!(before(30, &[(50, 96)]), [(40, 50), (96, 100)], "not beyond the oldest");
+        assert_eq!(before(10, &[(0, 100)]), []);
+        assert_eq!(before(10, &[(95, 95)]), [(90, 100)]);
+    }
 }

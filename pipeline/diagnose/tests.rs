@@ -130,6 +130,7 @@ fn request() -> Request {
         at: AT,
         window: lookback::WINDOW_NS,
         until: AT + 10 * MINUTE,
+        incidents: Vec::new(),
         edges: [("web", "api"), ("api", "db"), ("web", "cache")]
             .map(|(a, b)| (a.to_owned(), b.to_owned()))
             .to_vec(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::telemetry::{
-    CallStats, Counts, OperationStats, Period, Quantiles, SpanAggregate, SpanStats,
+    CallStats, Control, Counts, OperationStats, Period, Quantiles, SpanAggregate, SpanStats,
 };
 
 /// Spans one incident may bring; what comes later is refused by `SpanTable::push`.
@@ -189,7 +189,7 @@ struct Forest {
 }
 
 /// Aggregates the spans of the traces that begin in either period.
-pub fn summarise(table: &SpanTable, baseline: Period, window: Period) -> SpanStats {
+pub fn summarise(table: &SpanTable, baseline: &Control, window: Period) -> SpanStats {
     let forest = Forest::grow(table);
     let period = periods(table, baseline, window);
     let mut traces = Counts::default();
@@ -213,7 +213,7 @@ fn bump(counts: &mut Counts, period: usize) {
 
 /// Per row 0 for the baseline, 1 for the window: the period in which the row's trace began, so
 /// that a trace is never split.
-fn periods(table: &SpanTable, baseline: Period, window: Period) -> Vec<Option<usize>> {
+fn periods(table: &SpanTable, baseline: &Control, window: Period) -> Vec<Option<usize>> {
     let mut begin = vec![i64::MAX; table.traces.len()];
     for s in &table.spans {
         let first = &mut begin[s.trace as usize];
@@ -491,7 +491,7 @@ mod tests {
             ("b", "read", "t", "2", "1", 10, 50, false),
             ("b", "read", "t", "3", "1", 30, 50, false),
         ]);
-        let s = summarise(&t, BASELINE, WINDOW);
+        let s = summarise(&t, &BASELINE.into(), WINDOW);
         assert_eq!(s.operations[0].baseline.self_us.p50, 30.0);
         assert_eq!(s.calls[0].with_child, Counts { baseline: 1, window: 0 });
         assert_eq!(s.traces, Counts { baseline: 1, window: 0 });
@@ -504,7 +504,7 @@ mod tests {
             ("b", "read", "t", "2", "1", 1510, 50, true),
             ("c", "disk", "t", "3", "2", 1520, 10, false),
         ]);
-        let s = summarise(&t, BASELINE, WINDOW);
+        let s = summarise(&t, &BASELINE.into(), WINDOW);
         let origins: Vec<u64> = s.operations.iter().map(|o| o.window.origins).collect();
         assert_eq!(origins, [0, 1, 0]);
     }
@@ -525,7 +525,7 @@ mod tests {
                 error: false,
             }));
         }
-        let s = summarise(&t, BASELINE, WINDOW);
+        let s = summarise(&t, &BASELINE.into(), WINDOW);
         assert_eq!(s.traces, Counts { baseline: 1, window: 0 });
         assert_eq!(s.calls[0].callee_operation, "loaded <*>");
         assert_eq!(s.calls[0].with_child, Counts { baseline: 1, window: 0 });
@@ -537,6 +537,6 @@ mod tests {
             ("a", "x", "t", "1", "2", 0, 10, false),
             ("a", "y", "t", "2", "1", 0, 10, false),
         ]);
-        assert_eq!(summarise(&t, BASELINE, WINDOW).traces, Counts::default());
+        assert_eq!(summarise(&t, &BASELINE.into(), WINDOW).traces, Counts::default());
     }
 }

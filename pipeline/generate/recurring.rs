@@ -1,8 +1,9 @@
-//! Days on which a few faults come back again and again, as they do where their causes stay.
+//! Days on which a few faults come back again and again, as they do where their causes stay, and
+//! days without any.
 
 use super::random::Random;
 use super::{ChangeSpec, FaultKind, FaultSpec, Scenario};
-use crate::model::{HOUR, MINUTE, Nanos};
+use crate::model::{DAY, HOUR, MINUTE, Nanos};
 
 /// Quiet before the first fault, in which baselines are learned.
 const LEARNING: Nanos = 4 * HOUR;
@@ -17,6 +18,20 @@ const REPEATS: usize = 4;
 const CALM: Nanos = HOUR;
 
 impl Scenario {
+    /// Days of the demo's system without a fault, with deploys that do no harm.
+    pub fn calm(seed: u64, days: u16) -> Self {
+        let demo = Self::demo();
+        let mut random = Random::new(seed, "calm");
+        let services: Vec<&str> = demo.system.services.iter().map(|s| s.name.as_str()).collect();
+        let deploy = |day: Nanos| {
+            let service = services[random.below(services.len() as u64) as usize];
+            let at = day * DAY + random.below((DAY / MINUTE) as u64) as Nanos * MINUTE;
+            ChangeSpec::new(at, service, "deploy", &format!("{service} v{day}"), "pipeline", "")
+        };
+        let changes = (0..Nanos::from(days)).map(deploy).collect();
+        Self { seed, duration: Nanos::from(days) * DAY, faults: Vec::new(), changes, ..demo }
+    }
+
     /// `count` faults on the demo's system, drawn from a quarter as many different ones.
     pub fn recurring(seed: u64, count: usize) -> Self {
         let demo = Self::demo();

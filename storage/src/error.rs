@@ -22,7 +22,7 @@ pub enum Error {
          restart"
     )]
     Sync { path: PathBuf, source: io::Error },
-    #[error("{path} does not exist; check the directory, or open it for writing once to create it")]
+    #[error("{path} does not exist; name the directory of an archive: `replay` and `run` make one")]
     Missing { path: PathBuf },
     #[error("{path} is in use by {holder}; stop that process or choose another directory")]
     Locked { path: PathBuf, holder: String },

@@ -55,6 +55,13 @@ impl<'a> Reader<'a> {
         Some(out)
     }
 
+    /// A text behind its length.
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        let (text, rest) = self.rest.split_at_checked(usize::from(self.u16()?))?;
+        self.rest = rest;
+        std::str::from_utf8(text).ok()
+    }
+
     /// `Some` if nothing is left over.
     pub(crate) fn end(self) -> Option<()> {
         self.rest.is_empty().then_some(())

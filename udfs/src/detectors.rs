@@ -10,13 +10,20 @@ use datafusion::common::Result;
 
 use crate::stateful::{self, Function, Rows, Stateful};
 use crate::verdict::Verdict;
-use crate::{alerting, count_anomaly, counter_rate, metric_anomaly, mixes};
+use crate::{absences, alerting, count_anomaly, counter_rate, metric_anomaly, mixes};
 
 /// Score from which a window is abnormal where a job does not say: one window in a thousand.
 pub const THRESHOLD: f64 = 3.0;
 
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 6] = [
+pub const FUNCTIONS: [Function; 7] = [
+    Function {
+        name: "absence",
+        args: &[DataType::Utf8, DataType::Float64],
+        optional: 0,
+        returns: absences::absence_type,
+        make: || Box::new(absences::Absences::default()),
+    },
     Function {
         name: "metric_anomaly",
         args: &[DataType::Float64],

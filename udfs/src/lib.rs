@@ -1,6 +1,8 @@
 //! Statistics as pure functions over slices, their registration with DataFusion, and the loader of
 //! plugins built for Arroyo.
 
+pub mod absence;
+mod absences;
 pub mod alerting;
 pub mod benjamini_hochberg;
 mod codec;

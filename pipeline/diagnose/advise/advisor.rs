@@ -58,9 +58,7 @@ impl Advisor {
         let recordings = Recordings::open(&config.dir.join("answers"))?;
         let key = Pseudonyms::key_in(&config.dir)?;
         let client = match mode {
-            Mode::Live | Mode::Record => {
-                Some(Client::new(config.endpoint(), config.attempts, config.backoff)?)
-            }
+            Mode::Live | Mode::Record => Some(Client::new(config.endpoint())?),
             Mode::Replay => None,
         };
         let budget = Budget::new(config, config.dir.join("spent.json"));

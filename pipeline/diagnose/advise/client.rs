@@ -83,7 +83,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Usage`] where the key cannot be read.
-    pub fn new(endpoint: Endpoint<'_>, attempts: u32, backoff: Duration) -> Result<Self> {
+    pub fn new(endpoint: Endpoint<'_>) -> Result<Self> {
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -93,6 +93,7 @@ impl Client {
         let remedy = format!("correct [{}]", endpoint.section);
         let url = endpoint.url().map_err(|m| Error::usage(m, remedy))?;
         let key = endpoint.key()?;
+        let Endpoint { attempts, backoff, .. } = endpoint;
         Ok(Self { http, url, key, attempts, backoff })
     }
 

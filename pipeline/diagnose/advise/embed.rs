@@ -35,7 +35,7 @@ impl Embedder {
     pub fn open(config: &EmbeddingsConfig) -> Result<Self> {
         config.check().map_err(|m| Error::usage(m, "correct [embeddings]"))?;
         Ok(Self {
-            client: Client::new(config.endpoint(), config.attempts, config.backoff)?,
+            client: Client::new(config.endpoint())?,
             model: config.model.clone(),
             key: Pseudonyms::key_in(&config.dir)?,
             deadline: config.deadline,

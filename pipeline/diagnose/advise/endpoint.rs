@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -32,6 +33,12 @@ pub struct Endpoint<'a> {
     pub key_env: &'a Option<String>,
     pub key_file: &'a Option<PathBuf>,
     pub key_header: KeyHeader,
+    /// For what is asked at a time, retries included.
+    pub deadline: Duration,
+    /// Tries of one request, where the endpoint is busy or broken.
+    pub attempts: u32,
+    /// Wait before the second try; doubles from try to try.
+    pub backoff: Duration,
 }
 
 impl Endpoint<'_> {
@@ -48,6 +55,9 @@ impl Endpoint<'_> {
                 "[{}] would send its key unencrypted; `base_url` needs https",
                 self.section
             ));
+        }
+        if self.deadline.is_zero() || !(1..=10).contains(&self.attempts) {
+            return Err(format!("[{}] needs a `deadline` and 1 to 10 `attempts`", self.section));
         }
         Ok(())
     }

@@ -70,9 +70,6 @@ impl LlmConfig {
         if self.model.is_empty() {
             return Err("[llm] `model` is empty".to_owned());
         }
-        if self.deadline.is_zero() || !(1..=10).contains(&self.attempts) {
-            return Err("[llm] needs a `deadline` and 1 to 10 `attempts`".to_owned());
-        }
         let money = [
             self.usd_per_incident,
             self.usd_per_day,
@@ -101,6 +98,9 @@ impl LlmConfig {
             key_env: &self.key_env,
             key_file: &self.key_file,
             key_header: self.key_header,
+            deadline: self.deadline,
+            attempts: self.attempts,
+            backoff: self.backoff,
         }
     }
 
@@ -148,9 +148,6 @@ impl EmbeddingsConfig {
         if self.model.is_empty() {
             return Err("[embeddings] `model` is empty".to_owned());
         }
-        if self.deadline.is_zero() || !(1..=10).contains(&self.attempts) {
-            return Err("[embeddings] needs a `deadline` and 1 to 10 `attempts`".to_owned());
-        }
         if !(1..=2_048).contains(&self.batch) {
             return Err("[embeddings] `batch` is 1 to 2048".to_owned());
         }
@@ -165,6 +162,9 @@ impl EmbeddingsConfig {
             key_env: &self.key_env,
             key_file: &self.key_file,
             key_header: self.key_header,
+            deadline: self.deadline,
+            attempts: self.attempts,
+            backoff: self.backoff,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 
 use super::super::columns::{Row, Table};
-use super::super::telemetry::{Period, TemplateCounts};
+use super::super::telemetry::{Control, Period, TemplateCounts};
 use crate::error::Result;
 use crate::model::stable_id;
 use crate::monitor::template::trace::trace_owner;
@@ -33,7 +33,7 @@ pub fn read(batches: &[RecordBatch], cluster: &str, period: Period) -> Result<Ta
 /// says, how severe it is and who owns it is read from its earliest line.
 pub fn count(
     lines: &Table,
-    control: Period,
+    control: &Control,
     window: Period,
 ) -> (Vec<TemplateCounts>, BTreeMap<u64, String>) {
     let (numbers, earliest) = lines.groups([SERVICE, INSTANCE, TEMPLATE_ID, TEMPLATE]);

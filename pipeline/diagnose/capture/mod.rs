@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::Table;
 use super::periods::wanted;
-use super::telemetry::{Change, Period, Telemetry};
+use super::telemetry::{Change, Control, Period, Telemetry};
 use super::{Request, Slices, lookback};
 use crate::error::Result;
 use crate::model::Nanos;
@@ -17,7 +17,7 @@ use crate::model::Nanos;
 pub struct Captured {
     pub telemetry: Telemetry,
     /// Baseline of logs and spans; that of metrics is the telemetry's.
-    pub control: Period,
+    pub control: Control,
     /// Template ids as the stream writes them.
     pub template_ids: BTreeMap<u64, String>,
     /// `(service, operation)` of spans; what else the span statistics name are log templates.
@@ -33,12 +33,14 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
     let to = window.to.min(wanted.logs.to).min(request.until).max(request.at);
     let window = Period { to, ..window };
     let baseline = lookback::metrics(request.at, sampling);
+    let usual = lookback::usual(baseline, &request.incidents);
     let read = Period { from: wanted.logs.from, to: window.to };
     let lines = lines::read(&slices.logs, &request.cluster, read)?;
     let spans = spans::read(&slices.spans, &request.cluster, read)?;
-    let control = lookback::events(window, |p| count(&lines, p) + count(&spans, p));
-    let (templates, template_ids) = lines::count(&lines, control, window);
-    let (stats, operations) = spans::summarise(&spans, &lines, control, window);
+    let control =
+        lookback::events(window, &request.incidents, |p| count(&lines, p) + count(&spans, p));
+    let (templates, template_ids) = lines::count(&lines, &control, window);
+    let (stats, operations) = spans::summarise(&spans, &lines, &control, window);
     let mut edges = request.edges.clone();
     edges.sort();
     edges.dedup();
@@ -48,7 +50,7 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
     let telemetry = Telemetry {
         baseline,
         window,
-        series: series::cut(series, Period { from: baseline.from, to: window.to }),
+        series: series::cut(series, |ts| usual.contains(ts) || window.contains(ts)),
         templates,
         spans: stats,
         edges,

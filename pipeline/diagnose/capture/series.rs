@@ -42,10 +42,10 @@ pub fn capture(
     Ok((series, sampling))
 }
 
-/// The part of each series in `period`; series without samples there are left out.
-pub fn cut(mut series: Vec<Series>, period: Period) -> Vec<Series> {
+/// The part of each series in `wanted` event times; series without samples there are left out.
+pub fn cut(mut series: Vec<Series>, wanted: impl Fn(Nanos) -> bool) -> Vec<Series> {
     for s in &mut series {
-        s.points.retain(|(ts, _)| period.contains(*ts));
+        s.points.retain(|(ts, _)| wanted(*ts));
     }
     series.retain(|s| !s.points.is_empty());
     series

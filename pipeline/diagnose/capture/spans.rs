@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use arrow::array::RecordBatch;
 
 use super::super::columns::{Row, Table};
-use super::super::telemetry::{Period, SpanStats};
+use super::super::telemetry::{Control, Period, SpanStats};
 use super::super::traces::{self, MAX_SPANS, SpanRow, SpanTable};
 use super::lines;
 use crate::error::Result;
@@ -33,7 +33,7 @@ pub fn read(batches: &[RecordBatch], cluster: &str, period: Period) -> Result<Ta
 pub fn summarise(
     spans: &Table,
     lines: &Table,
-    control: Period,
+    control: &Control,
     window: Period,
 ) -> (SpanStats, BTreeSet<(String, String)>) {
     let read = |row: &Row| control.contains(row.ts) || window.contains(row.ts);

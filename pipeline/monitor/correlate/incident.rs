@@ -51,10 +51,13 @@ impl OpenIncident {
         }
     }
 
-    /// The highest of its windows.
-    pub fn strongest(&self) -> Option<&Signal> {
-        let signals = self.tracks.values().map(|track| &track.signal);
-        signals.max_by(|a, b| a.score.total_cmp(&b.score).then_with(|| b.id.cmp(&a.id)))
+    /// Its highest window, as a signal, if no job has made one of any.
+    pub fn raise(&mut self) -> Option<Signal> {
+        if std::mem::replace(&mut self.has_signals, true) {
+            return None;
+        }
+        let windows = self.tracks.values().map(|track| &track.signal);
+        windows.max_by(|a, b| a.score.total_cmp(&b.score).then_with(|| b.id.cmp(&a.id))).cloned()
     }
 
     pub fn severity(&self) -> Severity {

@@ -84,7 +84,7 @@ pub enum Output {
         incident_id: String,
         signal: Signal,
     },
-    /// An incident is over of which no job made a signal: its strongest window is one now, so
+    /// An incident has opened of which no job made a signal: its strongest window is one now, so
     /// that every incident has one.
     Raised {
         incident_id: String,
@@ -209,12 +209,6 @@ impl Correlator {
     /// Open incidents as they are now, by id.
     pub fn open_incidents(&self) -> impl Iterator<Item = Incident> {
         self.open.values().map(|incident| incident.view(None))
-    }
-
-    /// Open incidents of which no job made a signal, with the window that stands for them.
-    pub fn without_signals(&self) -> impl Iterator<Item = (&str, &Signal)> {
-        let silent = self.open.values().filter(|incident| !incident.has_signals);
-        silent.filter_map(|incident| Some((incident.id.as_str(), incident.strongest()?)))
     }
 
     fn receive(&mut self, signal: Signal, announced: bool) {

@@ -62,8 +62,12 @@ impl Correlator {
         }
         self.open_restless(&mut tick);
         let Tick { opened, changed, .. } = tick;
-        for incident in opened.iter().filter_map(|id| self.open.get(id)) {
+        for id in &opened {
+            let Some(incident) = self.open.get_mut(id) else { continue };
             outputs.push(Output::Opened(incident.view(None)));
+            if let Some(signal) = incident.raise() {
+                outputs.push(Output::Raised { incident_id: id.clone(), signal });
+            }
         }
         for id in changed.union(&opened) {
             self.alert(id, at, None);
@@ -120,10 +124,6 @@ impl Correlator {
                 for track in incident.context() {
                     let surprise = self.around.claimed(track);
                     self.around.credibility.learn(track, surprise);
-                }
-                if let Some(signal) = incident.strongest().filter(|_| !incident.has_signals) {
-                    let (incident_id, signal) = (id.clone(), signal.clone());
-                    outputs.push(Output::Raised { incident_id, signal });
                 }
                 let signal_count = incident.signal_count();
                 outputs.push(Output::Closed { incident: incident.view(Some(at)), signal_count });

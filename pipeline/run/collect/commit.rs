@@ -59,11 +59,6 @@ impl Collector {
             self.advance(end).await?;
             self.tick(end.max(self.reached)).await?;
         }
-        for (id, signal) in self.correlator.without_signals() {
-            self.report.signals += 1;
-            self.observer.signal(signal);
-            self.settled.push((signal.clone(), Some(id.to_owned())));
-        }
         let open: Vec<Incident> = self.correlator.open_incidents().collect();
         for incident in open {
             debug_assert_eq!(incident.state, IncidentState::Open);

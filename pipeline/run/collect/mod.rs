@@ -1,5 +1,6 @@
 //! The collector: brings rows and signals to the same event time and turns them into cases.
 
+mod causes;
 mod commit;
 mod recall;
 mod resume;
@@ -11,18 +12,16 @@ use faultline_storage::recorder::Recorder;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use self::causes::Past;
 use super::checkpoint::{Checkpoints, Share};
-use super::refine::{Beside, Refiner};
+use super::refine::Refiner;
 use super::report::{Observer, Report};
-use super::{Message, Options, changes, common_mark};
+use super::{Message, Options, common_mark};
 use crate::coordinate;
 use crate::diagnose::advise::Refined;
-use crate::diagnose::{self, Caps, Request, Slices};
 use crate::error::{Error, Result};
 use crate::knowledge::{ClosedCase, DeadRow, Library, Writer};
-use crate::model::{
-    Change, DAY, Diagnosis, HOUR, Incident, MINUTE, Nanos, SECOND, Severity, Signal,
-};
+use crate::model::{DAY, Diagnosis, HOUR, Incident, MINUTE, Nanos, SECOND, Severity, Signal};
 use crate::monitor::calls::Calls;
 use crate::monitor::correlate::{Correlator, Input, Output, Watched};
 use crate::monitor::signals::{self, Origin};
@@ -83,6 +82,7 @@ pub struct Collector {
     /// Signals that belong nowhere yet, by id.
     unsettled: BTreeMap<String, Signal>,
     settled: Vec<(Signal, Option<String>)>,
+    past: Vec<Past>,
     cases: Vec<ClosedCase>,
     dead: Vec<DeadRow>,
     dead_by_reason: BTreeMap<String, u64>,
@@ -126,6 +126,7 @@ impl Collector {
             waiting: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             settled: Vec::new(),
+            past: Vec::new(),
             cases: Vec::new(),
             dead: Vec::new(),
             dead_by_reason: BTreeMap::new(),
@@ -326,6 +327,7 @@ impl Collector {
 
     async fn close(&mut self, incident: Incident, signal_count: u64) -> Result<()> {
         self.report.incidents += 1;
+        self.remember(&incident);
         let known = self.waiting.remove(&incident.id);
         let retold = known.as_ref().is_some_and(|w| w.told);
         let diagnosis = match known.and_then(|w| w.diagnosis) {
@@ -421,60 +423,6 @@ impl Collector {
             self.cases.push(case);
         }
         Ok(())
-    }
-
-    fn explain(&mut self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
-        let request = self.request(incident, until);
-        let slices = self.slices(&request)?;
-        let mut diagnosis = diagnose::diagnose(&request, &slices)?;
-        let title = self.title(incident, &diagnosis);
-        recall::recall(&mut self.library, incident, &title, &mut diagnosis)?;
-        Ok(diagnosis)
-    }
-
-    fn beside(&self, diagnosis: &Diagnosis) -> Beside {
-        let passages = recall::passages(&self.library, diagnosis);
-        Beside { calls: self.edges(), passages }
-    }
-
-    fn request(&self, incident: &Incident, until: Nanos) -> Request {
-        Request {
-            incident_id: incident.id.clone(),
-            cluster: incident.cluster.clone(),
-            at: incident.started_at,
-            window: DIAGNOSIS_WINDOW,
-            until: until.max(incident.started_at + 1),
-            edges: self.edges(),
-        }
-    }
-
-    fn edges(&self) -> Vec<(String, String)> {
-        let edges = self.correlator.topology().edges();
-        edges.map(|(a, b, _)| (a.to_owned(), b.to_owned())).collect()
-    }
-
-    fn slices(&self, request: &Request) -> Result<Slices> {
-        let wanted = diagnose::wanted(request.at, request.window);
-        let slice = |stream: Stream, from: Nanos| {
-            Ok::<_, Error>(self.recorder.slice(stream.name(), from, request.until)?)
-        };
-        Ok(Slices {
-            metrics: slice(Stream::Metrics, wanted.metrics.from)?,
-            logs: slice(Stream::Logs, wanted.logs.from)?,
-            spans: slice(Stream::Spans, wanted.logs.from)?,
-            changes: slice(Stream::Changes, wanted.changes.from)?,
-        })
-    }
-
-    fn pinned(&self, incident: &Incident, diagnosis: &Diagnosis) -> Result<Slices> {
-        let request = self.request(incident, diagnosis.diagnosed_at);
-        let slices = self.slices(&request)?;
-        diagnose::pinned(&request, diagnosis, &incident.services, &slices, Caps::default())
-    }
-
-    fn recent_changes(&self, incident: &Incident) -> Result<Vec<Change>> {
-        let from = incident.started_at - HOUR;
-        changes::read(&self.recorder.slice(Stream::Changes.name(), from, incident.last_seen_at)?)
     }
 
     fn bury(&mut self, letters: Vec<DeadRow>) {

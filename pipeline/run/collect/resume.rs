@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::causes::Past;
 use super::{Collector, DIAGNOSIS_WINDOW, Waiting};
 use crate::error::Result;
 use crate::knowledge::Outbox;
@@ -27,6 +28,7 @@ struct Kept<'a> {
     calls: &'a Calls,
     waiting: &'a BTreeMap<String, Waiting>,
     unsettled: &'a BTreeMap<String, Signal>,
+    past: &'a [Past],
     dead_by_reason: &'a BTreeMap<String, u64>,
     series: &'a [usize],
     services: usize,
@@ -44,6 +46,7 @@ struct Found {
     calls: Calls,
     waiting: BTreeMap<String, Waiting>,
     unsettled: BTreeMap<String, Signal>,
+    past: Vec<Past>,
     dead_by_reason: BTreeMap<String, u64>,
     series: Vec<usize>,
     services: usize,
@@ -66,6 +69,7 @@ impl Collector {
         self.calls = found.calls;
         self.waiting = found.waiting;
         self.unsettled = found.unsettled;
+        self.past = found.past;
         self.dead_by_reason = found.dead_by_reason;
         self.series = found.series;
         self.services = found.services;
@@ -105,6 +109,7 @@ impl Collector {
             calls: &self.calls,
             waiting: &self.waiting,
             unsettled: &self.unsettled,
+            past: &self.past,
             dead_by_reason: &self.dead_by_reason,
             series: &self.series,
             services: self.services,

@@ -1,0 +1,101 @@
+//! What a diagnosis is asked, and what it may look at.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Collector, DIAGNOSIS_WINDOW, recall};
+use crate::diagnose::{self, Caps, Period, Request, Slices};
+use crate::error::{Error, Result};
+use crate::model::{Change, DAY, Diagnosis, HOUR, Incident, Nanos};
+use crate::run::changes;
+use crate::run::refine::Beside;
+use crate::stream::schema::Stream;
+
+/// When an incident was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Past {
+    cluster: String,
+    opened_at: Nanos,
+    period: Period,
+}
+
+impl Past {
+    fn of(incident: &Incident, to: Nanos) -> Self {
+        let period = Period { from: incident.started_at, to };
+        Self { cluster: incident.cluster.clone(), opened_at: incident.opened_at, period }
+    }
+}
+
+impl Collector {
+    pub(super) fn explain(&mut self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
+        let request = self.request(incident, until);
+        let slices = self.slices(&request)?;
+        let mut diagnosis = diagnose::diagnose(&request, &slices)?;
+        let title = self.title(incident, &diagnosis);
+        recall::recall(&mut self.library, incident, &title, &mut diagnosis)?;
+        Ok(diagnosis)
+    }
+
+    pub(super) fn beside(&self, diagnosis: &Diagnosis) -> Beside {
+        let passages = recall::passages(&self.library, diagnosis);
+        Beside { calls: self.edges(), passages }
+    }
+
+    fn request(&self, incident: &Incident, until: Nanos) -> Request {
+        Request {
+            incident_id: incident.id.clone(),
+            cluster: incident.cluster.clone(),
+            at: incident.started_at,
+            window: DIAGNOSIS_WINDOW,
+            until: until.max(incident.started_at + 1),
+            edges: self.edges(),
+            incidents: self.before(incident),
+        }
+    }
+
+    /// Takes note of a closed incident, as long as a baseline may reach back to it.
+    pub(super) fn remember(&mut self, incident: &Incident) {
+        let oldest = self.reached.saturating_sub(DAY + HOUR);
+        self.past.retain(|past| past.period.to > oldest);
+        self.past.push(Past::of(incident, incident.closed_at.unwrap_or(self.reached)));
+    }
+
+    /// When the incidents were that were known before this one opened, up to its start.
+    fn before(&self, incident: &Incident) -> Vec<Period> {
+        let open = self.waiting.values().map(|w| Past::of(&w.incident, Nanos::MAX));
+        let all = self.past.iter().cloned().chain(open);
+        let known = all
+            .filter(|past| past.cluster == incident.cluster && past.opened_at < incident.opened_at);
+        let at = incident.started_at;
+        let clipped = known.map(|p| Period { from: p.period.from, to: p.period.to.min(at) });
+        clipped.filter(|period| period.from < period.to).collect()
+    }
+
+    pub(super) fn edges(&self) -> Vec<(String, String)> {
+        let edges = self.correlator.topology().edges();
+        edges.map(|(a, b, _)| (a.to_owned(), b.to_owned())).collect()
+    }
+
+    fn slices(&self, request: &Request) -> Result<Slices> {
+        let wanted = diagnose::wanted(request.at, request.window);
+        let slice = |stream: Stream, from: Nanos| {
+            Ok::<_, Error>(self.recorder.slice(stream.name(), from, request.until)?)
+        };
+        Ok(Slices {
+            metrics: slice(Stream::Metrics, wanted.metrics.from)?,
+            logs: slice(Stream::Logs, wanted.logs.from)?,
+            spans: slice(Stream::Spans, wanted.logs.from)?,
+            changes: slice(Stream::Changes, wanted.changes.from)?,
+        })
+    }
+
+    pub(super) fn pinned(&self, incident: &Incident, diagnosis: &Diagnosis) -> Result<Slices> {
+        let request = self.request(incident, diagnosis.diagnosed_at);
+        let slices = self.slices(&request)?;
+        diagnose::pinned(&request, diagnosis, &incident.services, &slices, Caps::default())
+    }
+
+    pub(super) fn recent_changes(&self, incident: &Incident) -> Result<Vec<Change>> {
+        let from = incident.started_at - HOUR;
+        changes::read(&self.recorder.slice(Stream::Changes.name(), from, incident.last_seen_at)?)
+    }
+}
