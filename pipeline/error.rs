@@ -67,7 +67,10 @@ impl Error {
                 use std::io::ErrorKind::{InvalidData, IsADirectory, NotFound, PermissionDenied};
                 matches!(source.kind(), NotFound | InvalidData | IsADirectory | PermissionDenied)
             }
-            Self::Storage(e) => matches!(e, Storage::Missing { .. } | Storage::Locked { .. }),
+            Self::Storage(e) => matches!(
+                e,
+                Storage::Missing { .. } | Storage::NoArchive { .. } | Storage::Locked { .. }
+            ),
             Self::Checkpoint { .. }
             | Self::Endpoint { .. }
             | Self::Generate(_)

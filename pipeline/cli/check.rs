@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::jobs;
+use super::{jobs, output};
 use crate::config::Config;
 use crate::error::Result;
 
@@ -26,11 +26,13 @@ pub async fn run(args: &Args) -> Result<()> {
         _ => args.jobs.clone(),
     };
     let jobs = jobs::load(&named).await?;
+    let mut said = String::new();
     if let (Some(path), Some(config)) = (&args.config, &config) {
-        println!("{}: ok, follows {} files", path.display(), config.tail.len());
+        said += &format!("{}: ok, follows {} files\n", path.display(), config.tail.len());
     }
     for job in jobs {
-        println!("{}: ok, {} ({})", job.file.origin, job.file.name, job.file.severity.as_str());
+        let (file, severity) = (&job.file, job.file.severity.as_str());
+        said += &format!("{}: ok, {} ({severity})\n", file.origin, file.name);
     }
-    Ok(())
+    output::say(&said)
 }

@@ -3,6 +3,7 @@
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use super::output;
 use crate::error::Result;
 
 /// Print the completion script of a shell.
@@ -13,11 +14,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    clap_complete::generate(
-        args.shell,
-        &mut super::Cli::command(),
-        "faultline",
-        &mut std::io::stdout(),
-    );
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut super::Cli::command(), "faultline", &mut script);
+    output::say(&String::from_utf8_lossy(&script))
 }

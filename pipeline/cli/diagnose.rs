@@ -1,6 +1,6 @@
 //! `faultline diagnose`: ranked causes for moments that the user names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -32,7 +32,7 @@ pub struct Args {
     /// The outage directory.
     dir: PathBuf,
     /// When it went wrong: RFC 3339, or nanoseconds since the epoch. May be given several times;
-    /// what was wrong at an earlier one is then not taken for usual at a later one.
+    /// logs and spans of an earlier one are then not taken for usual at a later one.
     #[arg(long, value_name = "TIME", required = true)]
     at: Vec<String>,
     /// How long from then on counts as abnormal.
@@ -40,11 +40,15 @@ pub struct Args {
     window: String,
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
-    #[arg(long, default_value = "default")]
-    cluster: String,
+    /// The cluster to look at, and that of rows which name none; needed where there are several.
+    #[arg(long)]
+    cluster: Option<String>,
     #[command(flatten)]
     llm: LlmArgs,
 }
+
+/// Cluster of rows that name none.
+const UNNAMED: &str = "default";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
@@ -64,10 +68,10 @@ pub async fn run(args: &Args) -> Result<()> {
         Error::usage(format!("{:?} is no length of time", args.window), "write --window 5m")
     })?;
     let advisor = args.llm.advisor()?;
-    let outage = Outage::open(&args.dir, 8192, &args.cluster)?;
+    let outage = Outage::open(&args.dir, 8192, args.cluster.as_deref().unwrap_or(UNNAMED))?;
     let edges = outage.topology().to_vec();
     let mut moments =
-        args.at.iter().map(|t| moment(args, t, window, &edges)).collect::<Result<Vec<_>>>()?;
+        args.at.iter().map(|t| moment(t, window, &edges)).collect::<Result<Vec<_>>>()?;
     let named: Vec<Period> = { moments.iter() }
         .map(|m| Period { from: m.request.at, to: m.request.at.saturating_add(window) })
         .collect();
@@ -76,7 +80,10 @@ pub async fn run(args: &Args) -> Result<()> {
         let earlier = named.iter().filter(|p| p.from < at);
         request.incidents = earlier.map(|p| Period { to: p.to.min(at), ..*p }).collect();
     }
-    let covered = read(Source::Outage(outage), &mut moments)?;
+    let mut clusters = BTreeSet::new();
+    let covered = read(Source::Outage(outage), &mut moments, &mut clusters)?;
+    let cluster = chosen(args, clusters)?;
+    moments.iter_mut().for_each(|moment| moment.request.cluster.clone_from(&cluster));
     let mut out = std::io::stdout();
     for moment in &moments {
         // An answer about nothing must not look like an all-clear.
@@ -109,14 +116,32 @@ pub async fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn moment(args: &Args, text: &str, window: Nanos, edges: &[(String, String)]) -> Result<Moment> {
+/// The cluster that the user named, or the only one.
+fn chosen(args: &Args, found: BTreeSet<String>) -> Result<String> {
+    let list = found.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    match (&args.cluster, found.len()) {
+        (Some(named), _) if found.contains(named) => Ok(named.clone()),
+        (Some(named), 1..) => Err(Error::usage(
+            format!("the outage has no rows of cluster {named:?}"),
+            format!("name one that it has: {list}"),
+        )),
+        (None, 2..) => Err(Error::usage(
+            format!("the outage has rows of several clusters: {list}"),
+            "name one: --cluster NAME",
+        )),
+        (None, 1) => Ok(list),
+        (named, 0) => Ok(named.clone().unwrap_or_else(|| UNNAMED.to_owned())),
+    }
+}
+
+fn moment(text: &str, window: Nanos, edges: &[(String, String)]) -> Result<Moment> {
     let at = timestamp::read(text).map_err(|problem| {
         Error::usage(format!("{text:?}: {problem}"), "write --at 2024-03-12T09:20:00Z")
     })?;
     let wanted = diagnose::wanted(at, window);
     let request = Request {
         incident_id: stable_id(&["diagnose", text]),
-        cluster: args.cluster.clone(),
+        cluster: String::new(),
         at,
         window,
         until: wanted.metrics.to,
@@ -128,7 +153,11 @@ fn moment(args: &Args, text: &str, window: Nanos, edges: &[(String, String)]) ->
 
 /// Reads the outage once and keeps, for each moment, what its diagnosis looks at. Returns what time
 /// the outage covers, for a person.
-fn read(mut source: Source, moments: &mut [Moment]) -> Result<String> {
+fn read(
+    mut source: Source,
+    moments: &mut [Moment],
+    clusters: &mut BTreeSet<String>,
+) -> Result<String> {
     let mut registries = Registries::new(2_000_000);
     let config = IngestConfig { lateness: 5 * SECOND, not_after: now() + DAY, batch_rows: 8192 };
     let mut ingest = Ingest::new(config);
@@ -160,6 +189,7 @@ fn read(mut source: Source, moments: &mut [Moment]) -> Result<String> {
                 Stream::Logs => logs.annotate(rows, registries.get_mut(stream))?,
                 Stream::Metrics | Stream::Spans | Stream::Changes => rows,
             };
+            diagnose::clusters(&rows.batch, clusters)?;
             if stream == Stream::Spans {
                 learn(&mut calls, &rows, moments);
             }

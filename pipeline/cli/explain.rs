@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::jobs;
+use super::{jobs, output};
 use crate::error::Result;
 use crate::stream;
 
@@ -15,6 +15,5 @@ pub struct Args {
 
 pub async fn run(args: &Args) -> Result<()> {
     let job = jobs::compile(&args.job).await?;
-    print!("{}", stream::explain(&job));
-    Ok(())
+    output::say(&stream::explain(&job))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::output;
 use crate::error::{Error, Result};
 use crate::knowledge::{Writer, intake};
 
@@ -70,6 +71,6 @@ pub async fn run(args: Args) -> Result<()> {
     let writer = Writer::open(&args.archive).await?;
     let helpful = args.helpful.map(|h| h == Helpful::Yes);
     let given = intake::feedback(&writer, &args.incident_id, cause, helpful, &args.note).await?;
-    println!("recorded as number {} about incident {}", given.number, given.incident_id);
-    Ok(())
+    let (number, incident) = (given.number, given.incident_id);
+    output::say(&format!("recorded as number {number} about incident {incident}\n"))
 }

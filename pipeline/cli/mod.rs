@@ -10,6 +10,7 @@ mod incident;
 mod jobs;
 mod knowledge;
 mod llm;
+mod output;
 mod query;
 mod replay;
 mod run;
@@ -79,6 +80,18 @@ enum Command {
     Generate(generate::Args),
 }
 
+impl Command {
+    /// Whether Ctrl-C is left to the command: it brings to an end what it has begun, or is a
+    /// prompt, where Ctrl-C ends the statement. The others only read, or write in one step.
+    fn stops_itself(&self) -> bool {
+        match self {
+            Self::Demo(_) | Self::Replay(_) | Self::Run(_) => true,
+            Self::Query(args) => args.is_prompt(),
+            _ => false,
+        }
+    }
+}
+
 /// Runs the command line until it is done or `shutdown` resolves.
 pub fn main(cli: Cli, shutdown: impl Future<Output = ()> + Send + 'static) -> ExitCode {
     start_log(cli.log_format);
@@ -95,9 +108,17 @@ pub fn main(cli: Cli, shutdown: impl Future<Output = ()> + Send + 'static) -> Ex
         Err(error) => return fail(&Error::io("thread pool")(error)),
     };
     let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
+    let (flag, stops_itself) = (Arc::clone(&stop), cli.command.stops_itself());
+    // Asked once at first, so that it is heard before the command begins.
+    let mut shutdown = Box::pin(shutdown);
+    let early = runtime.block_on(async { futures::poll!(&mut shutdown) });
     runtime.spawn(async move {
-        shutdown.await;
+        if early.is_pending() {
+            shutdown.await;
+        }
+        if !stops_itself {
+            std::process::exit(INTERRUPTED.into());
+        }
         flag.store(true, Ordering::Relaxed);
     });
     let outcome = runtime.block_on(dispatch(cli.command, Arc::clone(&stop)));
@@ -140,7 +161,8 @@ fn start_log(format: LogFormat) {
     let _already_started = match format {
         LogFormat::Json => log.json().try_init(),
         LogFormat::Text => {
-            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())
+                && std::env::var_os("NO_COLOR").is_none();
             log.with_ansi(colours).without_time().with_target(false).try_init()
         }
     };

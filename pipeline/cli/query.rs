@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use super::output;
 use crate::error::Result;
 use crate::query::{self, Limits, Session};
 
@@ -30,8 +31,15 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
     /// Seconds after which a statement is stopped.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
+}
+
+impl Args {
+    pub fn is_prompt(&self) -> bool {
+        self.sql.is_none()
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -58,5 +66,6 @@ pub async fn run(args: Args) -> Result<()> {
     for warning in answer.warnings.iter().chain(&answer.truncated) {
         tracing::warn!("{warning}");
     }
-    query::write(&answer, format, &mut std::io::stdout().lock())
+    let mut out = std::io::stdout().lock();
+    output::unless_gone(query::write(&answer, format, &mut out))
 }

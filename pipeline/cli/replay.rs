@@ -79,8 +79,7 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
         Speed::Tenfold => Some(10.0),
     };
     options.advisor = args.llm.advisor()?;
-    let bytes = outage.total_bytes();
-    options.run_id = run_id(&args, &jobs, bytes, options.advisor.as_deref());
+    options.run_id = run_id(&args, &jobs, &outage.digest()?, options.advisor.as_deref());
     let timeline = Timeline::new(outage.total_bytes(), args.signals);
     let summary = timeline.summary();
     let report =
@@ -90,13 +89,12 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
 }
 
 /// The same input and jobs give the same id, so that a repeated replay adds nothing.
-fn run_id(args: &Args, jobs: &[Job], bytes: u64, advisor: Option<&Advisor>) -> String {
+fn run_id(args: &Args, jobs: &[Job], digest: &str, advisor: Option<&Advisor>) -> String {
     let dir = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
     let dir = dir.display().to_string();
-    let bytes = bytes.to_string();
     let version = env!("CARGO_PKG_VERSION");
-    let mut parts = vec!["replay", version, dir.as_str(), bytes.as_str(), args.cluster.as_str()];
-    parts.extend(jobs.iter().map(|j| j.hash.as_str()));
+    let mut parts = vec!["replay", version, dir.as_str(), digest, args.cluster.as_str()];
+    parts.extend(jobs.iter().flat_map(|j| [j.hash.as_str(), j.file.severity.as_str()]));
     if let Some(advisor) = advisor {
         parts.extend(["llm", advisor.model()]);
     }

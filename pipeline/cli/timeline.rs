@@ -129,7 +129,8 @@ impl Summary {
         }
         if let Some(archive) = archive {
             let archive = archive.display();
-            lines.push(format!("archive: {archive}"));
+            let known = if report.archived { "" } else { " (it had this replay already)" };
+            lines.push(format!("archive: {archive}{known}"));
             lines.push("ask it, for example:".to_owned());
             for sql in [
                 "SELECT opened_at, title, root_service FROM incidents ORDER BY opened_at",

@@ -94,7 +94,9 @@ impl Citer<'_> {
     fn content<'a>(&self, fact: &'a Fact) -> Content<'a> {
         let period = self.captured.telemetry.window;
         match fact {
-            Fact::MetricWindow { service, instance, metric, observed, expected, .. } => Content {
+            Fact::MetricWindow {
+                service, instance, metric, labels, observed, expected, ..
+            } => Content {
                 kind: "metric",
                 service,
                 instance,
@@ -102,7 +104,7 @@ impl Citer<'_> {
                 period,
                 observed: *observed,
                 expected: *expected,
-                sql: self.samples().metric(service, instance, metric),
+                sql: self.samples().metric([service, instance, metric, labels]),
             },
             Fact::LogTemplate {
                 service,

@@ -1,6 +1,7 @@
 //! Rows of raw batches by column name, with text read alike whether it is interned or plain.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, DictionaryArray, Float64Array, RecordBatch, StringArray,
@@ -170,6 +171,20 @@ impl Text {
             Self::Plain(values) => values.value(row),
         }
     }
+}
+
+/// Adds the clusters of a batch's rows to those found.
+pub fn clusters(batch: &RecordBatch, found: &mut BTreeSet<String>) -> Result<()> {
+    let names = Text::of(batch, "cluster")?;
+    let (mut last, rows) = (None, batch.num_rows());
+    for row in 0..rows {
+        let name = names.value(row);
+        if last != Some(name) && !found.contains(name) {
+            found.insert(name.to_owned());
+        }
+        last = Some(name);
+    }
+    Ok(())
 }
 
 /// Time and number of the rows of one cluster in `period` whose service is `wanted`.

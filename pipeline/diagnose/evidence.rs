@@ -7,6 +7,9 @@ pub enum Evidence {
         service: String,
         instance: String,
         metric: String,
+        labels: String,
+        /// A counter, of which the numbers are per second.
+        is_rate: bool,
         /// In the metric's own unit.
         observed: f64,
         expected: f64,
@@ -69,6 +72,15 @@ pub enum Direction {
     Down,
 }
 
+impl Direction {
+    fn turn(self) -> &'static str {
+        match self {
+            Self::Up => "rose",
+            Self::Down => "fell",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFinding {
     New,
@@ -116,19 +128,20 @@ impl Evidence {
                 service,
                 instance,
                 metric,
+                labels,
+                is_rate,
                 observed,
                 expected,
                 deviation,
                 direction,
                 ..
             } => {
-                let turn = match direction {
-                    Direction::Up => "rose",
-                    Direction::Down => "fell",
-                };
+                let turn = direction.turn();
                 let who = if instance.is_empty() { service } else { instance };
+                let labels = braced(labels);
+                let unit = if *is_rate { " per second" } else { "" };
                 format!(
-                    "{metric} of {who} {turn} from {} to {} ({deviation:+.1} IQR)",
+                    "{metric}{labels} of {who} {turn} from {} to {}{unit} ({deviation:+.1} IQR)",
                     short(*expected),
                     short(*observed)
                 )
@@ -179,6 +192,11 @@ impl Evidence {
             }
         }
     }
+}
+
+/// Labels as Prometheus writes them.
+fn braced(labels: &str) -> String {
+    if labels.is_empty() { String::new() } else { format!("{{{labels}}}") }
 }
 
 /// Four significant digits.

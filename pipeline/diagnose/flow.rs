@@ -132,6 +132,8 @@ mod tests {
             service: service.to_owned(),
             instance: format!("{service}-0"),
             metric: "requests".to_owned(),
+            labels: String::new(),
+            is_rate: false,
             points: (0..BASELINE + 5).map(|i| (i * STEP, at(i))).collect(),
         }
     }

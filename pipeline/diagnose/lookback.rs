@@ -23,19 +23,12 @@ pub fn window(at: i64, wanted: i64, sampling: i64) -> Period {
     Period { from: at, to: at + wanted.max(WINDOW_SAMPLES * sampling) }
 }
 
-/// The baseline of metrics before `at`: as many samples as are read, at most a day.
+/// The baseline of metrics before `at`: as many samples as are read, at most a day. It is long, and
+/// read by median and quartiles, so earlier incidents may stay in it: they tell how far a series
+/// moves at all.
 pub fn metrics(at: i64, sampling: i64) -> Period {
     let wanted = (MAX_BASELINE as i64).saturating_mul(sampling.max(1));
     Period { from: at - wanted.min(METRICS_NS_MAX), to: at }
-}
-
-/// The baseline of metrics without earlier `incidents`, where they leave at least half of it: a few
-/// abnormal samples do no harm to medians and quartiles, many do.
-pub fn usual(baseline: Period, incidents: &[Period]) -> Control {
-    let length = baseline.to - baseline.from;
-    let usual = Control::before(baseline.to, length, baseline.from, incidents);
-    let kept = |c: &Control| 2 * c.periods().iter().map(|p| p.to - p.from).sum::<i64>() >= length;
-    usual.filter(kept).unwrap_or_else(|| baseline.into())
 }
 
 /// The baseline of logs and spans before the window: a matched control, the stretch just before

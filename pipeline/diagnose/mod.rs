@@ -33,6 +33,7 @@ pub mod traces;
 
 use arrow::array::RecordBatch;
 
+pub use columns::clusters;
 pub use periods::{Wanted, wanted};
 pub use pin::{Caps, pinned};
 pub use telemetry::Period;
@@ -58,7 +59,7 @@ pub struct Request {
     pub until: Nanos,
     /// Known calls: `(caller, callee)`.
     pub edges: Vec<(String, String)>,
-    /// Earlier incidents: what happened then is not taken for usual.
+    /// Earlier incidents: logs and spans of then are not taken for usual.
     pub incidents: Vec<Period>,
 }
 

@@ -395,6 +395,8 @@ mod tests {
             service: service.to_owned(),
             instance: format!("{service}-0"),
             metric: metric.to_owned(),
+            labels: String::new(),
+            is_rate: false,
             points: (0..BASELINE + WINDOW).map(|i| (i * STEP, at(i) * noise(i))).collect(),
         }
     }

@@ -244,6 +244,8 @@ impl Reading {
             service: s.service.clone(),
             instance: s.instance.clone(),
             metric: s.metric.clone(),
+            labels: s.labels.clone(),
+            is_rate: s.is_rate,
             observed: self.deviation.observed,
             expected: self.deviation.expected,
             deviation: self.deviation.iqrs,

@@ -155,6 +155,8 @@ mod tests {
             service: service.to_owned(),
             instance: instance.to_owned(),
             metric: "cpu".to_owned(),
+            labels: String::new(),
+            is_rate: false,
             points: samples.map(|i| (i * STEP, 1.0)).collect(),
         }
     }

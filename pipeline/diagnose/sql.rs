@@ -25,8 +25,10 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    pub fn metric(self, service: &str, instance: &str, metric: &str) -> String {
-        let equal = [("service", service), ("instance", instance), ("metric", metric)];
+    /// Samples of one series: service, instance, metric and labels.
+    pub fn metric(self, [service, instance, metric, labels]: [&str; 4]) -> String {
+        let series = [("service", service), ("instance", instance), ("metric", metric)];
+        let equal = [series.as_slice(), &[("labels", labels)]].concat();
         self.select(METRICS, "metrics", &equal)
     }
 

@@ -83,6 +83,10 @@ pub struct Series {
     pub service: String,
     pub instance: String,
     pub metric: String,
+    /// Further labels, as the source gave them.
+    pub labels: String,
+    /// A counter, of which the points are per second.
+    pub is_rate: bool,
     pub points: Vec<(i64, f64)>,
 }
 

@@ -179,5 +179,6 @@ async fn commit(
     let process = std::process::id().to_string();
     let number_text = number.to_string();
     let name = stable_id(&[&[what, &process, &number_text], parts].concat());
-    writer.append(&format!("{what}-{name}"), number, outbox).await
+    writer.append(&format!("{what}-{name}"), number, outbox).await?;
+    Ok(())
 }

@@ -2,7 +2,9 @@
 //!
 //! A file is one `CREATE TABLE`, each column on a line of its own with a comment that documents
 //! it, under header lines `-- name: value`: `version`, `partition by`, and for tables whose rows
-//! may be written again `key` (what identifies a row) and `latest by` (which of two is newer).
+//! may be written again `key` (what identifies a row) and either `latest by` (which of two is
+//! newer) or `written together` (what all rows of one write have in common: only those of the last
+//! write count). The column `written` is filled in on the way to the archive, and not shown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +19,9 @@ use datafusion::sql::sqlparser::parser::Parser;
 use faultline_storage::archive::TableSpec;
 
 use crate::error::{Error, Result};
+
+/// Column with the number of the write that a row is of.
+pub const WRITTEN: &str = "written";
 
 /// Name of the file and its text, in the order in which a reader should meet the tables.
 const FILES: [(&str, &str); 16] = [
@@ -60,6 +65,8 @@ pub struct TableDoc {
     pub key: Vec<String>,
     /// Of rows with one key, the one with the greatest value here counts.
     pub latest_by: Option<String>,
+    /// What rows of one write share, in a partition; only those of the last write count.
+    pub written_together: Option<String>,
     /// A BOOLEAN column: where the row that counts has it set, there is none any more.
     pub gone_where: Option<String>,
     pub columns: Vec<Column>,
@@ -89,13 +96,25 @@ impl TableDoc {
         }
     }
 
-    /// A query over the table `written` for the rows that count: each once, also where two runs
+    /// A query over the table `stored` for the rows that count: each once, also where two runs
     /// over the same telemetry have written it. Rows of one key lie in one partition; saying so
     /// lets a filter on cluster or day pass through.
-    pub fn latest_rows(&self, written: &str) -> String {
+    pub fn latest_rows(&self, stored: &str) -> String {
         let quoted = |name: &String| format!("\"{name}\"");
-        let columns: Vec<String> = self.columns.iter().map(|c| quoted(&c.name)).collect();
-        let same: Vec<String> = self.partition_by.iter().chain(&self.key).map(quoted).collect();
+        let list = |names: &[String]| names.iter().map(quoted).collect::<Vec<_>>().join(", ");
+        let shown = self.columns.iter().map(|c| c.name.clone()).filter(|name| name != WRITTEN);
+        let columns = list(&shown.collect::<Vec<_>>());
+        let mut same = self.partition_by.clone();
+        if let Some(group) = &self.written_together {
+            same.push(group.clone());
+            let same = list(&same);
+            return format!(
+                "SELECT {columns} FROM (SELECT *, coalesce({WRITTEN}, 0) AS nth FROM {stored}) \
+                 AS one NATURAL JOIN (SELECT {same}, max(coalesce({WRITTEN}, 0)) AS nth \
+                 FROM {stored} GROUP BY {same}) AS last"
+            );
+        }
+        same.extend_from_slice(&self.key);
         let newest = match &self.latest_by {
             Some(column) => format!(" ORDER BY {} DESC NULLS LAST", quoted(column)),
             None => String::new(),
@@ -105,11 +124,20 @@ impl TableDoc {
             None => String::new(),
         };
         format!(
-            "SELECT {} FROM (SELECT *, row_number() OVER (PARTITION BY {}{newest}) AS nth \
-             FROM {written}) WHERE nth = 1{there}",
-            columns.join(", "),
-            same.join(", "),
+            "SELECT {columns} FROM (SELECT *, row_number() OVER (PARTITION BY {}{newest}) AS nth \
+             FROM {stored}) WHERE nth = 1{there}",
+            list(&same),
         )
+    }
+
+    /// Whether its rows say of which write they are.
+    pub fn is_numbered(&self) -> bool {
+        self.columns.iter().any(|column| column.name == WRITTEN)
+    }
+
+    /// Whether two rows of it may be one.
+    pub fn has_versions(&self) -> bool {
+        !self.key.is_empty() || self.written_together.is_some()
     }
 }
 
@@ -141,8 +169,10 @@ fn parse(name: &str, text: &str) -> Result<TableDoc> {
         .iter()
         .map(|c| column(c, &lines).map_err(|e| fail(format!("column {}: {e}", c.name))))
         .collect::<Result<Vec<_>>>()?;
-    let [latest_by, gone_where] = ["latest by", "gone where"].map(|header| headers.remove(header));
+    let [latest_by, gone_where, written_together] =
+        ["latest by", "gone where", "written together"].map(|header| headers.remove(header));
     let named = partition_by.iter().chain(&key).chain(&latest_by).chain(&gone_where);
+    let named = named.chain(&written_together);
     if let Some(unknown) = named.into_iter().find(|n| columns.iter().all(|c| c.name != **n)) {
         return Err(fail(format!("its header names column {unknown}, which it does not declare")));
     }
@@ -154,6 +184,7 @@ fn parse(name: &str, text: &str) -> Result<TableDoc> {
         key,
         latest_by,
         gone_where,
+        written_together,
         columns,
     })
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::record_batch::RecordBatch;
 use faultline_storage::archive::compact::Policy;
-use faultline_storage::archive::{Archive, Open, Txn};
+use faultline_storage::archive::{Archive, Committed, Open, Txn};
 
 use super::rows::{ClosedCase, DeadRow, case_rows, dead_rows, signal_rows};
-use super::schema::table_specs;
+use super::schema::{TableDoc, WRITTEN, archive_tables, table_specs};
 use crate::error::Result;
 use crate::model::Signal;
 
@@ -62,9 +64,15 @@ impl Outbox {
     }
 }
 
+/// Commits that one writer numbers before its numbers may meet those of the next.
+const COMMITS_PER_WRITER: i64 = 1 << 24;
+
 #[derive(Debug)]
 pub struct Writer {
     archive: Archive,
+    /// Grows from writer to writer; see [`WRITTEN`].
+    number: i64,
+    tables: Vec<TableDoc>,
 }
 
 impl Writer {
@@ -72,7 +80,8 @@ impl Writer {
     /// tokio runtime.
     pub async fn open(dir: &Path) -> Result<Self> {
         let archive = Archive::open(dir, table_specs()?, Open::ReadWrite).await?;
-        Ok(Self { archive })
+        let number = archive.commits("incidents").await?;
+        Ok(Self { archive, number, tables: archive_tables()? })
     }
 
     pub fn archive(&self) -> &Archive {
@@ -84,18 +93,23 @@ impl Writer {
     ///
     /// `incidents` is committed last, so whoever sees an incident sees all that belongs to it. A
     /// crash in between is made good by appending the same rows under the same number again:
-    /// tables that have them recognise the number.
-    pub async fn append(&self, app_id: &str, version: i64, outbox: Outbox) -> Result<()> {
+    /// tables that have them recognise the number. Returns whether anything was new.
+    pub async fn append(&self, app_id: &str, version: i64, outbox: Outbox) -> Result<bool> {
         let Outbox(mut tables) = outbox;
+        let written = self.number.saturating_mul(COMMITS_PER_WRITER).saturating_add(version);
+        for (table, batches) in &mut tables {
+            if self.tables.iter().any(|t| t.name == *table && t.is_numbered()) {
+                batches.iter_mut().try_for_each(|rows| number(rows, written))?;
+            }
+        }
         let incidents = tables.remove("incidents");
         let txn = Txn { app_id: app_id.to_owned(), version };
-        for (table, rows) in tables {
-            self.archive.commit(&table, rows, txn.clone()).await?;
+        let mut new = false;
+        let incidents = incidents.map(|rows| ("incidents".to_owned(), rows));
+        for (table, rows) in tables.into_iter().chain(incidents) {
+            new |= self.archive.commit(&table, rows, txn.clone()).await? == Committed::Written;
         }
-        if let Some(rows) = incidents {
-            self.archive.commit("incidents", rows, txn).await?;
-        }
-        Ok(())
+        Ok(new)
     }
 
     /// Merges the small files that a run has left; returns how many became part of another.
@@ -117,4 +131,14 @@ impl Writer {
         }
         Ok(deleted)
     }
+}
+
+/// Says of which write the rows are.
+fn number(rows: &mut RecordBatch, written: i64) -> Result<()> {
+    let (schema, columns) = (rows.schema(), rows.columns().to_vec());
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    let column: ArrayRef = Arc::new(Int64Array::from_value(written, rows.num_rows()));
+    let all = names.zip(columns).chain([(WRITTEN.to_owned(), column)]);
+    *rows = RecordBatch::try_from_iter(all)?;
+    Ok(())
 }

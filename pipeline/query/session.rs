@@ -155,8 +155,9 @@ impl Shared {
         let context = self.context().await?;
         let state = context.state();
         let dialect = state.config().options().sql_parser.dialect;
-        let parsed = state.sql_to_statement(sql, &dialect)?;
+        let mut parsed = state.sql_to_statement(sql, &dialect)?;
         statement::check_read_only(&parsed)?;
+        statement::name_subqueries(&mut parsed);
         let plan = state.statement_to_plan(parsed).await?;
         SQLOptions::new()
             .with_allow_ddl(false)
@@ -207,7 +208,7 @@ impl Shared {
         // `incidents` comes first here and last when written: what it shows has all its rows.
         for table in &self.tables {
             let provider = self.archive.provider(&table.name).await?;
-            if table.key.is_empty() {
+            if !table.has_versions() {
                 context.register_table(&table.name, provider)?;
             } else {
                 let written = SessionContext::new();

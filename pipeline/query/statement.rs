@@ -1,7 +1,11 @@
 //! Which statements are questions, and where one ends and the next begins.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::parser::Statement as Parsed;
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{
+    Ident, Statement, TableAlias, TableFactor, VisitMut, VisitorMut,
+};
 
 use super::refusal;
 use crate::error::Result;
@@ -27,6 +31,34 @@ fn is_question(statement: &Statement) -> bool {
         | Statement::ShowVariable { .. } => true,
         Statement::Explain { statement, .. } => is_question(statement),
         _ => false,
+    }
+}
+
+/// Names the subqueries in FROM that have no name. DataFusion 55 takes two nested projections of
+/// the same text for one, also where they compute something: `SELECT x + 1 AS x FROM (SELECT x + 1
+/// AS x FROM …)` would add once. A name between the two keeps them apart.
+pub(super) fn name_subqueries(parsed: &mut Parsed) {
+    match parsed {
+        Parsed::Statement(statement) => {
+            let ControlFlow::Continue(()) = VisitMut::visit(statement.as_mut(), &mut Namer(0));
+        }
+        Parsed::Explain(explain) => name_subqueries(&mut explain.statement),
+        Parsed::CreateExternalTable(_) | Parsed::CopyTo(_) | Parsed::Reset(_) => {}
+    }
+}
+
+struct Namer(usize);
+
+impl VisitorMut for Namer {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Derived { alias: alias @ None, .. } = factor {
+            self.0 += 1;
+            let name = Ident::new(format!("subquery {}", self.0));
+            *alias = Some(TableAlias { explicit: true, name, columns: Vec::new(), at: None });
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -136,6 +136,46 @@ async fn what_is_appended_again_is_there_once() {
     assert_eq!(START % crate::model::DAY, 0);
 }
 
+/// The engine's optimizer takes nested projections of one text for one projection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nested_subqueries_of_one_text_each_count() {
+    let dir = archive().await;
+    let session = session(dir.path()).await;
+    for (sql, answer) in [
+        ("SELECT x + 1 AS x FROM (SELECT x + 1 AS x FROM (SELECT 5 AS x))", "7"),
+        ("SELECT x || x AS x FROM (SELECT x || x AS x FROM (SELECT 'ab' AS x))", "abababab"),
+        (
+            "SELECT n FROM (SELECT n * 2 AS n FROM (SELECT n * 2 AS n FROM (SELECT rank AS n \
+             FROM diagnoses))) ORDER BY n LIMIT 1",
+            "4",
+        ),
+    ] {
+        assert_eq!(ask(&session, sql).await, answer, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_writes_of_an_incident_the_later_counts_as_a_whole() {
+    let dir = archive().await;
+    let mut cases = two_cases();
+    for case in &mut cases {
+        case.diagnosis.causes.truncate(1);
+        case.diagnosis.causes[0].service = "later".into();
+        let mut outbox = Outbox::default();
+        outbox.case(case).unwrap();
+        let writer = Writer::open(dir.path()).await.unwrap();
+        writer.append(&case.incident.id, 1, outbox).await.unwrap();
+    }
+    let session = session(dir.path()).await;
+    let causes = "SELECT count(*), min(service), max(rank) FROM diagnoses";
+    assert_eq!(ask(&session, causes).await, "2,later,1");
+    let roots = "SELECT DISTINCT root_service FROM incidents";
+    assert_eq!(ask(&session, roots).await, "later");
+    let samples = "SELECT count(*) - count(DISTINCT (incident_id, ts, service, metric)) \
+                   FROM metrics";
+    assert_eq!(ask(&session, samples).await, "0");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_written_and_no_other_file_is_read() {
     let dir = archive().await;

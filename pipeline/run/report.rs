@@ -42,8 +42,8 @@ pub struct Report {
     pub accounts: Accounts,
     pub signals: u64,
     pub incidents: u64,
-    /// Windows that raised no signal are not counted one by one; these did.
-    pub windows_abnormal: u64,
+    /// The archive got rows that it did not have.
+    pub archived: bool,
     pub dead_letters: Vec<(String, u64)>,
     pub stopped: bool,
 }

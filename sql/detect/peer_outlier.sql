@@ -2,8 +2,9 @@
 -- description: One replica of a service differs from the others, and more than it usually does.
 -- severity: warning
 --
--- A replica that is always busier than its peers is no news, so two things must hold: it lies
--- outside the cluster of its peers now, and its distance from their median is unusual for itself.
+-- Counters are compared by how fast they count. A replica that is always busier than its peers is
+-- no news, so two things must hold: it lies outside the cluster of its peers now, and its distance
+-- from their median is unusual for itself.
 INSERT INTO signals
 SELECT cluster, service, instance,
        CASE WHEN labels = '' THEN metric ELSE concat(metric, '{', labels, '}') END AS metric,
@@ -24,9 +25,17 @@ FROM (
                  median(observed) OVER (PARTITION BY window, cluster, service, metric, labels) AS centre,
                  peer_outlier(observed) OVER (PARTITION BY window, cluster, service, metric, labels) AS peer
           FROM (
-            SELECT cluster, service, instance, metric, labels, tumble(interval '1 minute') AS window, avg(value) AS observed
-            FROM metrics
-            GROUP BY cluster, service, instance, metric, labels, window
+            SELECT cluster, service, instance, metric, labels, window, r.value AS observed, r.is_rate AS is_rate
+            FROM (
+              SELECT *, reading(typical, highest, metric) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS r
+              FROM (
+                SELECT cluster, service, instance, metric, labels, tumble(interval '1 minute') AS window,
+                       avg(value) AS typical, max(value) AS highest
+                FROM metrics
+                GROUP BY cluster, service, instance, metric, labels, window
+              )
+            )
+            WHERE r.value IS NOT NULL
           )
         )
       )

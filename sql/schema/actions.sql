@@ -2,7 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id, action_id
--- latest by: planned_at
+-- written together: incident_id
 CREATE TABLE actions (
     cluster         TEXT NOT NULL,        -- cluster of the incident
     day             TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
@@ -18,5 +18,6 @@ CREATE TABLE actions (
     reason          TEXT NOT NULL,        -- why, citing the evidence
     expected_effect TEXT NOT NULL,        -- what should be seen if the diagnosis is right
     evidence_ids    TEXT[] NOT NULL,      -- evidence.evidence_id of the facts that the step rests on
-    action          TEXT NOT NULL         -- the typed action as JSON
+    action          TEXT NOT NULL,        -- the typed action as JSON
+    written         BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

@@ -2,7 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id
--- latest by: closed_at
+-- latest by: written
 CREATE TABLE cases (
     cluster      TEXT NOT NULL,        -- cluster of the incident
     day          TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
@@ -16,5 +16,6 @@ CREATE TABLE cases (
     fingerprint  TEXT[] NOT NULL,      -- exact terms by which like incidents are found, sorted
     actions      TEXT[] NOT NULL,      -- what was proposed, one line each
     text         TEXT NOT NULL,        -- what is searched for words
-    vector_id    TEXT NOT NULL         -- vectors.vector_id of the text
+    vector_id    TEXT NOT NULL,        -- vectors.vector_id of the text
+    written      BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

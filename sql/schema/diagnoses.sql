@@ -2,7 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id, rank
--- latest by: diagnosed_at
+-- written together: incident_id
 CREATE TABLE diagnoses (
     cluster      TEXT NOT NULL,        -- cluster of the incident
     day          TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
@@ -18,5 +18,6 @@ CREATE TABLE diagnoses (
     evidence_ids TEXT[] NOT NULL,      -- evidence.evidence_id of the facts that the cause rests on; use array_has(evidence_ids, …)
     tokens       BIGINT NOT NULL,      -- tokens that a language model read and wrote for the diagnosis; 0 without one
     cost_usd     DOUBLE NOT NULL,      -- money that the diagnosis cost, in US dollars; 0 without a model
-    latency_ms   BIGINT                -- time that the model took, in milliseconds of wall clock; null without one
+    latency_ms   BIGINT,               -- time that the model took, in milliseconds of wall clock; null without one
+    written      BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

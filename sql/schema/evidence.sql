@@ -2,6 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id, evidence_id
+-- written together: incident_id
 CREATE TABLE evidence (
     cluster     TEXT NOT NULL,        -- cluster of the incident
     day         TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
@@ -16,5 +17,6 @@ CREATE TABLE evidence (
     to_ts       TIMESTAMPTZ NOT NULL, -- end of the time looked at, exclusive
     observed    DOUBLE NOT NULL,      -- what was seen, in the unit of the subject
     expected    DOUBLE NOT NULL,      -- what would have been normal, in the unit of the subject
-    sql         TEXT NOT NULL         -- query over this archive that returns the rows behind the fact; may be empty
+    sql         TEXT NOT NULL,        -- query over this archive that returns the rows behind the fact; may be empty
+    written     BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

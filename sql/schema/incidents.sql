@@ -2,7 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id
--- latest by: closed_at
+-- latest by: written
 CREATE TABLE incidents (
     cluster         TEXT NOT NULL,        -- cluster that the incident happened in; `default` where telemetry names none
     day             TEXT NOT NULL,        -- UTC day of opened_at, YYYY-MM-DD
@@ -19,5 +19,6 @@ CREATE TABLE incidents (
     root_instance   TEXT,                 -- instance of the first ranked cause; empty where the cause is the whole service
     root_kind       TEXT NOT NULL,        -- kind of the first ranked cause, such as `cpu` or `network_delay`; `unknown` where nothing stood out
     root_confidence DOUBLE,               -- confidence in the first ranked cause, 0 to 1
-    signal_count    BIGINT NOT NULL       -- signals that belong to the incident, also those that are not kept one by one
+    signal_count    BIGINT NOT NULL,      -- signals that belong to the incident, also those that are not kept one by one
+    written         BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

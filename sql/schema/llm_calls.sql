@@ -2,7 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id, round
--- latest by: asked_at
+-- latest by: written
 CREATE TABLE llm_calls (
     cluster     TEXT NOT NULL,        -- cluster of the incident
     day         TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
@@ -18,5 +18,6 @@ CREATE TABLE llm_calls (
     tokens      BIGINT NOT NULL,      -- tokens read and written; where the endpoint does not say, the most that it can have been
     cost_usd    DOUBLE NOT NULL,      -- their price in US dollars
     latency_ms  BIGINT NOT NULL,      -- time until the answer, retries included, in milliseconds of wall clock; 0 from the cache
-    flagged     BIGINT NOT NULL       -- facts of the incident whose text looks as if written for a model; none was sent as text
+    flagged     BIGINT NOT NULL,      -- facts of the incident whose text looks as if written for a model; none was sent as text
+    written     BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

@@ -2,6 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: signal_id
+-- latest by: written
 CREATE TABLE signals (
     cluster      TEXT NOT NULL,        -- cluster of the series
     day          TEXT NOT NULL,        -- UTC day of window_end, YYYY-MM-DD
@@ -19,5 +20,6 @@ CREATE TABLE signals (
     expected     DOUBLE NOT NULL,      -- value that the baseline expects, in the unit of the metric
     direction    TEXT NOT NULL,        -- `up`, `down` or `none`
     predicted    BOOLEAN NOT NULL,     -- true for a forecast: the window is still normal, its continuation is not
-    detail       TEXT NOT NULL         -- what to read beside the numbers, such as a log template; may be empty
+    detail       TEXT NOT NULL,        -- what to read beside the numbers, such as a log template; may be empty
+    written      BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

@@ -1,6 +1,7 @@
 -- Raw spans around each incident.
 -- version: 1
 -- partition by: cluster, day
+-- written together: incident_id
 CREATE TABLE spans (
     cluster        TEXT NOT NULL,        -- cluster of the incident and of the row
     day            TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
@@ -13,5 +14,6 @@ CREATE TABLE spans (
     trace_id       TEXT NOT NULL,        -- trace of the span
     span_id        TEXT NOT NULL,        -- identifier of the span
     parent_span_id TEXT NOT NULL,        -- span that called; empty for a root
-    duration_us    BIGINT NOT NULL       -- duration in microseconds
+    duration_us    BIGINT NOT NULL,      -- duration in microseconds
+    written        BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

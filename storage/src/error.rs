@@ -24,6 +24,8 @@ pub enum Error {
     Sync { path: PathBuf, source: io::Error },
     #[error("{path} does not exist; name the directory of an archive: `replay` and `run` make one")]
     Missing { path: PathBuf },
+    #[error("{path} holds no archive; name the directory that `replay` or `run` wrote one to")]
+    NoArchive { path: PathBuf },
     #[error("{path} is in use by {holder}; stop that process or choose another directory")]
     Locked { path: PathBuf, holder: String },
     #[error("the archive was opened read only; open it for writing to {action}")]

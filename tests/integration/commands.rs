@@ -1,12 +1,13 @@
 //! The commands that start nothing: they print to standard output only.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::outage::{FAULT_AT, FAULTY, Outage};
-use crate::program::{faultline, text};
+use crate::program::{Running, command, done, faultline, signal, text};
 
 /// Standard output of a call that must succeed without a word on standard error.
 fn quiet(args: &[&str]) -> String {
@@ -58,6 +59,71 @@ fn diagnose_says_when_there_is_nothing_to_look_at() {
     assert_eq!(outcome.code, Some(0));
     assert!(outcome.stdout.contains("no telemetry around it"), "{}", outcome.stdout);
     assert!(outcome.stderr.contains("the outage goes from 2024-03-12T"), "{}", outcome.stderr);
+}
+
+#[test]
+fn diagnose_asks_which_of_several_clusters_is_meant() {
+    let dir = TempDir::new().unwrap();
+    let rows = |clusters: &[&str]| {
+        let mut rows = "ts,cluster,service,instance,metric,value\n".to_owned();
+        for minute in 0..60 {
+            for cluster in clusters {
+                let value = if minute < 50 { 10 + minute % 3 } else { 90 };
+                rows += &format!(
+                    "2026-03-01T00:{minute:02}:00Z,{cluster},db,db-0,latency_ms,{value}\n"
+                );
+            }
+        }
+        fs::write(dir.path().join("metrics.csv"), rows).unwrap();
+    };
+    let path = text(dir.path());
+    let ask = |more: &[&str]| {
+        let args = ["diagnose", path.as_str(), "--at", "2026-03-01T00:50:00Z"];
+        faultline(&[&args, more].concat())
+    };
+    rows(&["prod"]);
+    let only = ask(&[]);
+    assert!(only.code == Some(0) && only.stdout.contains(" 1  db-0 "), "{only:?}");
+    rows(&["prod", "test"]);
+    assert!(ask(&["--cluster", "prod"]).stdout.contains(" 1  db-0 "));
+    for (more, part) in [(&[][..], "prod, test"), (&["--cluster", "pord"], "no rows of cluster")] {
+        let refused = ask(more);
+        assert_eq!(refused.code, Some(2));
+        assert!(refused.stderr.contains(part) && refused.stdout.is_empty(), "{refused:?}");
+    }
+}
+
+/// A reader that stops reading, as `head` does.
+#[test]
+fn a_pipe_that_closes_early_is_no_failure() {
+    let dir = TempDir::new().unwrap();
+    let archive = text(&dir.path().join("archive"));
+    done(&["replay", "demo/outage", "--archive", &archive]);
+    for args in [
+        &["explain", "sql/detect/metric_level.sql"][..],
+        &["completions", "bash"],
+        &["check", "--jobs", "sql/detect"],
+        &["query", "--archive", &archive, "SELECT * FROM metrics"],
+    ] {
+        let mut child =
+            command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), said.contains("ERROR")), (Some(0), false), "{said}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_command_that_waits() {
+    let dir = TempDir::new().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut running = Running(command(&["templates", &text(&pipe)]).spawn().unwrap());
+    // Opening the other end succeeds once the program has opened its own.
+    let _writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    signal(&running.0, "INT");
+    assert_eq!(running.wait(), Some(130));
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn a_silent_model_delays_no_incident() {
     let mut run = Running(child);
     let found = until("the incident in the archive", || {
         let archive = dir.path().join("archive");
-        let found = archive.join("incidents").exists().then(|| contents(&archive))?;
+        let found = archive.join("incidents/_delta_log").exists().then(|| contents(&archive))?;
         (count(&found, "incidents") > 0).then_some(found)
     });
     until("a call of the model", || (model.asked() > 0).then_some(()));

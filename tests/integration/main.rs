@@ -7,6 +7,7 @@ mod accounts;
 mod archive;
 mod commands;
 mod demo;
+mod detection;
 mod engine;
 mod evidence;
 mod forecast;

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use faultline::knowledge::Writer;
 use tempfile::TempDir;
 
 use crate::outage::Outage;
-use crate::program::{faultline, text};
+use crate::program::{block_on, faultline, text};
 
 /// The call must be refused with all of these words.
 fn refused(args: &[&str], words: &[&str]) {
@@ -259,6 +260,8 @@ fn arguments() {
 fn statements() {
     let archive = TempDir::new().unwrap();
     let dir = text(archive.path());
+    refused(&["query", "--archive", &dir, "SELECT 1"], &["holds no archive", "`replay` or `run`"]);
+    block_on(Writer::open(archive.path())).unwrap();
     let out = text(&archive.path().join("out.csv"));
     let cases: Vec<(String, &[&str])> = vec![
         (format!("COPY incidents TO '{out}'"), &["read only", "use SELECT"]),

@@ -1,9 +1,11 @@
 //! The same outage gives the same incidents, however it is replayed.
 
+use std::fs;
+
 use tempfile::TempDir;
 
 use crate::archive::{commits, contents, count, files, repeated};
-use crate::outage::Outage;
+use crate::outage::{FAULTY, Outage};
 use crate::program::{ask, replay};
 
 #[test]
@@ -60,10 +62,31 @@ fn a_second_replay_into_one_archive_adds_nothing() {
     let archive = archives.path().join("archive");
     replay(outage.path(), &archive, &[]);
     let (rows, before, log) = (contents(&archive), files(&archive), commits(&archive));
-    replay(outage.path(), &archive, &[]);
+    let said = replay(outage.path(), &archive, &[]);
+    assert!(said.contains("(it had this replay already)"), "{said}");
     replay(outage.path(), &archive, &["--batch-rows", "97", "--threads", "1"]);
     assert_eq!(contents(&archive), rows);
     assert_eq!(commits(&archive), log, "nothing new was committed");
     assert_eq!(files(&archive), before);
     assert_eq!(repeated(&archive), Vec::<String>::new());
+}
+
+/// As many bytes as before, at the same place.
+#[test]
+fn an_outage_that_was_edited_is_replayed_anew() {
+    let outage = Outage::new();
+    let archives = TempDir::new().unwrap();
+    let archive = archives.path().join("archive");
+    replay(outage.path(), &archive, &[]);
+    let roots = "SELECT DISTINCT root_service FROM incidents";
+    assert!(ask(&archive, roots).contains(FAULTY));
+    let renamed = FAULTY.to_uppercase();
+    let entries = fs::read_dir(outage.path()).unwrap().map(|entry| entry.unwrap().path());
+    for file in entries.filter(|path| path.is_file()) {
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace(FAULTY, &renamed)).unwrap();
+    }
+    let said = replay(outage.path(), &archive, &[]);
+    assert!(!said.contains("already"), "{said}");
+    assert!(ask(&archive, roots).contains(&renamed));
 }

@@ -2,8 +2,8 @@
 //!
 //! Of each name it is learned how often it goes missing, `a = (runs + ½)/(windows + 1)`, and how
 //! often it then stays so, `c = (longer + 1)/(missed + 2)`: the rules of succession of Jeffreys and
-//! of Laplace. A run of `k` windows without it has the probability `p = a·c^(k−1)`, and the score is
-//! `−log10 p`: it grows while the silence lasts, and stays small for who comes and goes.
+//! of Laplace. A run of `k` windows without it has the probability `p = a·c^(k−1)`, and the score
+//! is `−log10 p`: it grows while the silence lasts, and stays small for who comes and goes.
 //!
 //! Where more than half of those who were there a window ago are missing at once, the collector has
 //! failed and not they: such a window is left out. A name that is missing for `PATIENCE` windows

@@ -57,7 +57,8 @@ impl<'a> Reader<'a> {
 
     /// A text behind its length.
     pub(crate) fn text(&mut self) -> Option<&'a str> {
-        let (text, rest) = self.rest.split_at_checked(usize::from(self.u16()?))?;
+        let length = usize::from(self.u16()?);
+        let (text, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
         std::str::from_utf8(text).ok()
     }

@@ -34,7 +34,7 @@ impl State {
             return None;
         }
         self.last = Some((ts_ns, value));
-        let seconds = ts_ns.saturating_sub(last_ts) as f64 * 1e-9;
+        let seconds = ts_ns.saturating_sub(last_ts) as f64 / 1e9;
         let increase = if value < last { value } else { value - last };
         let rate = increase / seconds;
         rate.is_finite().then_some(rate)

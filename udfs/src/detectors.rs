@@ -10,13 +10,13 @@ use datafusion::common::Result;
 
 use crate::stateful::{self, Function, Rows, Stateful};
 use crate::verdict::Verdict;
-use crate::{absences, alerting, count_anomaly, counter_rate, metric_anomaly, mixes};
+use crate::{absences, alerting, count_anomaly, counter_rate, metric_anomaly, mixes, readings};
 
 /// Score from which a window is abnormal where a job does not say: one window in a thousand.
 pub const THRESHOLD: f64 = 3.0;
 
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 7] = [
+pub const FUNCTIONS: [Function; 8] = [
     Function {
         name: "absence",
         args: &[DataType::Utf8, DataType::Float64],
@@ -58,6 +58,13 @@ pub const FUNCTIONS: [Function; 7] = [
         optional: 0,
         returns: mixes::shift_type,
         make: || Box::new(mixes::Mixes::default()),
+    },
+    Function {
+        name: "reading",
+        args: &[DataType::Float64, DataType::Float64, DataType::Utf8],
+        optional: 0,
+        returns: readings::reading_type,
+        make: || Box::new(readings::Readings::default()),
     },
     Function {
         name: "alerting",

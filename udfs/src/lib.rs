@@ -25,6 +25,8 @@ pub mod peer_outlier;
 mod peers;
 pub mod plugin;
 pub mod quantile;
+pub mod reading;
+mod readings;
 mod sampling_period;
 mod seasonal_knots;
 pub mod stateful;

@@ -33,7 +33,6 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
     let to = window.to.min(wanted.logs.to).min(request.until).max(request.at);
     let window = Period { to, ..window };
     let baseline = lookback::metrics(request.at, sampling);
-    let usual = lookback::usual(baseline, &request.incidents);
     let read = Period { from: wanted.logs.from, to: window.to };
     let lines = lines::read(&slices.logs, &request.cluster, read)?;
     let spans = spans::read(&slices.spans, &request.cluster, read)?;
@@ -50,7 +49,7 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
     let telemetry = Telemetry {
         baseline,
         window,
-        series: series::cut(series, |ts| usual.contains(ts) || window.contains(ts)),
+        series: series::cut(series, Period { from: baseline.from, to: window.to }),
         templates,
         spans: stats,
         edges,

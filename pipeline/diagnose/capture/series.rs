@@ -1,6 +1,7 @@
 //! Samples to series, and how often they were taken.
 
 use arrow::array::RecordBatch;
+use faultline_udfs::reading;
 
 use super::super::columns::{Row, Table};
 use super::super::telemetry::{Period, Series};
@@ -18,7 +19,7 @@ type Points = Vec<(Nanos, f64)>;
 /// Series of finite samples in the order of their keys, each by time, and their sampling period
 /// (0 where no series has two samples).
 ///
-/// Series that differ in labels only are kept apart, under one name.
+/// Counters are turned into rates.
 pub fn capture(
     batches: &[RecordBatch],
     cluster: &str,
@@ -42,21 +43,24 @@ pub fn capture(
     Ok((series, sampling))
 }
 
-/// The part of each series in `wanted` event times; series without samples there are left out.
-pub fn cut(mut series: Vec<Series>, wanted: impl Fn(Nanos) -> bool) -> Vec<Series> {
+/// The part of each series in `period`; series without samples there are left out.
+pub fn cut(mut series: Vec<Series>, period: Period) -> Vec<Series> {
     for s in &mut series {
-        s.points.retain(|(ts, _)| wanted(*ts));
+        s.points.retain(|(ts, _)| period.contains(*ts));
     }
     series.retain(|s| !s.points.is_empty());
     series
 }
 
-fn sorted([service, instance, metric, _]: Key<'_>, mut points: Points) -> Series {
+fn sorted([service, instance, metric, labels]: Key<'_>, mut points: Points) -> Series {
     points.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    let is_rate = reading::to_rates(metric, &mut points);
     Series {
         service: service.to_owned(),
         instance: instance.to_owned(),
         metric: metric.to_owned(),
+        labels: labels.to_owned(),
+        is_rate,
         points,
     }
 }

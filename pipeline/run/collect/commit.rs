@@ -95,9 +95,10 @@ impl Collector {
     /// Commits under the next number of this kind of rows; a replay counts the same every time.
     async fn append(&mut self, kind: usize, outbox: Outbox) -> Result<()> {
         self.commits[kind] += 1;
-        match &self.writer {
-            Some(writer) => writer.append(&self.options.run_id, self.commits[kind], outbox).await,
-            None => Ok(()),
+        if let Some(writer) = &self.writer {
+            let run = &self.options.run_id;
+            self.report.archived |= writer.append(run, self.commits[kind], outbox).await?;
         }
+        Ok(())
     }
 }

@@ -95,7 +95,9 @@ impl Collector {
         };
         let Some(writer) = &self.writer else { return Ok(()) };
         let (run, epoch) = (checkpoint::written_by(&checkpoint)?, number(checkpoint.epoch));
-        writer.append(&run, epoch, checkpoint::outbox(&checkpoint)?).await
+        self.report.archived |=
+            writer.append(&run, epoch, checkpoint::outbox(&checkpoint)?).await?;
+        Ok(())
     }
 
     /// Every origin has come to the same barrier: makes durable what there is, then archives what
@@ -139,7 +141,8 @@ impl Collector {
         let Some(writer) = self.writer.as_ref().filter(|_| !outbox.is_empty()) else {
             return Ok(());
         };
-        writer.append(&self.options.run_id, number(self.epoch), outbox).await?;
+        let run = &self.options.run_id;
+        self.report.archived |= writer.append(run, number(self.epoch), outbox).await?;
         self.commits[0] += 1;
         if self.commits[0] % COMMITS_PER_COMPACTION == 0 {
             writer.compact().await?;

@@ -29,6 +29,8 @@ pub struct Outage {
     topology: Vec<(String, String)>,
     batch_rows: usize,
     total_bytes: u64,
+    /// All files that are read, `topology.csv` too.
+    paths: Vec<PathBuf>,
 }
 
 /// Rows that must lie ahead in succession before a jump in time decides about the turn of a file.
@@ -95,6 +97,8 @@ impl Outage {
             Some(path) => topology::read(path)?,
             None => Vec::new(),
         };
+        let mut paths: Vec<PathBuf> = layout.topology.iter().cloned().collect();
+        paths.extend(layout.files.iter().map(|file| file.path.clone()));
         let mut partitions = Vec::new();
         let mut heads: [BTreeSet<(Nanos, u32)>; 4] = Default::default();
         let mut total_bytes = 0;
@@ -108,12 +112,28 @@ impl Outage {
             partitions.push(Partition { stream: file.stream, name, reader, ready: None, ahead: 0 });
             total_bytes += file.bytes;
         }
-        Ok(Self { partitions, heads, topology, batch_rows: batch_rows.max(1), total_bytes })
+        let batch_rows = batch_rows.max(1);
+        Ok(Self { partitions, heads, topology, batch_rows, total_bytes, paths })
     }
 
     /// Bytes of all files, as stored; the chunks' `bytes` add up to it.
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes
+    }
+
+    /// BLAKE3 of the files: what is replayed, whatever its directory is called.
+    pub fn digest(&self) -> Result<String, Error> {
+        let mut hash = blake3::Hasher::new();
+        for path in &self.paths {
+            let unreadable = |source| Error::Unreadable { file: path.clone(), source };
+            let mut one = blake3::Hasher::new();
+            one.update_reader(std::fs::File::open(path).map_err(unreadable)?)
+                .map_err(unreadable)?;
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            hash.update(&(name.len() as u64).to_le_bytes()).update(name);
+            hash.update(one.finalize().as_bytes());
+        }
+        Ok(hash.finalize().to_hex().to_string())
     }
 
     /// Edges of `topology.csv` as (caller, callee), sorted, without repeats.

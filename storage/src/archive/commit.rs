@@ -74,6 +74,14 @@ impl Archive {
         Err(table.contended())
     }
 
+    /// How many commits `table` has had.
+    pub async fn commits(&self, table: &str) -> Result<i64> {
+        match self.table(table)?.refresh().await? {
+            Some(snapshot) => Ok(i64::try_from(snapshot.version()?).unwrap_or(i64::MAX)),
+            None => Ok(0),
+        }
+    }
+
     /// The number of the last commit of `app_id` to `table`.
     pub async fn last_version(&self, table: &str, app_id: &str) -> Result<Option<i64>> {
         match self.table(table)?.refresh().await? {

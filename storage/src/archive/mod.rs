@@ -71,13 +71,14 @@ pub struct Archive {
 
 impl Archive {
     /// Opens the archive in `dir`. For writing, the directory and missing tables are created and
-    /// nullable columns that `specs` add are added; read only, a table that is not there is empty.
+    /// nullable columns that `specs` add are added; read only, a table that is not there is empty,
+    /// but one at least must be there.
     ///
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::Missing`] read only without a directory, [`Error::Schema`] where a table does not
-    /// fit its specification.
+    /// Read only, [`Error::Missing`] without a directory and [`Error::NoArchive`] without a table in
+    /// it; [`Error::Schema`] where a table does not fit its specification.
     pub async fn open(dir: &Path, specs: Vec<TableSpec>, mode: Open) -> Result<Self> {
         match mode {
             Open::ReadWrite => durable::create_dir_all(dir)?,
@@ -87,6 +88,10 @@ impl Archive {
             Open::ReadOnly => {}
         }
         let root = dir.canonicalize().map_err(|e| Error::io("open directory", dir, e))?;
+        let there = |spec: &TableSpec| root.join(&spec.name).join("_delta_log").is_dir();
+        if mode == Open::ReadOnly && !specs.iter().any(there) {
+            return Err(Error::NoArchive { path: dir.to_path_buf() });
+        }
         let mut tables = BTreeMap::new();
         for spec in specs {
             schema::check_spec(&spec)?;

@@ -299,6 +299,11 @@ impl Snapshot {
         &self.delta
     }
 
+    /// Number of the last commit.
+    pub(super) fn version(&self) -> Result<u64> {
+        Ok(self.state()?.version())
+    }
+
     pub(super) fn log_store(&self) -> LogStoreRef {
         self.delta.log_store()
     }
@@ -451,11 +456,14 @@ mod tests {
         let err = Archive::open(&missing, vec![spec()], Open::ReadOnly).await;
         assert!(matches!(err, Err(Error::Missing { .. })), "{err:?}");
 
+        let err = Archive::open(dir.path(), vec![spec()], Open::ReadOnly).await;
+        assert!(matches!(err, Err(Error::NoArchive { .. })), "{err:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        Archive::open(dir.path(), vec![spec()], Open::ReadWrite).await.unwrap();
         let archive = Archive::open(dir.path(), vec![spec()], Open::ReadOnly).await.unwrap();
         assert_eq!(ask(&archive, "select count(*) from events").await.unwrap(), "0");
         let err = archive.commit("events", vec![], txn("app", 1)).await;
         assert!(matches!(err, Err(Error::ReadOnly { .. })), "{err:?}");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
         let writer = open(dir.path()).await;
         writer.commit("events", vec![rows("a", 0..3)], txn("app", 1)).await.unwrap();

@@ -1,0 +1,77 @@
+//! `reading(mean, highest, metric) OVER (PARTITION BY series ORDER BY window)` as SQL sees it.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, StructArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Fields, Float64Type};
+use datafusion::common::Result;
+
+use crate::reading::{Reading, State};
+use crate::stateful::{self, Rows, Stateful};
+
+/// The series of one call; `None` for those that have had no row yet.
+#[derive(Default)]
+pub(crate) struct Readings {
+    states: Vec<Option<State>>,
+}
+
+impl Stateful for Readings {
+    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
+        self.states.resize(rows.series_count.max(self.states.len()), None);
+        let [mean, highest] = [0, 1].map(|at| rows.args[at].as_primitive::<Float64Type>());
+        let names = cast(&rows.args[2], &DataType::Utf8)?;
+        let names = names.as_string::<i32>();
+        let number =
+            |of: &Float64Array, row| if of.is_valid(row) { of.value(row) } else { f64::NAN };
+        let mut answers = Vec::with_capacity(rows.series.len());
+        for (row, series) in rows.series.iter().enumerate() {
+            let state = self.states[*series as usize].get_or_insert_with(|| {
+                State::of(if names.is_valid(row) { names.value(row) } else { "" })
+            });
+            answers.push(state.step(rows.start[row], number(mean, row), number(highest, row)));
+        }
+        Ok(column(&answers))
+    }
+
+    fn save(&self) -> BinaryArray {
+        stateful::saved(&self.states, |state, out| {
+            if let Some(state) = state {
+                state.write(out);
+            }
+        })
+    }
+
+    fn restore(&mut self, states: &BinaryArray) -> Result<()> {
+        self.states = stateful::restored(states, |bytes| match bytes {
+            [] => Some(None),
+            bytes => State::read(bytes).map(Some),
+        })?;
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        self.states.capacity() * size_of::<Option<State>>()
+    }
+}
+
+/// `value` is null where nothing is known yet.
+fn fields() -> Fields {
+    vec![
+        Field::new("value", DataType::Float64, true),
+        Field::new("is_rate", DataType::Boolean, false),
+    ]
+    .into()
+}
+
+pub(crate) fn reading_type() -> DataType {
+    DataType::Struct(fields())
+}
+
+fn column(answers: &[Option<Reading>]) -> ArrayRef {
+    let values: Float64Array = answers.iter().map(|a| a.map(|r| r.value)).collect();
+    let rates: BooleanArray = answers.iter().map(|a| Some(a.is_some_and(|r| r.is_rate))).collect();
+    Arc::new(StructArray::new(fields(), vec![Arc::new(values), Arc::new(rates)], None))
+}
