@@ -52,7 +52,7 @@ pub struct Feed {
     accounts: Accounts,
     seen: [Vec<bool>; 4],
     services: BTreeSet<String>,
-    /// When each partition of a live source delivered last.
+    /// When each partition of a live source last delivered a row that could be used.
     delivered: BTreeMap<(Stream, u32), Instant>,
     /// A partition that delivers nothing for this long stops holding the watermark back.
     idle_after: Duration,
@@ -286,9 +286,6 @@ impl Feed {
 
     fn chunk(&mut self, chunk: Chunk, stop: &AtomicBool) -> Result<Result<(), Gone>> {
         self.moved = true;
-        if let Some(delivered) = self.delivered.get_mut(&(chunk.stream, chunk.partition)) {
-            *delivered = Instant::now();
-        }
         self.accounts.received += chunk.received();
         self.accounts.dead += chunk.rejected();
         let progress = Message::Progress(chunk.bytes);
@@ -303,7 +300,13 @@ impl Feed {
         if let Some(reached) = chunk.reached {
             self.ingest.merged_to(reached);
         }
+        let before = self.ingest.accepted(chunk.stream, chunk.partition);
         let refused = self.ingest.push(chunk.stream, chunk.partition, chunk.batch)?;
+        let heard = self.ingest.accepted(chunk.stream, chunk.partition) > before;
+        if let Some(at) = self.delivered.get_mut(&(chunk.stream, chunk.partition)).filter(|_| heard)
+        {
+            *at = Instant::now();
+        }
         if let Err(gone) = self.pass(refused, stop)? {
             return Ok(Err(gone));
         }

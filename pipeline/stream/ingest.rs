@@ -82,13 +82,22 @@ struct Partition {
     newest: Nanos,
     /// Not asked when watermarks are combined: ended or idle.
     silent: bool,
+    /// Rows accepted since the program began.
+    accepted: u64,
     /// Rows of a jump that is not yet believed.
     jump: Vec<RecordBatch>,
 }
 
 impl Default for Partition {
     fn default() -> Self {
-        Self { newest: Nanos::MIN, silent: false, jump: Vec::new() }
+        Self { newest: Nanos::MIN, silent: false, accepted: 0, jump: Vec::new() }
+    }
+}
+
+impl Partition {
+    fn accept(&mut self, t: Nanos) {
+        self.newest = self.newest.max(t);
+        self.accepted += 1;
     }
 }
 
@@ -139,13 +148,13 @@ impl Ingest {
         let mut out = Vec::new();
         let released = self.watermark;
         let p = self.partitions.entry((stream, partition)).or_default();
-        p.silent = false;
+        let before = p.accepted;
         let ts = batch.column(0).as_primitive::<TimestampNanosecondType>().values().clone();
         let mut keep: Option<Vec<bool>> = None;
         for (row, t) in ts.iter().enumerate() {
             let verdict = judge(&self.config, p, *t, released);
             if verdict == Verdict::Keep && p.jump.is_empty() {
-                p.newest = p.newest.max(*t);
+                p.accept(*t);
                 continue;
             }
             let keep = keep.get_or_insert_with(|| vec![true; ts.len()]);
@@ -156,7 +165,7 @@ impl Ingest {
                 p.jump.push(one);
                 if p.jump.len() == JUMP_ROWS {
                     for row in std::mem::take(&mut p.jump) {
-                        p.newest = p.newest.max(time_of(&row));
+                        p.accept(time_of(&row));
                         self.waiting
                             .entry(stream)
                             .or_insert_with(|| Reorder::new(stream))
@@ -171,9 +180,11 @@ impl Ingest {
             );
             match verdict {
                 Verdict::Refuse(reason) => out.push(refuse(one, reason)),
-                Verdict::Keep | Verdict::Jump => p.newest = p.newest.max(*t),
+                Verdict::Keep | Verdict::Jump => p.accept(*t),
             }
         }
+        // Who sends nothing that can be used is as good as silent.
+        p.silent &= p.accepted == before;
         let batch = match keep {
             None => batch,
             Some(keep) => filter_record_batch(&batch, &BooleanArray::from(keep))?,
@@ -195,6 +206,11 @@ impl Ingest {
     /// A partition delivers nothing for now; it stops holding the watermark back.
     pub fn idle(&mut self, stream: Stream, partition: u32) {
         self.partitions.entry((stream, partition)).or_default().silent = true;
+    }
+
+    /// Rows of a partition that were accepted so far: only these are a sign of life.
+    pub fn accepted(&self, stream: Stream, partition: u32) -> u64 {
+        self.partitions.get(&(stream, partition)).map_or(0, |p| p.accepted)
     }
 
     /// True when enough rows wait for it to be worth moving the watermark.

@@ -349,3 +349,21 @@ fn a_second_run_on_the_same_state_and_a_run_of_other_jobs_are_refused() {
     live.interrupt();
     assert_eq!(count(&contents(&site.archive()), "incidents"), 1);
 }
+
+/// A file of nothing but garbage, which never stops growing, does not hold up the others.
+#[test]
+fn a_file_without_a_usable_row_holds_nothing_back() {
+    let (outage, site) = (Outage::new(), Site::new());
+    let garbage = site.file("garbage.jsonl");
+    let config = fs::read_to_string(site.file("faultline.toml")).unwrap();
+    let tail = format!("[[tail]]\npath = {:?}\nstream = \"logs\"\n", text(&garbage));
+    fs::write(site.file("faultline.toml"), format!("idle = \"2s\"\n{config}{tail}")).unwrap();
+    for name in TIMED {
+        fs::copy(outage.file(name), site.file(name)).unwrap();
+    }
+    let live = site.start();
+    until("an incident beside a file of garbage", || {
+        append(&garbage, &["garbage".to_owned()]);
+        live.lines.try_iter().any(|line| line.contains("INCIDENT")).then_some(())
+    });
+}

@@ -226,3 +226,25 @@ fn the_slowest_partition_decides() {
     assert_eq!(at(&mut both, 0, 100), 100);
     assert_eq!(at(&mut both, 1, 110), 100);
 }
+
+/// A partition whose rows are all refused stays idle and holds nothing back.
+#[test]
+fn a_refused_row_is_no_sign_of_life() {
+    let mut registries = Registries::new(100);
+    let config = IngestConfig { lateness: 0, not_after: START + HOUR, batch_rows: 1 };
+    let mut both = Ingest::new(config);
+    let mut at = |ingest: &mut Ingest, partition: u32, after: Nanos| {
+        let batch = metrics(&[sample(after)], &mut registries);
+        ingest.push(Stream::Metrics, partition, batch).unwrap();
+        ingest.release(&mut registries).unwrap();
+        (ingest.accepted(Stream::Metrics, 1), (ingest.watermark() - START) / SECOND)
+    };
+    assert_eq!(at(&mut both, 1, 10 * SECOND), (1, 10));
+    both.idle(Stream::Metrics, 1);
+    assert_eq!(at(&mut both, 0, 60 * SECOND), (1, 60));
+    // Too far in the future, then too late.
+    for (refused, next) in [(2 * HOUR, 70), (20 * SECOND, 80)] {
+        assert_eq!(at(&mut both, 1, refused), (1, next - 10));
+        assert_eq!(at(&mut both, 0, next * SECOND), (1, next));
+    }
+}
