@@ -149,6 +149,9 @@ impl Feed {
     fn pump(&mut self, stop: &AtomicBool) -> Result<()> {
         let mut looked = Instant::now();
         while !stop.load(Ordering::Relaxed) {
+            if self.abandoned() {
+                return Ok(());
+            }
             if let Some(skew) = self.skew {
                 self.ingest.set_not_after(now().saturating_add(skew));
             }
@@ -182,6 +185,11 @@ impl Feed {
         }
         self.end(true);
         Ok(())
+    }
+
+    /// The collector has failed, so nobody takes what is read: to be asked before every wait.
+    fn abandoned(&self) -> bool {
+        self.out.is_closed()
     }
 
     fn finish(&mut self, stop: &AtomicBool) -> Result<()> {
@@ -405,7 +413,7 @@ impl Feed {
         let recorded = (watermark - first).max(0) as f64 / SECOND as f64;
         let due = Duration::from_secs_f64(recorded / speed.max(1e-3));
         while let Some(wait) = due.checked_sub(start.elapsed()) {
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || self.abandoned() {
                 return;
             }
             std::thread::sleep(wait.min(POLL));

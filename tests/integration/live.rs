@@ -367,3 +367,19 @@ fn a_file_without_a_usable_row_holds_nothing_back() {
         live.lines.try_iter().any(|line| line.contains("INCIDENT")).then_some(())
     });
 }
+
+/// A run that cannot write its state says so and ends, also while its files are quiet.
+#[test]
+fn a_run_that_cannot_write_its_state_ends_with_the_error() {
+    let (outage, site) = (Outage::new(), Site::new());
+    let (metrics, logs) = (site.file("metrics.csv"), site.file("logs.jsonl"));
+    fs::copy(outage.file("metrics.csv"), &metrics).unwrap();
+    let mut live = site.start();
+    live.has_taken(&[&metrics]);
+    fs::rename(&live.state, site.file("moved")).unwrap();
+    fs::write(&live.state, "no directory").unwrap();
+    append(&logs, &outage.lines("logs.jsonl"));
+    assert_eq!(live.run.wait(), Some(1));
+    let log = fs::read_to_string(&live.log).unwrap();
+    assert!(log.contains("_state"), "{log}");
+}
