@@ -358,12 +358,17 @@ fn a_file_without_a_usable_row_holds_nothing_back() {
     let config = fs::read_to_string(site.file("faultline.toml")).unwrap();
     let tail = format!("[[tail]]\npath = {:?}\nstream = \"logs\"\n", text(&garbage));
     fs::write(site.file("faultline.toml"), format!("idle = \"2s\"\n{config}{tail}")).unwrap();
-    for name in TIMED {
-        fs::copy(outage.file(name), site.file(name)).unwrap();
+    let [metrics, logs, spans] = TIMED.map(|name| (Rows::of(&outage, name), site.file(name)));
+    append(&metrics.1, &metrics.0.header);
+    for (rows, path) in [&metrics, &logs, &spans] {
+        append(path, rows.part(0..11));
     }
     let live = site.start();
+    let last = logs.0.rows.last().unwrap();
+    let mut lines = logs.0.part(11..12).iter().chain(std::iter::repeat(last));
     until("an incident beside a file of garbage", || {
         append(&garbage, &["garbage".to_owned()]);
+        append(&logs.1, &[lines.next().unwrap().clone()]);
         live.lines.try_iter().any(|line| line.contains("INCIDENT")).then_some(())
     });
 }
