@@ -19,7 +19,8 @@ use crate::knowledge::DeadRow;
 use crate::model::{MINUTE, Nanos, SECOND};
 use crate::monitor::logs::LogStage;
 use crate::source::{Chunk, Next, Source};
-use crate::stream::ingest::{Clocks, Feed as Fed, Held, Ingest, IngestConfig, Refusal, Refused};
+use crate::stream::ingest::Feed as Fed;
+use crate::stream::ingest::{Clocks, Held, Ingest, IngestConfig, JUMP, Refusal, Refused};
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
 use crate::stream::series::Registries;
@@ -105,6 +106,8 @@ impl Feed {
         let config = IngestConfig {
             lateness: options.lateness,
             not_after: options.not_after,
+            // Where rows are live, the clock says what cannot be.
+            jump: (!options.live).then_some(JUMP),
             batch_rows: options.batch_rows,
         };
         let now = Instant::now();

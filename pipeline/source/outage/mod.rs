@@ -18,7 +18,8 @@ use arrow::record_batch::RecordBatch;
 use super::dead::DeadLetter;
 use super::error::Error;
 use super::{Chunk, Next, Registries};
-use crate::model::{DAY, Nanos};
+use crate::model::Nanos;
+use crate::stream::ingest::{JUMP, JUMP_ROWS};
 use crate::stream::schema::Stream;
 
 /// Reader of one outage directory. Every header and footer has been checked when it exists.
@@ -30,9 +31,6 @@ pub struct Outage {
     batch_rows: usize,
     total_bytes: u64,
 }
-
-/// Rows that must lie ahead in succession before a jump in time decides about the turn of a file.
-const JUMP_ROWS: usize = 8;
 
 struct Partition {
     stream: Stream,
@@ -156,7 +154,7 @@ impl Outage {
             partition.ready = partition.reader.read(self.batch_rows, registries)?;
             if let Some(rows) = &partition.ready {
                 // One row with a wrong clock must not hold its file back until all others ended.
-                let jumps = rows.head() > head.saturating_add(DAY) && partition.ahead < JUMP_ROWS;
+                let jumps = rows.head() > head.saturating_add(JUMP) && partition.ahead < JUMP_ROWS;
                 partition.ahead = if jumps { partition.ahead + rows.batch.num_rows() } else { 0 };
                 let turn = if jumps { head } else { rows.head() };
                 self.heads[stream as usize].insert((turn, number));
