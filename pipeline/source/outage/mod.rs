@@ -124,12 +124,6 @@ impl Outage {
         self.partitions.get(partition as usize).map(|p| p.name.clone()).unwrap_or_default()
     }
 
-    /// Streams that this outage has files of.
-    pub fn streams(&self) -> Vec<Stream> {
-        let has = |s: &Stream| self.partitions.iter().any(|p| p.stream == *s);
-        Stream::ALL.into_iter().filter(has).collect()
-    }
-
     /// The chunk that begins earliest; ties go by stream, then by path.
     pub fn next(&mut self, registries: &mut Registries) -> Result<Next, Error> {
         loop {
@@ -167,7 +161,6 @@ impl Outage {
                 bytes: ready.bytes,
                 last: partition.ready.is_none(),
                 reached: Some(head),
-                frontier: self.heads[stream as usize].first().map(|(ts, _)| *ts),
             }));
         }
     }

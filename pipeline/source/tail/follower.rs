@@ -344,7 +344,6 @@ impl Current {
             bytes,
             last: false,
             reached: None,
-            frontier: None,
         }))
     }
 }
