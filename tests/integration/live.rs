@@ -282,7 +282,8 @@ fn a_killed_run_goes_on_where_it_was() {
         for _ in 0..2 {
             std::thread::sleep(Duration::from_millis(random.below(500)));
             live.run.0.kill().unwrap();
-            assert_eq!(live.run.wait(), None);
+            let code = live.run.wait();
+            assert_eq!(code, None, "{}", fs::read_to_string(&live.log).unwrap());
             kills += 1;
             if n == 6 {
                 let metrics = site.file("metrics.csv");

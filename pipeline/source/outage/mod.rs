@@ -33,7 +33,6 @@ pub struct Outage {
 }
 
 struct Partition {
-    stream: Stream,
     /// Path within the directory.
     name: String,
     reader: Reader,
@@ -103,7 +102,7 @@ impl Outage {
             // A file whose beginning is not known yet is read first.
             let head = reader.expected_head().unwrap_or(Nanos::MIN);
             heads[file.stream as usize].insert((head, partitions.len() as u32));
-            partitions.push(Partition { stream: file.stream, name, reader, ready: None, ahead: 0 });
+            partitions.push(Partition { name, reader, ready: None, ahead: 0 });
             total_bytes += file.bytes;
         }
         Ok(Self { partitions, heads, topology, batch_rows: batch_rows.max(1), total_bytes })
