@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +12,10 @@ pub enum Error {
     /// A job that the engine refuses: what is wrong, where in its text, and what to write instead.
     #[error("{job}:{line}:{column}: {message}; {remedy}")]
     Job { job: String, line: u64, column: u64, message: String, remedy: String },
+
+    /// A job that was sound until its SQL met a row that it cannot work with.
+    #[error("{job}: the job failed on a row: {message}; {remedy}")]
+    JobRow { job: String, message: String, remedy: &'static str },
 
     #[error("{path}: {message}; {remedy}")]
     Config { path: PathBuf, message: String, remedy: String },
@@ -40,10 +47,10 @@ pub enum Error {
     Generate(#[from] crate::generate::Error),
 
     #[error("{0}")]
-    Arrow(#[from] arrow::error::ArrowError),
+    Arrow(#[from] ArrowError),
 
     #[error("{}", .0.strip_backtrace())]
-    DataFusion(#[from] datafusion::error::DataFusionError),
+    DataFusion(#[from] DataFusionError),
 
     /// A stage stopped early; the stage's own error is reported beside this one.
     #[error("stage {stage} stopped before the end of its input")]
@@ -59,10 +66,8 @@ impl Error {
     pub fn is_bad_input(&self) -> bool {
         use faultline_storage::Error as Storage;
         match self {
-            Self::Job { .. } | Self::Config { .. } | Self::Usage { .. } | Self::Query { .. } => {
-                true
-            }
-            Self::Source(_) => true,
+            Self::Job { .. } | Self::JobRow { .. } | Self::Config { .. } => true,
+            Self::Usage { .. } | Self::Query { .. } | Self::Source(_) => true,
             Self::Io { source, .. } => {
                 use std::io::ErrorKind::{InvalidData, IsADirectory, NotFound, PermissionDenied};
                 matches!(source.kind(), NotFound | InvalidData | IsADirectory | PermissionDenied)
@@ -80,7 +85,45 @@ impl Error {
         }
     }
 
+    /// Names the job where the error is one that its SQL raised on a row; others stay as they are.
+    pub fn in_job(self, job: &str) -> Self {
+        let found = match &self {
+            Self::Arrow(error) => row_problem(error),
+            Self::DataFusion(error) => match error.find_root() {
+                DataFusionError::ArrowError(error, _) => row_problem(error),
+                DataFusionError::Execution(message) => Some((message.clone(), LEAVE_OUT)),
+                _ => None,
+            },
+            _ => None,
+        };
+        match found {
+            Some((message, remedy)) => Self::JobRow { job: job.to_owned(), message, remedy },
+            None => self,
+        }
+    }
+
     pub fn usage(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), remedy: remedy.into() }
     }
+}
+
+const LEAVE_OUT: &str = "change that expression, or leave out such rows with WHERE";
+
+/// What SQL cannot do with a value, and what to write instead; `None` where it is not the value.
+fn row_problem(error: &ArrowError) -> Option<(String, &'static str)> {
+    Some(match error {
+        ArrowError::DivideByZero => {
+            ("division by zero".to_owned(), "divide by NULLIF(x, 0) instead of x")
+        }
+        ArrowError::CastError(what) | ArrowError::ParseError(what) => {
+            (what.clone(), "write TRY_CAST instead of CAST, it gives NULL where that fails")
+        }
+        ArrowError::ArithmeticOverflow(what) => {
+            (what.clone(), "calculate in DOUBLE: CAST(x AS DOUBLE)")
+        }
+        ArrowError::ComputeError(what) | ArrowError::InvalidArgumentError(what) => {
+            (what.clone(), LEAVE_OUT)
+        }
+        _ => return None,
+    })
 }

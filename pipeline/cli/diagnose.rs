@@ -17,7 +17,7 @@ use crate::monitor::calls::Calls;
 use crate::monitor::logs::LogStage;
 use crate::run::now;
 use crate::source::{Next, Outage, Source, escape, timestamp};
-use crate::stream::ingest::{Feed, Ingest, IngestConfig};
+use crate::stream::ingest::{Feed, Ingest, IngestConfig, JUMP};
 use crate::stream::interval;
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
@@ -159,7 +159,12 @@ fn read(
     clusters: &mut BTreeSet<String>,
 ) -> Result<String> {
     let mut registries = Registries::new(2_000_000);
-    let config = IngestConfig { lateness: 5 * SECOND, not_after: now() + DAY, batch_rows: 8192 };
+    let config = IngestConfig {
+        lateness: 5 * SECOND,
+        not_after: now() + DAY,
+        jump: Some(JUMP),
+        batch_rows: 8192,
+    };
     let mut ingest = Ingest::new(config);
     let mut logs = LogStage::default();
     let mut calls = Calls::default();

@@ -19,7 +19,8 @@ use crate::knowledge::DeadRow;
 use crate::model::{MINUTE, Nanos, SECOND};
 use crate::monitor::logs::LogStage;
 use crate::source::{Chunk, Next, Source};
-use crate::stream::ingest::{Clocks, Feed as Fed, Held, Ingest, IngestConfig, Refusal, Refused};
+use crate::stream::ingest::Feed as Fed;
+use crate::stream::ingest::{Clocks, Held, Ingest, IngestConfig, JUMP, Refusal, Refused};
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
 use crate::stream::series::Registries;
@@ -52,7 +53,7 @@ pub struct Feed {
     accounts: Accounts,
     seen: [Vec<bool>; 4],
     services: BTreeSet<String>,
-    /// When each partition of a live source delivered last.
+    /// When each partition of a live source last delivered a row that could be used.
     delivered: BTreeMap<(Stream, u32), Instant>,
     /// A partition that delivers nothing for this long stops holding the watermark back.
     idle_after: Duration,
@@ -105,6 +106,8 @@ impl Feed {
         let config = IngestConfig {
             lateness: options.lateness,
             not_after: options.not_after,
+            // Where rows are live, the clock says what cannot be.
+            jump: (!options.live).then_some(JUMP),
             batch_rows: options.batch_rows,
         };
         let now = Instant::now();
@@ -149,6 +152,9 @@ impl Feed {
     fn pump(&mut self, stop: &AtomicBool) -> Result<()> {
         let mut looked = Instant::now();
         while !stop.load(Ordering::Relaxed) {
+            if self.abandoned() {
+                return Ok(());
+            }
             if let Some(skew) = self.skew {
                 self.ingest.set_not_after(now().saturating_add(skew));
             }
@@ -182,6 +188,11 @@ impl Feed {
         }
         self.end(true);
         Ok(())
+    }
+
+    /// The collector has failed, so nobody takes what is read: to be asked before every wait.
+    fn abandoned(&self) -> bool {
+        self.out.is_closed()
     }
 
     fn finish(&mut self, stop: &AtomicBool) -> Result<()> {
@@ -286,9 +297,6 @@ impl Feed {
 
     fn chunk(&mut self, chunk: Chunk, stop: &AtomicBool) -> Result<Result<(), Gone>> {
         self.moved = true;
-        if let Some(delivered) = self.delivered.get_mut(&(chunk.stream, chunk.partition)) {
-            *delivered = Instant::now();
-        }
         self.accounts.received += chunk.received();
         self.accounts.dead += chunk.rejected();
         let progress = Message::Progress(chunk.bytes);
@@ -303,7 +311,13 @@ impl Feed {
         if let Some(reached) = chunk.reached {
             self.ingest.merged_to(reached);
         }
+        let before = self.ingest.accepted(chunk.stream, chunk.partition);
         let refused = self.ingest.push(chunk.stream, chunk.partition, chunk.batch)?;
+        let heard = self.ingest.accepted(chunk.stream, chunk.partition) > before;
+        if let Some(at) = self.delivered.get_mut(&(chunk.stream, chunk.partition)).filter(|_| heard)
+        {
+            *at = Instant::now();
+        }
         if let Err(gone) = self.pass(refused, stop)? {
             return Ok(Err(gone));
         }
@@ -402,7 +416,7 @@ impl Feed {
         let recorded = (watermark - first).max(0) as f64 / SECOND as f64;
         let due = Duration::from_secs_f64(recorded / speed.max(1e-3));
         while let Some(wait) = due.checked_sub(start.elapsed()) {
-            if stop.load(Ordering::Relaxed) {
+            if stop.load(Ordering::Relaxed) || self.abandoned() {
                 return;
             }
             std::thread::sleep(wait.min(POLL));

@@ -163,12 +163,13 @@ pub async fn run(
     for (n, job) in jobs.into_iter().enumerate() {
         let (feed, work) = mpsc::channel(CHANNEL);
         names.push(collect::JobName::of(&job));
+        let text = job.file.origin.clone();
         feeds.push((job.streams.clone(), feed));
         let mut driver = Driver::new(job);
         if let Some(checkpoint) = options.checkpoints.as_ref().and_then(|c| c.resumed.as_ref()) {
             driver.restore(&checkpoint::job_state(n + 1, checkpoint)?)?;
         }
-        tokio::spawn(drive(n + 1, driver, work, out.clone()));
+        tokio::spawn(drive(n + 1, text, driver, work, out.clone()));
     }
     let ingest = feed::Feed::new(source, &options, feeds, out)?;
     let thread = std::thread::Builder::new().name("ingest".into()).spawn(move || ingest.run(&stop));
@@ -182,9 +183,10 @@ pub async fn run(
     report
 }
 
-/// One job: steps in, signals out.
+/// One job: steps in, signals out. `text` is where its SQL came from, for messages.
 async fn drive(
     origin: usize,
+    text: String,
     mut driver: Driver,
     mut work: mpsc::Receiver<Step>,
     out: mpsc::Sender<(usize, Message)>,
@@ -200,7 +202,7 @@ async fn drive(
         match signals {
             Ok(signals) if signals.is_empty() => {}
             Ok(signals) => messages.push(Message::Signals(signals)),
-            Err(error) => messages.push(Message::Failed(error)),
+            Err(error) => messages.push(Message::Failed(error.in_job(&text))),
         }
         let census = driver.take_census();
         if !census.is_empty() {

@@ -42,20 +42,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Metric label.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } => "missing",
-            Self::Empty { .. } => "empty",
-            Self::Ambiguous { .. } => "ambiguous",
-            Self::Header { .. } => "header",
-            Self::Unreadable { .. } => "unreadable",
-            Self::Parquet { .. } => "parquet",
-            Self::Position { .. } => "position",
-            Self::Arrow { .. } => "arrow",
-        }
-    }
-
     pub(super) fn unreadable(file: &Path, source: io::Error) -> Self {
         Self::Unreadable { file: file.to_owned(), source }
     }

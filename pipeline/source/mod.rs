@@ -41,9 +41,6 @@ pub struct Chunk {
     pub last: bool,
     /// Where a source merges its partitions: nothing older, but for disorder, follows on any.
     pub reached: Option<Nanos>,
-    /// Event time at which the next chunk of this stream, of whichever partition, begins; `None`
-    /// if there is none or it is not known yet.
-    pub frontier: Option<Nanos>,
 }
 
 impl Chunk {

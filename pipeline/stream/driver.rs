@@ -30,10 +30,6 @@ impl Driver {
         Self { job, sources }
     }
 
-    pub fn job(&self) -> &Job {
-        &self.job
-    }
-
     /// Rows of one stream; returns what reaches the sink.
     pub async fn rows(&mut self, stream: Stream, rows: &Rows) -> Result<Vec<RecordBatch>> {
         let fed: Vec<usize> =
@@ -72,7 +68,7 @@ impl Driver {
                 match (next, msg) {
                     (Some((at, port)), msg) => queue.push_back((at, port, msg)),
                     (None, Msg::Batch(rows)) => out.push(rows.batch),
-                    (None, Msg::Watermark(_) | Msg::Barrier(_) | Msg::End) => {}
+                    (None, Msg::Watermark(_) | Msg::End) => {}
                 }
             }
         }

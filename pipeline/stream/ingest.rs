@@ -5,6 +5,9 @@
 //! batch boundaries or on how partitions interleave. Accepted rows wait until the watermark has
 //! passed them and leave sorted by event time, series and content. Everything behind this file
 //! therefore sees the same rows in the same order, however they arrived.
+//!
+//! A row far ahead of its partition may come from a wrong clock. It is held back until its
+//! successors are as far ahead or event time has come to it, and refused once a successor is not.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +23,11 @@ use super::series::Registries;
 use crate::error::Result;
 use crate::model::{DAY, Nanos, SECOND};
 
-/// A row this far ahead of its partition is believed only when others follow it.
-const JUMP: Nanos = DAY;
+/// A row this far ahead of its partition is not believed at once, where no clock bounds it.
+pub const JUMP: Nanos = DAY;
 
 /// Rows in succession that must be ahead before a jump in time is believed.
-const JUMP_ROWS: usize = 8;
+pub const JUMP_ROWS: usize = 8;
 
 /// Watermarks move in steps of this length.
 const STEP: Nanos = SECOND;
@@ -35,6 +38,9 @@ pub struct IngestConfig {
     pub lateness: Nanos,
     /// Rows later than this are refused; set from the clock at the source, where there is one.
     pub not_after: Nanos,
+    /// How far a row may be ahead of its partition before it is held back; `None` where the clock
+    /// at the source bounds it well enough. Changes are never held back: they are rare by nature.
+    pub jump: Option<Nanos>,
     /// Largest batch that is passed on, and how many rows may wait before a watermark is made.
     pub batch_rows: usize,
 }
@@ -82,13 +88,22 @@ struct Partition {
     newest: Nanos,
     /// Not asked when watermarks are combined: ended or idle.
     silent: bool,
-    /// Rows of a jump that is not yet believed.
+    /// Rows accepted since the program began.
+    accepted: u64,
+    /// Rows of a jump that is not yet believed, one by one, as they came.
     jump: Vec<RecordBatch>,
 }
 
 impl Default for Partition {
     fn default() -> Self {
-        Self { newest: Nanos::MIN, silent: false, jump: Vec::new() }
+        Self { newest: Nanos::MIN, silent: false, accepted: 0, jump: Vec::new() }
+    }
+}
+
+impl Partition {
+    fn accept(&mut self, t: Nanos) {
+        self.newest = self.newest.max(t);
+        self.accepted += 1;
     }
 }
 
@@ -136,52 +151,65 @@ impl Ingest {
         partition: u32,
         batch: RecordBatch,
     ) -> Result<Vec<Feed>> {
-        let mut out = Vec::new();
-        let released = self.watermark;
+        let rules = self.rules(stream);
         let p = self.partitions.entry((stream, partition)).or_default();
-        p.silent = false;
+        let before = p.accepted;
         let ts = batch.column(0).as_primitive::<TimestampNanosecondType>().values().clone();
+        let mut judged = Judged::default();
         let mut keep: Option<Vec<bool>> = None;
         for (row, t) in ts.iter().enumerate() {
-            let verdict = judge(&self.config, p, *t, released);
-            if verdict == Verdict::Keep && p.jump.is_empty() {
-                p.newest = p.newest.max(*t);
+            if p.jump.is_empty() && rules.judge(p, *t) == Verdict::Keep {
+                p.accept(*t);
                 continue;
             }
-            let keep = keep.get_or_insert_with(|| vec![true; ts.len()]);
-            keep[row] = verdict == Verdict::Keep;
-            let one = batch.slice(row, 1);
-            let refuse = |row, reason| Feed::Refused(Refused { stream, partition, reason, row });
-            if verdict == Verdict::Jump {
-                p.jump.push(one);
-                if p.jump.len() == JUMP_ROWS {
-                    for row in std::mem::take(&mut p.jump) {
-                        p.newest = p.newest.max(time_of(&row));
-                        self.waiting
-                            .entry(stream)
-                            .or_insert_with(|| Reorder::new(stream))
-                            .push(row);
-                    }
-                }
-                continue;
-            }
-            // Its successors did not follow: the jump was a wrong clock.
-            out.extend(
-                std::mem::take(&mut p.jump).into_iter().map(|row| refuse(row, Refusal::Future)),
-            );
-            match verdict {
-                Verdict::Refuse(reason) => out.push(refuse(one, reason)),
-                Verdict::Keep | Verdict::Jump => p.newest = p.newest.max(*t),
-            }
+            keep.get_or_insert_with(|| vec![true; ts.len()])[row] = false;
+            rules.offer(p, batch.slice(row, 1), &mut judged);
         }
+        // Who sends nothing that can be used is as good as silent.
+        p.silent &= p.accepted == before;
         let batch = match keep {
             None => batch,
             Some(keep) => filter_record_batch(&batch, &BooleanArray::from(keep))?,
         };
         if batch.num_rows() > 0 {
-            self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(batch);
+            self.wait(stream, batch);
         }
-        Ok(out)
+        Ok(self.settle(stream, partition, judged))
+    }
+
+    fn rules(&self, stream: Stream) -> Rules {
+        let IngestConfig { lateness, not_after, jump, .. } = self.config;
+        let jump = jump.filter(|_| stream != Stream::Changes);
+        Rules { lateness, not_after, jump, released: self.watermark }
+    }
+
+    fn wait(&mut self, stream: Stream, batch: RecordBatch) {
+        self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(batch);
+    }
+
+    /// Lets accepted rows wait for the watermark; returns the refused ones.
+    fn settle(&mut self, stream: Stream, partition: u32, judged: Judged) -> Vec<Feed> {
+        for row in judged.kept {
+            self.wait(stream, row);
+        }
+        let refused = |(reason, row)| Feed::Refused(Refused { stream, partition, reason, row });
+        judged.refused.into_iter().map(refused).collect()
+    }
+
+    /// Believes jumps to before `until`: event time has come to them.
+    fn believe_before(&mut self, until: Nanos) -> Vec<Feed> {
+        let mut out = Vec::new();
+        let held = self.partitions.iter().filter(|(_, p)| !p.jump.is_empty());
+        for (stream, partition) in held.map(|(key, _)| *key).collect::<Vec<_>>() {
+            let rules = self.rules(stream);
+            let p = self.partitions.entry((stream, partition)).or_default();
+            let mut judged = Judged::default();
+            while p.jump.first().is_some_and(|row| time_of(row) < until) {
+                rules.believe(p, &mut judged);
+            }
+            out.extend(self.settle(stream, partition, judged));
+        }
+        out
     }
 
     /// The source delivers partitions merged by event time and has come to `ts`: but for the
@@ -195,6 +223,11 @@ impl Ingest {
     /// A partition delivers nothing for now; it stops holding the watermark back.
     pub fn idle(&mut self, stream: Stream, partition: u32) {
         self.partitions.entry((stream, partition)).or_default().silent = true;
+    }
+
+    /// Rows of a partition that were accepted so far: only these are a sign of life.
+    pub fn accepted(&self, stream: Stream, partition: u32) -> u64 {
+        self.partitions.get(&(stream, partition)).map_or(0, |p| p.accepted)
     }
 
     /// True when enough rows wait for it to be worth moving the watermark.
@@ -215,14 +248,17 @@ impl Ingest {
 
     /// Passes on everything that waits: nothing will follow.
     pub fn end(&mut self, registries: &mut Registries) -> Result<Vec<Feed>> {
-        let mut out = Vec::new();
+        let newest = |p: &BTreeMap<_, Partition>| p.values().map(|p| p.newest).max();
+        let ahead = newest(&self.partitions).unwrap_or(Nanos::MIN).saturating_add(JUMP);
+        // Nothing can follow on these any more, and they are not far from the others.
+        let mut out = self.believe_before(ahead.saturating_add(1));
         for ((stream, partition), p) in &mut self.partitions {
             for row in std::mem::take(&mut p.jump) {
                 let (stream, partition, reason) = (*stream, *partition, Refusal::Future);
                 out.push(Feed::Refused(Refused { stream, partition, reason, row }));
             }
         }
-        let newest = self.partitions.values().map(|p| p.newest).max().unwrap_or(Nanos::MIN);
+        let newest = newest(&self.partitions).unwrap_or(Nanos::MIN);
         if newest > Nanos::MIN {
             out.extend(self.release_to((newest.div_euclid(STEP) + 1) * STEP, registries)?);
         }
@@ -234,7 +270,7 @@ impl Ingest {
         if watermark <= self.watermark {
             return Ok(Vec::new());
         }
-        let mut out = Vec::new();
+        let mut out = self.believe_before(watermark);
         for (stream, waiting) in &mut self.waiting {
             let registry = registries.get_mut(*stream);
             for rows in waiting.release(watermark, registry, self.config.batch_rows)? {
@@ -282,9 +318,7 @@ impl Ingest {
                 Some(partition) => {
                     self.partitions.entry((stream, partition)).or_default().jump.push(batch);
                 }
-                None => {
-                    self.waiting.entry(stream).or_insert_with(|| Reorder::new(stream)).push(batch);
-                }
+                None => self.wait(stream, batch),
             }
         }
     }
@@ -322,18 +356,69 @@ enum Verdict {
     Refuse(Refusal),
 }
 
-fn judge(config: &IngestConfig, p: &Partition, t: Nanos, released: Nanos) -> Verdict {
-    if t > config.not_after {
-        return Verdict::Refuse(Refusal::Future);
-    }
-    if p.newest == Nanos::MIN {
+/// What became of rows that were looked at one by one.
+#[derive(Default)]
+struct Judged {
+    kept: Vec<RecordBatch>,
+    refused: Vec<(Refusal, RecordBatch)>,
+}
+
+/// What decides about a row beside its partition.
+#[derive(Clone, Copy)]
+struct Rules {
+    lateness: Nanos,
+    not_after: Nanos,
+    jump: Option<Nanos>,
+    /// Event time up to which rows have been passed on.
+    released: Nanos,
+}
+
+impl Rules {
+    fn judge(&self, p: &Partition, t: Nanos) -> Verdict {
+        if t > self.not_after {
+            return Verdict::Refuse(Refusal::Future);
+        }
         // The first row of a partition that joins late may lie behind what has been passed on.
-        return if t < released { Verdict::Refuse(Refusal::Late) } else { Verdict::Keep };
+        if t < self.released || t < p.newest.saturating_sub(self.lateness) {
+            return Verdict::Refuse(Refusal::Late);
+        }
+        let ahead = |jump| p.newest > Nanos::MIN && t > p.newest.saturating_add(jump);
+        if self.jump.is_some_and(ahead) { Verdict::Jump } else { Verdict::Keep }
     }
-    if t < p.newest.saturating_sub(config.lateness) || t < released {
-        return Verdict::Refuse(Refusal::Late);
+
+    /// Judges one row and what its verdict says about the rows held back before it.
+    fn offer(&self, p: &mut Partition, row: RecordBatch, out: &mut Judged) {
+        let verdict = self.judge(p, time_of(&row));
+        if verdict == Verdict::Jump {
+            p.jump.push(row);
+            if p.jump.len() >= JUMP_ROWS {
+                self.believe(p, out);
+            }
+            return;
+        }
+        // Their successor did not follow: the jump was a wrong clock.
+        out.refused.extend(p.jump.drain(..).map(|held| (Refusal::Future, held)));
+        match verdict {
+            Verdict::Refuse(reason) => out.refused.push((reason, row)),
+            Verdict::Keep | Verdict::Jump => {
+                p.accept(time_of(&row));
+                out.kept.push(row);
+            }
+        }
     }
-    if t > p.newest.saturating_add(JUMP) { Verdict::Jump } else { Verdict::Keep }
+
+    /// Accepts the first of the rows held back and judges the others again.
+    fn believe(&self, p: &mut Partition, out: &mut Judged) {
+        let mut held = std::mem::take(&mut p.jump).into_iter();
+        let Some(first) = held.next() else { return };
+        if time_of(&first) < self.released {
+            out.refused.push((Refusal::Late, first));
+        } else {
+            p.accept(time_of(&first));
+            out.kept.push(first);
+        }
+        held.for_each(|row| self.offer(p, row, out));
+    }
 }
 
 fn time_of(row: &RecordBatch) -> Nanos {

@@ -20,7 +20,5 @@ pub enum Msg {
     Batch(Rows),
     /// No row before this event time will follow.
     Watermark(Nanos),
-    /// Everything before belongs to this checkpoint, nothing after it does.
-    Barrier(u64),
     End,
 }

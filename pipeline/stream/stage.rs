@@ -54,7 +54,6 @@ impl Node {
                 }
                 Ok(out)
             }
-            Msg::Barrier(epoch) => Ok(vec![Msg::Barrier(epoch)]),
         }
     }
 

@@ -13,8 +13,8 @@ pub enum Error {
     #[error("cannot {action} {path}: {source}; check that the path exists and may be written")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error(
-        "no space left while writing {path}; free space on that file system, writing resumes by \
-         itself"
+        "no space left while writing {path}; free space on that file system and give the same \
+         command again, it goes on from what is complete"
     )]
     Full { path: PathBuf },
     #[error(
@@ -66,7 +66,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Names the path and the remedy of an I/O error; a full disk is told apart, as it heals.
+    /// Names the path and the remedy of an I/O error; a full disk is told apart, as it
+    /// can be helped.
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {

@@ -1,13 +1,18 @@
 //! The rolling capture: the last raw rows, in memory, so that an incident can keep what led to it.
 //!
-//! Bounded twice, by event time and by bytes; the oldest rows of all tables go first. Bytes are
-//! those of the distinct allocations behind the rows: a dictionary that a thousand batches share,
-//! or a buffer that two slices share, counts once.
+//! Bounded twice, by event time and by bytes. Rows are forgotten in slots of event time and as of
+//! an event time that the caller names, and a row's bytes are those of its own values. What is kept
+//! is therefore decided by the rows before that time alone: not by how they were cut into batches,
+//! nor by how many later ones have come already. Where bytes run short, the table that takes most
+//! gives up its oldest slot, so one that is chatty does not push out the others.
+//!
+//! Interned columns count by their keys: their dictionaries are shared and bounded elsewhere. A
+//! buffer behind several slots goes with the last of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayData, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{filter_record_batch, max, min};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
 
 use crate::checkpoint::{Checkpoint, Part};
@@ -15,6 +20,12 @@ use crate::error::{Error, Result};
 
 /// Names its parts in a checkpoint.
 const PART_PREFIX: &str = "recorder-";
+
+/// The part that says from which slot on each table is kept.
+const FLOORS: &str = "recorder-floors.json";
+
+/// Length of a slot in nanoseconds.
+const SLOT: i64 = 60 * 1_000_000_000;
 
 /// Rows from which on a segment is not merged with later ones.
 const SEGMENT_ROWS: usize = 1 << 18;
@@ -26,11 +37,9 @@ pub struct Recorder {
     /// A Timestamp(ns) column that every table has.
     ts_column: String,
     tables: BTreeMap<String, Table>,
-    memory: Memory,
-    /// Greatest event time seen.
-    newest: Option<i64>,
+    /// Slots before this one are over.
+    reached: i64,
     pushed: u64,
-    evicted_rows: u64,
     /// What checkpoints already hold of each table, oldest first.
     segments: BTreeMap<String, Vec<Segment>>,
 }
@@ -45,106 +54,171 @@ struct Segment {
     written: bool,
 }
 
-/// Batches by greatest event time, then by arrival.
-type Table = BTreeMap<(i64, u64), Kept>;
-
 #[derive(Debug)]
-struct Kept {
-    min_ts: i64,
-    batch: RecordBatch,
+struct Table {
+    /// By their number, event time over [`SLOT`].
+    slots: BTreeMap<i64, Slot>,
+    /// Of the slots that are over.
+    bytes: usize,
+    /// Slots before this one have been forgotten.
+    floor: i64,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    bytes: usize,
+    /// With their number, in the order in which they came.
+    batches: Vec<(u64, RecordBatch)>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { slots: BTreeMap::new(), bytes: 0, floor: i64::MIN }
+    }
+}
+
+impl Table {
+    fn forget_oldest(&mut self, reached: i64) {
+        let Some((number, slot)) = self.slots.pop_first() else { return };
+        if number < reached {
+            self.bytes -= slot.bytes;
+        }
+        self.floor = number + 1;
+    }
 }
 
 impl Recorder {
-    /// Keeps rows of the last `horizon_ns` of event time while they take at most `cap_bytes`.
+    /// Keeps rows of the last `horizon_ns` of event time while they take at most `cap_bytes`. Rows
+    /// of the slot that is not over yet, and later ones, come on top.
     pub fn new(cap_bytes: usize, horizon_ns: i64, ts_column: &str) -> Self {
         Self {
             cap_bytes,
             horizon_ns,
             ts_column: ts_column.to_owned(),
             tables: BTreeMap::new(),
-            memory: Memory::default(),
-            newest: None,
+            reached: i64::MIN,
             pushed: 0,
-            evicted_rows: 0,
             segments: BTreeMap::new(),
         }
     }
 
-    /// Adds a batch whose event times lie in `min_ts..=max_ts`, then evicts what no longer fits: by
-    /// age, and the oldest first by bytes. A batch that is too old or too large is evicted itself.
-    pub fn push(
-        &mut self,
-        table: &str,
-        min_ts: i64,
-        max_ts: i64,
-        batch: RecordBatch,
-    ) -> Result<()> {
-        self.times(table, &batch)?;
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
-        self.newest = self.newest.max(Some(max_ts));
-        self.memory.add(&batch);
-        let kept = Kept { min_ts, batch };
-        let key = (max_ts, self.pushed);
-        self.pushed += 1;
-        match self.tables.get_mut(table) {
-            Some(rows) => rows.insert(key, kept),
-            None => self.tables.entry(table.to_owned()).or_default().insert(key, kept),
+    /// Adds a batch. Rows of a slot that the table has forgotten are forgotten themselves.
+    ///
+    /// # Errors
+    /// [`Error::Batch`] where there is no event time, or a column of a type that is not recorded:
+    /// anything but numbers, times, booleans, text and interned text.
+    pub fn push(&mut self, table: &str, batch: RecordBatch) -> Result<()> {
+        let times = self.times(table, &batch)?.values().clone();
+        let (mut from, reached) = (0, self.reached);
+        let kept = match self.tables.get_mut(table) {
+            Some(kept) => kept,
+            None => self.tables.entry(table.to_owned()).or_default(),
         };
-        self.evict();
+        while let Some(first) = times.get(from) {
+            let number = first.div_euclid(SLOT);
+            let same = |ts: &i64| ts.div_euclid(SLOT) == number;
+            let rows = times[from..].iter().take_while(|ts| same(ts)).count();
+            let part = batch.slice(from, rows);
+            from += rows;
+            if number < kept.floor {
+                continue;
+            }
+            let bytes = logical_bytes(table, &part)?;
+            let slot = kept.slots.entry(number).or_default();
+            slot.bytes += bytes;
+            slot.batches.push((self.pushed, part));
+            self.pushed += 1;
+            if number < reached {
+                kept.bytes += bytes;
+            }
+        }
         Ok(())
     }
 
-    /// The rows of `table` with `from <= ts < to`, in the order of their batches.
+    /// Forgets, as of event time `now`, what is too old and what no longer fits. Every row before
+    /// `now` has been pushed.
+    pub fn advance(&mut self, now: i64) {
+        let until = now.div_euclid(SLOT);
+        while let Some(number) = self.next_over(until) {
+            self.reached = number + 1;
+            for table in self.tables.values_mut() {
+                table.bytes += table.slots.get(&number).map_or(0, |slot| slot.bytes);
+            }
+            self.shrink();
+        }
+        self.reached = self.reached.max(until);
+        self.shrink();
+    }
+
+    /// The next slot with rows that is over by then.
+    fn next_over(&self, until: i64) -> Option<i64> {
+        let first = |table: &Table| {
+            let number = *table.slots.range(self.reached..).next()?.0;
+            (number < until).then_some(number)
+        };
+        self.tables.values().filter_map(first).min()
+    }
+
+    fn shrink(&mut self) {
+        let oldest = self.reached.saturating_mul(SLOT).saturating_sub(self.horizon_ns);
+        let expired = |number: i64| (number + 1).saturating_mul(SLOT) <= oldest;
+        for table in self.tables.values_mut() {
+            while table.slots.first_key_value().is_some_and(|(number, _)| expired(*number)) {
+                table.forget_oldest(self.reached);
+            }
+        }
+        while self.tables.values().map(|table| table.bytes).sum::<usize>() > self.cap_bytes {
+            let Some(largest) = self.tables.values_mut().max_by_key(|table| table.bytes) else {
+                return;
+            };
+            largest.forget_oldest(self.reached);
+        }
+    }
+
+    /// The rows of `table` with `from <= ts < to`, by slot, then in the order in which they came.
     pub fn slice(&self, table: &str, from: i64, to: i64) -> Result<Vec<RecordBatch>> {
         let mut slices = Vec::new();
-        let Some(rows) = self.tables.get(table) else {
+        let Some(kept) = self.tables.get(table) else {
             return Ok(slices);
         };
-        for ((max_ts, _), kept) in rows.range((from, 0)..) {
-            if kept.min_ts >= to {
-                continue;
+        for (number, slot) in kept.slots.range(from.div_euclid(SLOT)..) {
+            let (start, end) = (number.saturating_mul(SLOT), (number + 1).saturating_mul(SLOT));
+            if start >= to {
+                break;
             }
-            let times = self.times(table, &kept.batch)?;
-            if kept.min_ts >= from && *max_ts < to && times.null_count() == 0 {
-                slices.push(kept.batch.clone());
-                continue;
-            }
-            let inside: BooleanArray =
-                times.iter().map(|ts| Some(ts.is_some_and(|ts| from <= ts && ts < to))).collect();
-            let cut = filter_record_batch(&kept.batch, &inside)?;
-            if cut.num_rows() > 0 {
-                slices.push(cut);
+            for (_, batch) in &slot.batches {
+                if from <= start && end <= to {
+                    slices.push(batch.clone());
+                    continue;
+                }
+                let times = self.times(table, batch)?.values();
+                let inside: BooleanArray =
+                    times.iter().map(|ts| Some(from <= *ts && *ts < to)).collect();
+                let cut = filter_record_batch(batch, &inside)?;
+                if cut.num_rows() > 0 {
+                    slices.push(cut);
+                }
             }
         }
         Ok(slices)
     }
 
-    /// Memory behind the rows kept.
-    pub fn bytes(&self) -> usize {
-        self.memory.bytes
-    }
-
-    /// Rows that made room for newer ones since the recorder was made.
-    pub fn evicted_rows(&self) -> u64 {
-        self.evicted_rows
-    }
-
     /// The rows kept, as parts of the next checkpoint of one store.
     ///
-    /// What was pushed since the last call is a new segment; the others are unchanged. A segment
-    /// at least half as large as the one before is merged with it, so a row is written a
-    /// logarithmic number of times and a table has few segments.
-    pub fn save(&mut self) -> Vec<(String, Part)> {
-        let mut parts = Vec::new();
-        self.segments.retain(|table, _| self.tables.contains_key(table));
-        for (table, rows) in &self.tables {
-            let segments = self.segments.entry(table.clone()).or_default();
+    /// What was pushed since the last call is a new segment; the others are unchanged, though some
+    /// of their rows may be forgotten. A segment at least half as large as the one before is merged
+    /// with it, so a row is written a logarithmic number of times and a table has few segments.
+    pub fn save(&mut self) -> Result<Vec<(String, Part)>> {
+        let floors: BTreeMap<&str, i64> =
+            self.tables.iter().map(|(name, table)| (name.as_str(), table.floor)).collect();
+        let floors = serde_json::to_vec(&floors).map_err(unreadable)?;
+        let mut parts = vec![(FLOORS.to_owned(), Part::Bytes(floors))];
+        for (name, table) in &self.tables {
+            let segments = self.segments.entry(name.clone()).or_default();
             let from = segments.last().map_or(0, |last| last.to);
             segments.push(Segment { from, to: self.pushed, rows: 0, written: false });
-            let mut batches: BTreeMap<u64, &RecordBatch> = BTreeMap::new();
-            batches.extend(rows.iter().map(|((_, number), kept)| (*number, &kept.batch)));
+            let kept = table.slots.values().flat_map(|slot| &slot.batches);
+            let batches: BTreeMap<u64, &RecordBatch> = kept.map(|(n, batch)| (*n, batch)).collect();
             for segment in segments.iter_mut() {
                 let kept = batches.range(segment.from..segment.to);
                 segment.rows = kept.map(|(_, batch)| batch.num_rows()).sum();
@@ -153,17 +227,24 @@ impl Recorder {
             merge(segments);
             for segment in segments {
                 let (from, to) = (segment.from, segment.to);
-                let name = format!("{PART_PREFIX}{from:020}-{to:020}-{table}.arrows");
+                let part = format!("{PART_PREFIX}{from:020}-{to:020}-{name}.arrows");
                 let kept = || batches.range(from..to).map(|(_, batch)| (*batch).clone()).collect();
                 let written = std::mem::replace(&mut segment.written, true);
-                parts.push((name, if written { Part::Unchanged } else { Part::Batches(kept()) }));
+                parts.push((part, if written { Part::Unchanged } else { Part::Batches(kept()) }));
             }
         }
-        parts
+        Ok(parts)
     }
 
-    /// Pushes what [`Self::save`] put into `checkpoint`.
+    /// Goes on with what [`Self::save`] put into `checkpoint`.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        if checkpoint.names().any(|name| name == FLOORS) {
+            let floors = serde_json::from_slice(checkpoint.bytes(FLOORS)?);
+            let floors: BTreeMap<String, i64> = floors.map_err(unreadable)?;
+            for (name, floor) in floors {
+                self.tables.entry(name).or_default().floor = floor;
+            }
+        }
         for name in checkpoint.names() {
             let table = name
                 .strip_prefix(PART_PREFIX)
@@ -171,10 +252,7 @@ impl Recorder {
                 .and_then(|rest| rest.splitn(3, '-').nth(2));
             let Some(table) = table else { continue };
             for batch in checkpoint.batches(name)? {
-                let times = self.times(table, &batch)?;
-                if let (Some(first), Some(last)) = (min(times), max(times)) {
-                    self.push(table, first, last, batch)?;
-                }
+                self.push(table, batch)?;
             }
         }
         Ok(())
@@ -185,47 +263,48 @@ impl Recorder {
         table: &str,
         batch: &'a RecordBatch,
     ) -> Result<&'a arrow::array::PrimitiveArray<TimestampNanosecondType>> {
-        let column = batch.column_by_name(&self.ts_column);
-        match column
-            .filter(|c| matches!(c.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _)))
-        {
+        let timed = |c: &&arrow::array::ArrayRef| {
+            let timestamp = matches!(c.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _));
+            timestamp && c.null_count() == 0
+        };
+        match batch.column_by_name(&self.ts_column).filter(timed) {
             Some(column) => Ok(column.as_primitive()),
             None => Err(Error::Batch {
                 table: table.to_owned(),
-                reason: format!("column {} must be Timestamp(ns)", self.ts_column),
+                reason: format!("column {} must be Timestamp(ns) without nulls", self.ts_column),
             }),
         }
     }
+}
 
-    fn evict(&mut self) {
-        let horizon = self.newest.map(|t| t.saturating_sub(self.horizon_ns));
-        while let Some((oldest, table)) = self.oldest() {
-            let expired = horizon.is_some_and(|horizon| oldest < horizon);
-            if !expired && self.memory.bytes <= self.cap_bytes {
-                return;
+/// Bytes of the values, the same however rows are cut into batches.
+fn logical_bytes(table: &str, batch: &RecordBatch) -> Result<usize> {
+    let rows = batch.num_rows();
+    let mut bytes = 0;
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let fixed = match column.data_type() {
+            DataType::Boolean => Some(1),
+            DataType::Utf8 => {
+                let offsets = column.as_string::<i32>().value_offsets();
+                let ends = offsets.first().zip(offsets.last());
+                bytes += ends.map_or(0, |(first, last)| (last - first) as usize);
+                Some(size_of::<i32>())
             }
-            let Some(rows) = self.tables.get_mut(&table) else {
-                return;
-            };
-            if let Some((_, kept)) = rows.pop_first() {
-                self.memory.remove(&kept.batch);
-                self.evicted_rows += kept.batch.num_rows() as u64;
-            }
-            if rows.is_empty() {
-                self.tables.remove(&table);
-            }
-        }
-    }
-
-    /// The batch that ends first; of equals the first table's, so that eviction does not depend on
-    /// the order in which tables were pushed.
-    fn oldest(&self) -> Option<(i64, String)> {
-        let first = |(table, rows): (&String, &Table)| {
-            let ((max_ts, _), _) = rows.first_key_value()?;
-            Some((*max_ts, table.clone()))
+            DataType::Dictionary(key, _) => key.primitive_width(),
+            other => other.primitive_width(),
         };
-        self.tables.iter().filter_map(first).min()
+        let Some(width) = fixed else {
+            let (name, kind) = (field.name(), column.data_type());
+            let reason = format!("column {name} is {kind}, which is not recorded");
+            return Err(Error::Batch { table: table.to_owned(), reason });
+        };
+        bytes += rows * width;
     }
+    Ok(bytes)
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::Damaged { path: FLOORS.into(), reason: error.to_string() }
 }
 
 /// Merges the last segments until each is less than half as large as the one before.
@@ -241,55 +320,6 @@ fn merge(segments: &mut Vec<Segment>) {
     }
 }
 
-/// Allocations by address, with the number of references from kept batches.
-#[derive(Debug, Default)]
-struct Memory {
-    allocations: HashMap<usize, (usize, usize)>,
-    bytes: usize,
-}
-
-impl Memory {
-    fn add(&mut self, batch: &RecordBatch) {
-        for column in batch.columns() {
-            visit(&column.to_data(), &mut |address, size| {
-                let (references, _) = self.allocations.entry(address).or_insert_with(|| {
-                    self.bytes += size;
-                    (0, size)
-                });
-                *references += 1;
-            });
-        }
-    }
-
-    fn remove(&mut self, batch: &RecordBatch) {
-        for column in batch.columns() {
-            visit(&column.to_data(), &mut |address, _| {
-                let Some((references, size)) = self.allocations.get_mut(&address) else {
-                    return;
-                };
-                *references -= 1;
-                if *references == 0 {
-                    self.bytes -= *size;
-                    self.allocations.remove(&address);
-                }
-            });
-        }
-    }
-}
-
-/// Calls `each` with address and size of every allocation behind `data`.
-fn visit(data: &ArrayData, each: &mut impl FnMut(usize, usize)) {
-    let validity = data.nulls().map(|n| n.buffer());
-    for buffer in data.buffers().iter().chain(validity) {
-        if buffer.capacity() > 0 {
-            each(buffer.data_ptr().as_ptr() as usize, buffer.capacity());
-        }
-    }
-    for child in data.child_data() {
-        visit(child, each);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,77 +330,73 @@ mod tests {
 
     use crate::checkpoint::CheckpointStore;
 
-    fn batch(times: &[i64]) -> RecordBatch {
-        let ts = TimestampNanosecondArray::from(times.to_vec()).with_timezone("UTC");
-        RecordBatch::try_from_iter([("ts", Arc::new(ts) as ArrayRef)]).unwrap()
+    const SECOND: i64 = 1_000_000_000;
+    const TABLES: [&str; 3] = ["a", "b-c", "d"];
+
+    /// Seconds and text of each row.
+    fn batch(rows: &[(i64, String)]) -> RecordBatch {
+        let ts = TimestampNanosecondArray::from_iter_values(rows.iter().map(|r| r.0 * SECOND));
+        let text = StringArray::from_iter_values(rows.iter().map(|r| &r.1));
+        let columns: [(_, ArrayRef); 2] =
+            [("ts", Arc::new(ts.with_timezone("UTC"))), ("text", Arc::new(text))];
+        RecordBatch::try_from_iter(columns).unwrap()
     }
 
-    fn push(recorder: &mut Recorder, table: &str, times: &[i64]) {
-        let (low, high) = (times.iter().min().unwrap(), times.iter().max().unwrap());
-        recorder.push(table, *low, *high, batch(times)).unwrap();
+    fn push(recorder: &mut Recorder, table: &str, seconds: &[i64]) {
+        let rows: Vec<_> = seconds.iter().map(|s| (*s, "text".to_owned())).collect();
+        recorder.push(table, batch(&rows)).unwrap();
     }
 
-    fn times(slices: &[RecordBatch]) -> Vec<i64> {
-        let column =
-            |b: &RecordBatch| b.column(0).as_primitive::<TimestampNanosecondType>().clone();
-        slices.iter().flat_map(|b| column(b).values().to_vec()).collect()
+    /// What is kept of a table between two seconds, in order.
+    fn kept(recorder: &Recorder, table: &str, from: i64, to: i64) -> Vec<(i64, String)> {
+        let mut rows = Vec::new();
+        for slice in recorder.slice(table, from * SECOND, to * SECOND).unwrap() {
+            let seconds = slice.column(0).as_primitive::<TimestampNanosecondType>();
+            let texts = slice.column(1).as_string::<i32>();
+            let row = |i| (seconds.value(i) / SECOND, texts.value(i).to_owned());
+            rows.extend((0..slice.num_rows()).map(row));
+        }
+        rows
+    }
+
+    fn all(recorder: &Recorder) -> [Vec<(i64, String)>; 3] {
+        TABLES.map(|table| kept(recorder, table, 0, 1_000_000))
     }
 
     #[test]
-    fn a_shared_dictionary_counts_once() {
+    fn a_dictionary_is_not_part_of_a_row() {
         let values: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(100_000)]));
-        let mut recorder = Recorder::new(usize::MAX, i64::MAX, "ts");
-        for i in 0..10 {
-            let keys = DictionaryArray::new(Int32Array::from(vec![0; 8]), Arc::clone(&values));
-            let ts = TimestampNanosecondArray::from(vec![i; 8]);
-            let batch =
-                RecordBatch::try_from_iter([("ts", Arc::new(ts) as _), ("k", Arc::new(keys) as _)]);
-            recorder.push("t", i, i, batch.unwrap()).unwrap();
+        let keys = DictionaryArray::new(Int32Array::from(vec![0; 8]), values);
+        let columns: [(_, ArrayRef); 1] = [("k", Arc::new(keys))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        assert_eq!(logical_bytes("t", &batch).unwrap(), 32);
+    }
+
+    #[test]
+    fn a_chatty_table_does_not_push_out_a_quiet_one() {
+        let mut recorder = Recorder::new(100_000, i64::MAX, "ts");
+        for minute in 0..100 {
+            push(&mut recorder, "a", &[60 * minute]);
+            push(&mut recorder, "d", &vec![60 * minute + 30; 1_000]);
+            recorder.advance(60 * (minute + 1) * SECOND);
         }
-        assert!(recorder.bytes() < 110_000, "{}", recorder.bytes());
-        assert!(recorder.bytes() >= 100_000);
+        let [quiet, _, chatty] = all(&recorder);
+        assert_eq!(quiet.len(), 100);
+        // 16 bytes a row: the last minutes that fit.
+        assert_eq!((chatty.len(), chatty[0].0), (6_000, 94 * 60 + 30));
     }
 
     #[test]
-    fn the_oldest_of_all_tables_goes_first() {
-        let one = {
-            let mut recorder = Recorder::new(usize::MAX, i64::MAX, "ts");
-            push(&mut recorder, "a", &[1, 2, 3, 4]);
-            recorder.bytes()
-        };
-        let mut recorder = Recorder::new(2 * one, i64::MAX, "ts");
-        push(&mut recorder, "b", &[10, 10, 10, 10]);
-        push(&mut recorder, "a", &[20, 20, 20, 20]);
-        push(&mut recorder, "a", &[5, 5, 5, 5]);
-        assert_eq!(recorder.slice("a", 0, 100).unwrap().len(), 1);
-        push(&mut recorder, "a", &[30, 30, 30, 30]);
-        assert!(recorder.slice("b", 0, 100).unwrap().is_empty());
-        assert_eq!(recorder.evicted_rows(), 8);
-    }
-
-    #[test]
-    fn a_table_without_event_time_is_refused() {
+    fn a_table_that_cannot_be_recorded_is_refused() {
         let ids: ArrayRef = Arc::new(Int32Array::from(vec![1]));
-        let batch = RecordBatch::try_from_iter([("ts", ids)]).unwrap();
-        let err = Recorder::new(1, 1, "ts").push("t", 0, 0, batch).unwrap_err();
+        let timeless = RecordBatch::try_from_iter([("ts", ids)]).unwrap();
+        let err = Recorder::new(1, 1, "ts").push("t", timeless).unwrap_err();
         assert!(err.to_string().contains("must be Timestamp(ns)"), "{err}");
-    }
-
-    #[test]
-    fn a_checkpoint_restores_what_was_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = CheckpointStore::open(dir.path()).unwrap();
-        let mut before = Recorder::new(usize::MAX, 100, "ts");
-        push(&mut before, "metrics", &[1, 2]);
-        push(&mut before, "logs-raw", &[3]);
-        push(&mut before, "metrics", &[0, 3]);
-        store.write(1, "p", before.save(), serde_json::json!(null)).unwrap();
-        let mut after = Recorder::new(usize::MAX, 100, "ts");
-        after.load(&store.latest().unwrap().unwrap()).unwrap();
-        for table in ["metrics", "logs-raw"] {
-            let slice = |r: &Recorder| times(&r.slice(table, 0, 10).unwrap());
-            assert_eq!(slice(&after), slice(&before));
-        }
+        let ts: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
+        let none: ArrayRef = Arc::new(arrow::array::NullArray::new(1));
+        let odd = RecordBatch::try_from_iter([("ts", ts), ("odd", none)]).unwrap();
+        let err = Recorder::new(1, 1, "ts").push("t", odd).unwrap_err();
+        assert!(err.to_string().contains("column odd is Null"), "{err}");
     }
 
     #[test]
@@ -379,7 +405,7 @@ mod tests {
         let (mut written, mut most) = (0, 0);
         for i in 0..1_000 {
             push(&mut recorder, "metrics", &[i]);
-            let parts = recorder.save();
+            let parts = recorder.save().unwrap();
             most = most.max(parts.len());
             for (_, part) in parts {
                 let Part::Batches(batches) = part else { continue };
@@ -390,89 +416,124 @@ mod tests {
         assert!(most <= 10, "{most}");
     }
 
+    /// Rows by time: table, second and text of each.
+    fn telemetry() -> impl Strategy<Value = Vec<(usize, i64, String)>> {
+        let row = (0..3_usize, 0..40_i64, "[a-z]{0,30}");
+        prop::collection::vec(row, 1..120).prop_map(|rows| {
+            let mut second = 0;
+            let mut row = |(table, gap, text)| {
+                second += gap;
+                (table, second, text)
+            };
+            rows.into_iter().map(&mut row).collect()
+        })
+    }
+
+    /// Pushes rows `size` at a time and advances behind them, and a last time to the end.
+    fn record(recorder: &mut Recorder, rows: &[(usize, i64, String)], size: usize) {
+        for chunk in rows.chunks(size) {
+            for (table, name) in TABLES.iter().enumerate() {
+                let own = chunk.iter().filter(|r| r.0 == table);
+                let own: Vec<_> = own.map(|(_, second, text)| (*second, text.clone())).collect();
+                recorder.push(name, batch(&own)).unwrap();
+            }
+            recorder.advance(chunk[chunk.len() - 1].1 * SECOND);
+        }
+        recorder.advance(1_000_000 * SECOND);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Checkpoints at any time, each of them restored: always the rows that are kept.
         #[test]
-        fn every_checkpoint_holds_the_rows_that_are_kept(
-            pushes in prop::collection::vec(
-                (0..2_usize, prop::collection::vec(0..1_000_i64, 1..6), any::<bool>()), 1..40),
-            horizon in 0..1_200_i64,
+        fn batches_decide_nothing(
+            rows in telemetry(),
+            sizes in [1..150_usize, 1..150_usize],
+            cap in 0..4_000_usize,
+        ) {
+            let recorded = |size| {
+                let mut recorder = Recorder::new(cap, i64::MAX, "ts");
+                record(&mut recorder, &rows, size);
+                let bytes: usize = recorder.tables.values().map(|table| table.bytes).sum();
+                assert!(bytes <= cap);
+                all(&recorder)
+            };
+            prop_assert_eq!(recorded(sizes[0]), recorded(sizes[1]));
+        }
+
+        /// What is lost for want of bytes is the oldest of each table, in whole minutes.
+        #[test]
+        fn a_table_keeps_its_newest_rows(rows in telemetry(), cap in 0..4_000_usize) {
+            let mut recorder = Recorder::new(cap, i64::MAX, "ts");
+            record(&mut recorder, &rows, 7);
+            for (table, kept) in all(&recorder).into_iter().enumerate() {
+                let own = rows.iter().filter(|r| r.0 == table);
+                let own: Vec<_> = own.map(|(_, second, text)| (*second, text.clone())).collect();
+                prop_assert!(own.ends_with(&kept));
+                let lost = &own[..own.len() - kept.len()];
+                if let (Some(last), Some(first)) = (lost.last(), kept.first()) {
+                    prop_assert!(last.0 / 60 < first.0 / 60);
+                }
+            }
+        }
+
+        /// Rows that are young enough are all there, and those between two times are cut out.
+        #[test]
+        fn slices_hold_exactly_the_rows_between(
+            rows in telemetry(),
+            horizon in 0..3_000_i64,
+            from in 0..3_000_i64,
+            width in 0..1_000_i64,
+        ) {
+            let mut recorder = Recorder::new(usize::MAX, horizon * SECOND, "ts");
+            for (table, second, text) in &rows {
+                recorder.push(TABLES[*table], batch(&[(*second, text.clone())])).unwrap();
+            }
+            let now = rows[rows.len() - 1].1 / 60 * 60;
+            recorder.advance(now * SECOND);
+            let to = from + width;
+            for (table, name) in TABLES.iter().enumerate() {
+                let young = |s: &i64| (s / 60 + 1) * 60 > now - horizon && (from..to).contains(s);
+                let own = rows.iter().filter(|r| r.0 == table && young(&r.1));
+                let own: Vec<_> = own.map(|(_, second, text)| (*second, text.clone())).collect();
+                prop_assert_eq!(kept(&recorder, name, from, to), own);
+            }
+        }
+
+        /// Checkpoints at any time, each of them restored: the rows that are kept, then and later.
+        #[test]
+        fn a_checkpoint_restores_what_was_kept(
+            rows in telemetry(),
+            cuts in prop::collection::vec(1..30_usize, 1..10),
+            cap in 0..4_000_usize,
+            horizon in 0..3_000_i64,
         ) {
             let dir = tempfile::tempdir().unwrap();
             let mut store = CheckpointStore::open(dir.path()).unwrap();
-            let mut recorder = Recorder::new(usize::MAX, horizon, "ts");
-            let names = ["a", "b-c"];
-            for (epoch, (table, ts, save)) in pushes.into_iter().enumerate() {
-                push(&mut recorder, names[table], &ts);
-                if !save {
-                    continue;
+            let new = || Recorder::new(cap, horizon * SECOND, "ts");
+            let (mut recorder, mut resumed) = (new(), new());
+            let (mut rest, mut cuts) = (rows.as_slice(), cuts.iter().cycle());
+            for epoch in 1.. {
+                let (part, later) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+                for recorder in [&mut recorder, &mut resumed] {
+                    for (table, second, text) in part {
+                        recorder.push(TABLES[*table], batch(&[(*second, text.clone())])).unwrap();
+                    }
+                    recorder.advance(part[part.len() - 1].1 * SECOND);
                 }
-                store.write(epoch as u64, "p", recorder.save(), serde_json::json!(null)).unwrap();
-                let mut restored = Recorder::new(usize::MAX, horizon, "ts");
-                restored.load(&store.latest().unwrap().unwrap()).unwrap();
-                for name in names {
-                    let slice = |r: &Recorder| {
-                        let mut rows = times(&r.slice(name, 0, 1_000).unwrap());
-                        rows.sort_unstable();
-                        rows
-                    };
-                    prop_assert_eq!(slice(&restored), slice(&recorder));
+                prop_assert_eq!(all(&resumed), all(&recorder));
+                let parts = recorder.save().unwrap();
+                store.write(epoch, "p", parts, serde_json::json!(null)).unwrap();
+                if epoch % 2 == 1 {
+                    resumed = new();
+                    resumed.load(&store.latest().unwrap().unwrap()).unwrap();
+                    prop_assert_eq!(all(&resumed), all(&recorder));
+                }
+                rest = later;
+                if rest.is_empty() {
+                    break;
                 }
             }
-        }
-
-        /// Against a model that keeps every batch and forgets by the same rules, row for row.
-        #[test]
-        fn slices_hold_exactly_the_rows_not_yet_evicted(
-            pushes in prop::collection::vec(
-                (0..3_usize, prop::collection::vec(0..1_000_i64, 1..6)), 1..40),
-            horizon in 0..1_200_i64,
-            from in 0..1_000_i64,
-            width in 0..1_000_i64,
-        ) {
-            let names = ["a", "b", "c"];
-            let mut recorder = Recorder::new(usize::MAX, horizon, "ts");
-            let mut model: Vec<(usize, Vec<i64>)> = Vec::new();
-            let mut newest = i64::MIN;
-            for (table, ts) in pushes {
-                push(&mut recorder, names[table], &ts);
-                newest = newest.max(*ts.iter().max().unwrap());
-                model.push((table, ts));
-            }
-            model.retain(|(_, ts)| *ts.iter().max().unwrap() >= newest - horizon);
-            let to = from + width;
-            for (table, name) in names.iter().enumerate() {
-                let mut got = times(&recorder.slice(name, from, to).unwrap());
-                let mut want: Vec<i64> = model.iter()
-                    .filter(|(t, _)| *t == table)
-                    .flat_map(|(_, ts)| ts.iter().copied())
-                    .filter(|ts| (from..to).contains(ts))
-                    .collect();
-                got.sort_unstable();
-                want.sort_unstable();
-                prop_assert_eq!(got, want);
-            }
-        }
-
-        #[test]
-        fn the_cap_holds_after_every_push(
-            pushes in prop::collection::vec(
-                (0..3_usize, prop::collection::vec(0..1_000_i64, 1..50)), 1..60),
-            cap in 0..4_000_usize,
-        ) {
-            let mut recorder = Recorder::new(cap, i64::MAX, "ts");
-            let mut rows = 0;
-            for (table, ts) in pushes {
-                rows += ts.len() as u64;
-                push(&mut recorder, ["a", "b", "c"][table], &ts);
-                prop_assert!(recorder.bytes() <= cap);
-            }
-            let kept: usize = ["a", "b", "c"].iter()
-                .map(|t| times(&recorder.slice(t, 0, 1_000).unwrap()).len())
-                .sum();
-            prop_assert_eq!(kept as u64 + recorder.evicted_rows(), rows);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use faultline::model::{MINUTE, SECOND};
+use faultline::model::{HOUR, MINUTE, SECOND};
 use faultline::source::timestamp;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -154,6 +154,32 @@ fn unusable_rows_are_counted_kept_and_change_nothing_else() {
         assert_eq!(nan, format!("file,line\nmetrics.csv,{first}\n"), "where to look");
         let silent = "SELECT count(*) AS n FROM dead_letters WHERE detail = '' OR text = ''";
         assert_eq!(ask(&archive, silent), "n\n0\n", "each says what is wrong and shows the row");
+    }
+}
+
+/// Of an outage that has quiet days, only a row far from all others is taken for a wrong clock.
+#[test]
+fn few_rows_after_quiet_days_are_processed() {
+    let outage = TempDir::new().unwrap();
+    let start = timestamp::read("2024-05-01T00:00:00Z").unwrap();
+    let at = |hour: i64| timestamp::format(start + hour * HOUR);
+    let mut metrics = vec!["ts,service,instance,metric,value".to_owned()];
+    metrics.extend((0..=120).map(|hour| format!("{},api,api-0,cpu,1", at(hour))));
+    let object =
+        |hour: i64, rest: &str| format!(r#"{{"ts":"{}","service":"api",{rest}}}"#, at(hour));
+    let logs = [0, 50, 50, 51, 300].map(|hour| object(hour, r#""body":"up""#));
+    let deploy = r#""kind":"deploy","object":"api","actor":"ci","detail":"v2""#;
+    let changes = [0, 48, 96].map(|hour| object(hour, deploy));
+    write_lines(&outage.path().join("metrics.csv"), &metrics);
+    write_lines(&outage.path().join("logs.jsonl"), &logs);
+    write_lines(&outage.path().join("changes.jsonl"), &changes);
+    let archives = TempDir::new().unwrap();
+    for batch_rows in ["1", "8192"] {
+        let archive = archives.path().join(batch_rows);
+        let stdout = replay(outage.path(), &archive, &["--batch-rows", batch_rows]);
+        let accounts = Accounts::read(&stdout);
+        let Accounts { received, processed, rejected, .. } = accounts;
+        assert_eq!((received, processed, rejected), (129, 128, 1), "batches of {batch_rows}");
     }
 }
 

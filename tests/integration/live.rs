@@ -282,7 +282,8 @@ fn a_killed_run_goes_on_where_it_was() {
         for _ in 0..2 {
             std::thread::sleep(Duration::from_millis(random.below(500)));
             live.run.0.kill().unwrap();
-            assert_eq!(live.run.wait(), None);
+            let code = live.run.wait();
+            assert_eq!(code, None, "{}", fs::read_to_string(&live.log).unwrap());
             kills += 1;
             if n == 6 {
                 let metrics = site.file("metrics.csv");
@@ -348,4 +349,43 @@ fn a_second_run_on_the_same_state_and_a_run_of_other_jobs_are_refused() {
     live.says("INCIDENT");
     live.interrupt();
     assert_eq!(count(&contents(&site.archive()), "incidents"), 1);
+}
+
+/// A file of nothing but garbage, which never stops growing, does not hold up the others.
+#[test]
+fn a_file_without_a_usable_row_holds_nothing_back() {
+    let (outage, site) = (Outage::new(), Site::new());
+    let garbage = site.file("garbage.jsonl");
+    let config = fs::read_to_string(site.file("faultline.toml")).unwrap();
+    let tail = format!("[[tail]]\npath = {:?}\nstream = \"logs\"\n", text(&garbage));
+    fs::write(site.file("faultline.toml"), format!("idle = \"2s\"\n{config}{tail}")).unwrap();
+    let [metrics, logs, spans] = TIMED.map(|name| (Rows::of(&outage, name), site.file(name)));
+    append(&metrics.1, &metrics.0.header);
+    for (rows, path) in [&metrics, &logs, &spans] {
+        append(path, rows.part(0..11));
+    }
+    let live = site.start();
+    let last = logs.0.rows.last().unwrap();
+    let mut lines = logs.0.part(11..12).iter().chain(std::iter::repeat(last));
+    until("an incident beside a file of garbage", || {
+        append(&garbage, &["garbage".to_owned()]);
+        append(&logs.1, &[lines.next().unwrap().clone()]);
+        live.lines.try_iter().any(|line| line.contains("INCIDENT")).then_some(())
+    });
+}
+
+/// A run that cannot write its state says so and ends, also while its files are quiet.
+#[test]
+fn a_run_that_cannot_write_its_state_ends_with_the_error() {
+    let (outage, site) = (Outage::new(), Site::new());
+    let (metrics, logs) = (site.file("metrics.csv"), site.file("logs.jsonl"));
+    fs::copy(outage.file("metrics.csv"), &metrics).unwrap();
+    let mut live = site.start();
+    live.has_taken(&[&metrics]);
+    fs::rename(&live.state, site.file("moved")).unwrap();
+    fs::write(&live.state, "no directory").unwrap();
+    append(&logs, &outage.lines("logs.jsonl"));
+    assert_eq!(live.run.wait(), Some(1));
+    let log = fs::read_to_string(&live.log).unwrap();
+    assert!(log.contains("_state"), "{log}");
 }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use faultline::knowledge::Writer;
 use tempfile::TempDir;
 
 use crate::outage::Outage;
-use crate::program::{block_on, faultline, text};
+use crate::program::{Running, block_on, command, faultline, text};
 
 /// The call must be refused with all of these words.
 fn refused(args: &[&str], words: &[&str]) {
@@ -174,6 +175,50 @@ fn jobs_are_refused_with_line_column_and_remedy() {
     }
     let sound = file(dir.path(), "sound.sql", sound);
     assert_eq!(faultline(&["explain", &text(&sound)]).code, Some(0), "the base of all cases");
+}
+
+/// An outage of two rows an hour apart, and this job for it.
+fn hour_with_job(sql: &str) -> (TempDir, String, String) {
+    let dir = TempDir::new().unwrap();
+    let metrics = "ts,service,instance,metric,value\n\
+                   2024-05-01T00:00:00Z,api,api-0,cpu,0\n\
+                   2024-05-01T01:00:00Z,api,api-0,cpu,1\n";
+    file(dir.path(), "outage/metrics.csv", metrics);
+    let job = text(&file(dir.path(), "broken.sql", sql));
+    let outage = text(&dir.path().join("outage"));
+    (dir, outage, job)
+}
+
+/// The base of jobs that fail on a row, with this expression in place of its score.
+fn scored(score: &str) -> String {
+    let sound = job("tumble(interval '1 minute')");
+    assert!(sound.contains("9.0 AS score"));
+    sound.replace("9.0 AS score", &format!("{score} AS score"))
+}
+
+#[test]
+fn jobs_that_fail_on_a_row_are_named_with_the_remedy() {
+    let cases: [(&str, &[&str]); 2] = [
+        ("CAST(7 / CAST(total AS BIGINT) AS DOUBLE)", &["division by zero", "NULLIF(x, 0)"]),
+        ("CAST(service AS DOUBLE)", &["api", "TRY_CAST instead of CAST"]),
+    ];
+    for (score, words) in cases {
+        let (_dir, outage, job) = hour_with_job(&scored(score));
+        let mut all = vec!["broken.sql: the job failed on a row"];
+        all.extend(words);
+        refused(&["replay", &outage, "--jobs", &job], &all);
+    }
+}
+
+/// A replay that waits for its recorded time ends as soon as something has failed.
+#[test]
+fn a_paced_replay_does_not_sleep_through_an_error() {
+    let sound = job("tumble(interval '1 minute')");
+    let broken = "CAST(sum(7 / CAST(value AS BIGINT)) AS DOUBLE)";
+    let (_dir, outage, job) = hour_with_job(&sound.replace("sum(value)", broken));
+    let args = ["replay", &outage, "--jobs", &job, "--speed", "10x", "--batch-rows", "1"];
+    let mut run = Running(command(&args).stdout(Stdio::null()).spawn().unwrap());
+    assert_eq!(run.wait(), Some(2));
 }
 
 #[test]

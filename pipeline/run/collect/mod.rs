@@ -210,8 +210,7 @@ impl Collector {
     }
 
     fn rows(&mut self, stream: Stream, rows: &Rows) -> Result<()> {
-        let (Some(first), Some(last)) = (rows.ts.first(), rows.ts.last()) else { return Ok(()) };
-        self.recorder.push(stream.name(), *first, *last, rows.batch.clone())?;
+        self.recorder.push(stream.name(), rows.batch.clone())?;
         if stream == Stream::Spans {
             for (at, edge) in self.calls.observe(rows) {
                 self.correlator.step(Input::Edges { at, edges: vec![edge] });
@@ -261,6 +260,7 @@ impl Collector {
 
     async fn tick(&mut self, now: Nanos) -> Result<()> {
         self.reached = now;
+        self.recorder.advance(now);
         for output in self.correlator.step(Input::Watermark(now)) {
             self.output(output).await?;
         }

@@ -128,7 +128,7 @@ impl Collector {
         outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         let mut parts = vec![(COLLECTOR.to_owned(), state)];
-        parts.extend(self.recorder.save());
+        parts.extend(self.recorder.save()?);
         parts.extend(checkpoint::outbox_parts(&outbox));
         let mut notes = Vec::new();
         for (share, _) in barriers {

@@ -18,7 +18,8 @@ use arrow::record_batch::RecordBatch;
 use super::dead::DeadLetter;
 use super::error::Error;
 use super::{Chunk, Next, Registries};
-use crate::model::{DAY, Nanos};
+use crate::model::Nanos;
+use crate::stream::ingest::{JUMP, JUMP_ROWS};
 use crate::stream::schema::Stream;
 
 /// Reader of one outage directory. Every header and footer has been checked when it exists.
@@ -33,11 +34,7 @@ pub struct Outage {
     paths: Vec<PathBuf>,
 }
 
-/// Rows that must lie ahead in succession before a jump in time decides about the turn of a file.
-const JUMP_ROWS: usize = 8;
-
 struct Partition {
-    stream: Stream,
     /// Path within the directory.
     name: String,
     reader: Reader,
@@ -109,7 +106,7 @@ impl Outage {
             // A file whose beginning is not known yet is read first.
             let head = reader.expected_head().unwrap_or(Nanos::MIN);
             heads[file.stream as usize].insert((head, partitions.len() as u32));
-            partitions.push(Partition { stream: file.stream, name, reader, ready: None, ahead: 0 });
+            partitions.push(Partition { name, reader, ready: None, ahead: 0 });
             total_bytes += file.bytes;
         }
         let batch_rows = batch_rows.max(1);
@@ -146,12 +143,6 @@ impl Outage {
         self.partitions.get(partition as usize).map(|p| p.name.clone()).unwrap_or_default()
     }
 
-    /// Streams that this outage has files of.
-    pub fn streams(&self) -> Vec<Stream> {
-        let has = |s: &Stream| self.partitions.iter().any(|p| p.stream == *s);
-        Stream::ALL.into_iter().filter(has).collect()
-    }
-
     /// The chunk that begins earliest; ties go by stream, then by path.
     pub fn next(&mut self, registries: &mut Registries) -> Result<Next, Error> {
         loop {
@@ -176,7 +167,7 @@ impl Outage {
             partition.ready = partition.reader.read(self.batch_rows, registries)?;
             if let Some(rows) = &partition.ready {
                 // One row with a wrong clock must not hold its file back until all others ended.
-                let jumps = rows.head() > head.saturating_add(DAY) && partition.ahead < JUMP_ROWS;
+                let jumps = rows.head() > head.saturating_add(JUMP) && partition.ahead < JUMP_ROWS;
                 partition.ahead = if jumps { partition.ahead + rows.batch.num_rows() } else { 0 };
                 let turn = if jumps { head } else { rows.head() };
                 self.heads[stream as usize].insert((turn, number));
@@ -189,7 +180,6 @@ impl Outage {
                 bytes: ready.bytes,
                 last: partition.ready.is_none(),
                 reached: Some(head),
-                frontier: self.heads[stream as usize].first().map(|(ts, _)| *ts),
             }));
         }
     }

@@ -1,5 +1,6 @@
 //! One followed path and the file that it stands for at the moment.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ pub struct Follower {
     current: Option<Current>,
     /// Kept until a file has been opened.
     resume: Option<Saved>,
+    /// Files that the path stood for while nobody read it, in the order in which they are read.
+    between: VecDeque<File>,
 }
 
 /// The file that is being read.
@@ -72,8 +75,8 @@ impl Follower {
         cluster: &str,
         resume: Option<Saved>,
     ) -> Result<Self, Error> {
-        let mut follower =
-            Self { file, partition, cluster: cluster.to_owned(), current: None, resume };
+        let (cluster, between) = (cluster.to_owned(), VecDeque::new());
+        let mut follower = Self { file, partition, cluster, current: None, resume, between };
         follower.current = follower.find()?;
         if let Some(current) = &mut follower.current {
             current.header(&follower.file, &follower.cluster)?;
@@ -121,6 +124,7 @@ impl Follower {
                 continue;
             };
             let failed = |e| Error::unreadable(&self.file.path, e);
+            current.complete |= !self.between.is_empty();
             if current.at_end && !current.complete {
                 match current.fate(&self.file).map_err(failed)? {
                     Fate::Same => {}
@@ -140,12 +144,20 @@ impl Follower {
             let chunk = current.read(&self.file, self.partition, batch_rows, registry)?;
             let finished = current.complete && current.at_end;
             if finished {
-                (self.current, self.resume) = (None, None);
+                self.resume = None;
+                self.current = self.next_between()?;
             }
             if chunk.is_some() || !finished {
                 return Ok(chunk);
             }
         }
+    }
+
+    /// The next file that was rotated away unread.
+    fn next_between(&mut self) -> Result<Option<Current>, Error> {
+        let Some(file) = self.between.pop_front() else { return Ok(None) };
+        let failed = |e| Error::unreadable(&self.file.path, e);
+        Current::begin(file, &self.file, &self.cluster).map_err(failed).map(Some)
     }
 
     /// Opens the file to read next: the one that the saved position names, else the path's.
@@ -171,6 +183,9 @@ impl Follower {
                 _ => saved.identity.find_renamed(&path).or_else(missing).map_err(failed)?,
             };
             if let Some(old) = old {
+                if !here {
+                    self.between = rotated::since(&old, &path).map_err(failed)?;
+                }
                 return Current::resume(old, saved, &self.file, &self.cluster).map(Some);
             }
             if opened.is_some() {
@@ -329,7 +344,6 @@ impl Current {
             bytes,
             last: false,
             reached: None,
-            frontier: None,
         }))
     }
 }

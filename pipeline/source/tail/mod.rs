@@ -2,6 +2,7 @@
 
 mod follower;
 mod identity;
+mod rotated;
 
 use std::path::PathBuf;
 
@@ -40,7 +41,8 @@ const POSITION_VERSION: u32 = 1;
 
 impl Tail {
     /// Opens the files that exist and checks their headers. With a position from [`Tail::position`]
-    /// it goes on behind the rows handed out then, in a renamed file first if need be.
+    /// it goes on behind the rows handed out then: in a renamed file first if need be, and through
+    /// those that were rotated away after it.
     pub fn open(
         files: Vec<TailFile>,
         batch_rows: usize,

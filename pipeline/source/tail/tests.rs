@@ -1,8 +1,9 @@
 //! Files that grow, rotate, shrink and come back.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Float64Type;
@@ -131,6 +132,51 @@ fn it_resumes_behind_what_was_handed_out() {
     let position = resumed.0.position();
     fs::write(&path, HEADER.to_owned() + &row(9) + &row(10)).unwrap();
     assert_eq!(values(&mut tail(&path, Some(&position))), [9, 10]);
+}
+
+/// A file as rotation leaves it, last written at this second.
+fn rotated(path: &Path, second: u64, text: &str) {
+    fs::write(path, HEADER.to_owned() + text).unwrap();
+    let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_714_521_600 + second);
+    File::options().write(true).open(path).unwrap().set_modified(written).unwrap();
+}
+
+#[test]
+fn what_was_rotated_away_while_nobody_looked_is_read_in_order() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("m.csv");
+    rotated(&path, 0, &row(1));
+    let mut first = tail(&path, None);
+    assert_eq!(values(&mut first), [1]);
+    let position = first.0.position();
+    drop(first);
+    let beside = |name: &str| dir.path().join(name);
+    fs::rename(&path, beside("m.csv.3")).unwrap();
+    rotated(&beside("m.csv.3"), 10, &(row(1) + &row(2)));
+    // Read before the run was stopped, compressed, of another path, and the copy of an editor.
+    rotated(&beside("m.csv.4"), 5, &row(50));
+    rotated(&beside("m.csv.5.gz"), 25, &row(51));
+    rotated(&beside("n.csv.1"), 25, &row(52));
+    rotated(&beside("m.csv.bak"), 25, &row(53));
+    // The name does not tell which is older: the time of the last row does.
+    rotated(&beside("m.csv.1"), 30, &(row(5) + row(6).trim_end()));
+    rotated(&beside("m.csv.2"), 20, &(row(3) + &row(4)));
+    rotated(&path, 40, &row(7));
+    let mut resumed = tail(&path, Some(&position));
+    assert_eq!(values(&mut resumed), [2, 3, 4, 5, 6, 7]);
+    append(&path, &row(8));
+    assert_eq!(values(&mut resumed), [8]);
+
+    // Stopped after every chunk, nothing is lost or read twice.
+    let (mut place, mut all) = (position, Vec::new());
+    loop {
+        let Running(mut tail, mut registries) = tail(&path, Some(&place));
+        let Next::Chunk(chunk) = tail.next(&mut registries).unwrap() else { break };
+        let column = chunk.batch.column(6).as_primitive::<Float64Type>();
+        all.extend(column.values().iter().map(|v| *v as i64));
+        place = tail.position();
+    }
+    assert_eq!(all, [2, 3, 4, 5, 6, 7, 8]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use arrow::array::AsArray;
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 use faultline::model::{DAY, HOUR, Nanos, SECOND};
-use faultline::stream::ingest::{Feed, Ingest, IngestConfig, Refusal};
+use faultline::stream::ingest::{Feed, Ingest, IngestConfig, JUMP, Refusal};
 use faultline::stream::schema::Stream;
 use faultline::stream::series::Registries;
 use proptest::prelude::*;
@@ -157,10 +157,13 @@ fn refusals(ingest: &mut Ingest, rows: &[Sample]) -> Vec<(Nanos, Refusal)> {
     refused
 }
 
+fn until(not_after: Nanos, jump: Option<Nanos>) -> Ingest {
+    Ingest::new(IngestConfig { lateness: LATENESS, not_after, jump, batch_rows: 1 })
+}
+
 #[test]
 fn a_wrong_clock_moves_no_watermark() {
-    let config = IngestConfig { lateness: LATENESS, not_after: START + 100 * DAY, batch_rows: 1 };
-    let mut wrong = Ingest::new(config);
+    let mut wrong = until(START + 100 * DAY, Some(JUMP));
     let rows = [0, SECOND, 200 * DAY, 2 * SECOND, 30 * DAY, 3 * SECOND, 4 * SECOND].map(sample);
     let refused = refusals(&mut wrong, &rows);
     assert_eq!(refused, [(200 * DAY, Refusal::Future), (30 * DAY, Refusal::Future)]);
@@ -169,13 +172,57 @@ fn a_wrong_clock_moves_no_watermark() {
 
 #[test]
 fn a_jump_in_time_is_believed_when_others_follow() {
-    let config = IngestConfig { lateness: LATENESS, not_after: START + 100 * DAY, batch_rows: 1 };
-    let mut after = Ingest::new(config);
+    let mut after = until(START + 100 * DAY, Some(JUMP));
     let mut rows = vec![sample(0)];
     rows.extend((0..12).map(|n| sample(30 * DAY + n * SECOND)));
     rows.push(sample(HOUR));
     assert_eq!(refusals(&mut after, &rows), [(HOUR, Refusal::Late)]);
     assert_eq!(after.watermark(), START + 30 * DAY + 6 * SECOND);
+}
+
+/// Rows that event time has passed while they were held back are late, not passed on behind it.
+#[test]
+fn a_jump_that_is_believed_is_judged_again() {
+    let mut after = until(START + 100 * DAY, Some(JUMP));
+    let first = [0, 30 * DAY, 20 * DAY].map(sample);
+    assert_eq!(refusals(&mut after, &first), []);
+    after.merged_to(START + 25 * DAY);
+    let rest = [30 * DAY; 6].map(sample);
+    assert_eq!(refusals(&mut after, &rest), [(20 * DAY, Refusal::Late)]);
+    assert_eq!(after.in_flight(), 7);
+}
+
+/// Few rows after a quiet time are believed when event time comes to them, or ends close by.
+#[test]
+fn a_jump_is_believed_when_event_time_comes_to_it() {
+    let mut registries = Registries::new(100);
+    let mut outcome = Outcome::default();
+    let mut quiet = until(START + 100 * DAY, Some(JUMP));
+    let mut fed = Vec::new();
+    for after in [0, 2 * DAY, 5 * DAY, 9 * DAY] {
+        let batch = metrics(&[sample(after)], &mut registries);
+        fed.extend(quiet.push(Stream::Metrics, 0, batch).unwrap());
+    }
+    quiet.merged_to(START + 3 * DAY);
+    fed.extend(quiet.release(&mut registries).unwrap());
+    assert_eq!(quiet.in_flight(), 2);
+    let batch = metrics(&[sample(4 * DAY)], &mut registries);
+    fed.extend(quiet.push(Stream::Metrics, 1, batch).unwrap());
+    fed.extend(quiet.end(&mut registries).unwrap());
+    outcome.add(fed);
+    assert_eq!(
+        outcome.passed.iter().map(|p| (p.0 - START) / DAY).collect::<Vec<_>>(),
+        [0, 2, 4, 5]
+    );
+    assert_eq!(outcome.refused, [(START + 9 * DAY, "future")]);
+}
+
+/// A clock that bounds the future leaves nothing to hold back.
+#[test]
+fn nothing_is_held_back_where_a_clock_bounds_it() {
+    let mut live = until(START + 100 * DAY, None);
+    assert_eq!(refusals(&mut live, &[0, 30 * DAY].map(sample)), []);
+    assert_eq!(live.watermark(), START + 30 * DAY - LATENESS);
 }
 
 /// What waits at a checkpoint is judged afterwards as it would have been.
@@ -225,4 +272,25 @@ fn the_slowest_partition_decides() {
     both.idle(Stream::Metrics, 1);
     assert_eq!(at(&mut both, 0, 100), 100);
     assert_eq!(at(&mut both, 1, 110), 100);
+}
+
+/// A partition whose rows are all refused stays idle and holds nothing back.
+#[test]
+fn a_refused_row_is_no_sign_of_life() {
+    let mut registries = Registries::new(100);
+    let mut both = until(START + HOUR, None);
+    let mut at = |ingest: &mut Ingest, partition: u32, after: Nanos| {
+        let batch = metrics(&[sample(after)], &mut registries);
+        ingest.push(Stream::Metrics, partition, batch).unwrap();
+        ingest.release(&mut registries).unwrap();
+        (ingest.accepted(Stream::Metrics, 1), (ingest.watermark() - START + LATENESS) / SECOND)
+    };
+    assert_eq!(at(&mut both, 1, 10 * SECOND), (1, 10));
+    both.idle(Stream::Metrics, 1);
+    assert_eq!(at(&mut both, 0, 60 * SECOND), (1, 60));
+    // Too far in the future, then too late.
+    for (refused, next) in [(2 * HOUR, 70), (20 * SECOND, 80)] {
+        assert_eq!(at(&mut both, 1, refused), (1, next - 10));
+        assert_eq!(at(&mut both, 0, next * SECOND), (1, next));
+    }
 }

@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt32Array,
 };
 use faultline::model::{Nanos, SECOND};
-use faultline::stream::ingest::{Feed, Ingest, IngestConfig};
+use faultline::stream::ingest::{Feed, Ingest, IngestConfig, JUMP};
 use faultline::stream::schema::Stream;
 use faultline::stream::series::Registries;
 use proptest::prelude::*;
@@ -77,7 +77,8 @@ fn batch(
 }
 
 pub fn ingest(lateness: Nanos, batch_rows: usize) -> Ingest {
-    Ingest::new(IngestConfig { lateness, not_after: Nanos::MAX, batch_rows })
+    let jump = Some(JUMP);
+    Ingest::new(IngestConfig { lateness, not_after: Nanos::MAX, jump, batch_rows })
 }
 
 /// All that follows from these samples, which arrive in batches of `rows`.

@@ -210,23 +210,23 @@ fn files_in_sequence_are_read_in_sequence() {
     let mut registries = Registries::new(10);
     let mut order = Vec::new();
     while let Next::Chunk(chunk) = outage.next(&mut registries).unwrap() {
-        let next = chunk.frontier.map(|ts| (ts - START) / MINUTE);
-        order.push((chunk.partition, chunk.last, next));
+        let reached = chunk.reached.map(|ts| (ts - START) / MINUTE);
+        order.push((chunk.partition, chunk.last, reached));
     }
     let t = true;
     let f = false;
     assert_eq!(
         order,
         [
+            (1, f, Some(0)),
             (1, f, Some(4)),
-            (1, f, Some(8)),
-            (1, t, Some(60)),
+            (1, t, Some(8)),
+            (2, f, Some(60)),
             (2, f, Some(64)),
-            (2, f, Some(68)),
-            (2, t, Some(120)),
+            (2, t, Some(68)),
+            (0, f, Some(120)),
             (0, f, Some(124)),
-            (0, f, Some(128)),
-            (0, t, None),
+            (0, t, Some(128)),
         ]
     );
 }
