@@ -13,7 +13,7 @@ const TAIL: f64 = 0.1;
 /// than a light one. That of a normal distribution beyond its upper tenth is 0.42.
 const EXCESS_MIN: f64 = 0.25;
 
-/// Largest score, that of [`Verdict`](crate::verdict::Verdict), which the plugin does not compile.
+/// Largest score, that of `verdict.rs`, which the plugin does not compile.
 const SCORE_MAX: f64 = 30.0;
 
 /// Score of the latest value of a window, −log10 of its tail probability under the earlier ones;
