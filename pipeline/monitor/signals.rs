@@ -4,6 +4,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 
+use super::correlate::MAX_SCORE;
 use crate::model::{Severity, Signal, stable_id};
 
 /// A signal, or word that its series is still abnormal.
@@ -82,7 +83,11 @@ impl Columns<'_> {
             metric,
             window_start: start,
             window_end: end,
-            score: finite(self.float("score", row)),
+            score: match self.float("score", row) {
+                // The most surprising of all, not one of which nothing is known.
+                f64::INFINITY => MAX_SCORE,
+                score => finite(score),
+            },
             observed: finite(self.float("observed", row)),
             expected: finite(self.float("expected", row)),
             direction: if direction.is_empty() { "none".to_owned() } else { direction },
@@ -90,5 +95,26 @@ impl Columns<'_> {
             detail: self.text("detail", row),
         };
         Found { ongoing: self.flag("ongoing", row), signal }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Float64Array, TimestampNanosecondArray};
+
+    use super::*;
+
+    #[test]
+    fn an_endless_score_is_the_highest_and_no_score_is_none() {
+        let scores = vec![3.5, f64::INFINITY, f64::NAN, f64::NEG_INFINITY];
+        let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![0; scores.len()]));
+        let score: ArrayRef = Arc::new(Float64Array::from(scores));
+        let columns = [("window_start", times.clone()), ("window_end", times), ("score", score)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let origin = Origin { job: "job", hash: "", severity: Severity::Warning };
+        let found: Vec<f64> = read(&origin, &batch).iter().map(|f| f.signal.score).collect();
+        assert_eq!(found, [3.5, MAX_SCORE, 0.0, 0.0]);
     }
 }

@@ -20,15 +20,6 @@ pub enum DeadReason {
 }
 
 impl DeadReason {
-    pub const ALL: [Self; 6] = [
-        Self::BadTimestamp,
-        Self::BadValue,
-        Self::MissingField,
-        Self::Malformed,
-        Self::TooLong,
-        Self::Damaged,
-    ];
-
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BadTimestamp => "bad_timestamp",

@@ -8,15 +8,19 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, ObjectName, Query, Select, SetExpr, Spanned, Statement, Value, Visit, VisitMut,
-    Visitor, VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowType,
+    Distinct, Expr, FunctionArguments, Insert, ObjectName, ObjectNamePart, Query, Select, SetExpr,
+    Spanned, Statement, TableObject, Value, Visit, VisitMut, Visitor, VisitorMut, WindowFrame,
+    WindowFrameBound, WindowFrameUnits, WindowType,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use faultline_udfs::detectors::FUNCTIONS;
 
+use super::nesting::{OPERATORS_MAX, too_deep};
+use super::schema::SINK;
 use super::watermark_clause;
 use crate::error::{Error, Result};
 use crate::model::{Nanos, Severity};
@@ -54,9 +58,12 @@ impl JobFile {
         let tokens = tokens.map_err(|e| {
             at(e.location, e.message, "check the quotes and comments around this place")
         })?;
+        if let Some(place) = too_deep(&tokens) {
+            let message = format!("more than {OPERATORS_MAX} operators in one expression");
+            return Err(at(place, message, "write a long list of values as IN (…)"));
+        }
         let (sql, watermarks) = watermark_clause::extract(origin, text, &tokens)?;
-        let statements = Parser::parse_sql(&GenericDialect {}, &sql)
-            .map_err(|e| syntax_error(origin, &e.to_string()))?;
+        let statements = parse(&sql).map_err(|e| syntax_error(origin, &e))?;
         let header = Header::read(origin, text)?;
         let mut file = Self {
             origin: origin.to_owned(),
@@ -79,8 +86,10 @@ impl JobFile {
                     let columns = create.columns.iter().map(|c| c.name.value.clone()).collect();
                     file.declared.push(Declared { table, columns, lateness, at: span.start });
                 }
-                mut statement @ Statement::Insert(_) => {
+                Statement::Insert(insert) => {
                     inserts += 1;
+                    file.check_target(&insert)?;
+                    let mut statement = Statement::Insert(insert);
                     let span = statement.span().start;
                     if inserts > 1 {
                         return Err(at(
@@ -123,12 +132,39 @@ impl JobFile {
         job_error(&self.origin, at, message.into(), remedy)
     }
 
+    /// True if `word` is a word of the job's text.
+    pub fn has(&self, word: &str) -> bool {
+        self.tokens.iter().any(|t| is_word(t, word))
+    }
+
+    /// Place of a word, or of a text in quotes where no such word is; the beginning if neither is.
     fn locate(&self, word: &str) -> Location {
-        let hit = self
-            .tokens
-            .iter()
-            .find(|t| matches!(&t.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word)));
+        let text = Token::SingleQuotedString(word.to_owned());
+        let named = self.tokens.iter().find(|t| is_word(t, word));
+        let mut quoted = self.tokens.iter().filter(|t| !word.is_empty() && t.token == text);
+        let hit = named.or_else(|| quoted.next());
         hit.map_or(Location::new(1, 1), |t| t.span.start)
+    }
+
+    /// Jobs add rows to the sink, and that is all that they do.
+    fn check_target(&self, insert: &Insert) -> Result<()> {
+        let remedy = "write INSERT INTO signals SELECT …";
+        if insert.overwrite {
+            return Err(self.refuse("overwrite", "signals are added, never overwritten", remedy));
+        }
+        if insert.replace_into || insert.or.is_some() || insert.on.is_some() {
+            let span = insert.insert_token.0.span;
+            return Err(self.refuse_at(span, "signals are added, never replaced", remedy));
+        }
+        let TableObject::TableName(name) = &insert.table else {
+            let span = insert.insert_token.0.span;
+            return Err(self.refuse_at(span, "an INSERT into something that is no table", remedy));
+        };
+        if table_name(name) != SINK {
+            let message = format!("jobs do not write to {name}");
+            return Err(self.refuse_at(name.span(), message, remedy));
+        }
+        Ok(())
     }
 
     fn check(&self, statement: &Statement) -> Result<()> {
@@ -160,6 +196,25 @@ impl VisitorMut for RowFrames {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// As sqlparser does it, but `cluster`, a column of every stream, is a name like any other: after a
+/// comma it is taken for the beginning of Hive's CLUSTER BY.
+fn parse(sql: &str) -> Result<Vec<Statement>, ParserError> {
+    let dialect = GenericDialect {};
+    let mut tokens = Tokenizer::new(&dialect, sql).tokenize_with_location()?;
+    for token in &mut tokens {
+        if let Token::Word(word) = &mut token.token
+            && word.keyword == Keyword::CLUSTER
+        {
+            word.keyword = Keyword::NoKeyword;
+        }
+    }
+    Parser::new(&dialect).with_tokens_with_locations(tokens).parse_statements()
+}
+
+fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+    matches!(&token.token, Token::Word(w) if w.value.eq_ignore_ascii_case(word))
 }
 
 fn is_stateful(name: &str) -> bool {
@@ -216,16 +271,16 @@ impl Visitor for Refusals<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
-        if let Expr::Function(f) = expr
-            && matches!(
-                f.name.to_string().to_ascii_lowercase().as_str(),
-                "now" | "current_timestamp" | "random"
-            )
-        {
+        let subquery = match expr {
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => true,
+            Expr::Function(f) => matches!(f.args, FunctionArguments::Subquery(_)),
+            _ => false,
+        };
+        if subquery {
             return ControlFlow::Break(self.file.refuse_at(
                 expr.span(),
-                format!("{} has no place in event time", f.name),
-                "use window.start or window.end",
+                "a subquery inside an expression has no meaning on a stream",
+                "aggregate both sides by the same window and JOIN them on it",
             ));
         }
         ControlFlow::Continue(())
@@ -287,8 +342,12 @@ fn stem(origin: &str) -> String {
     file.strip_suffix(".sql").unwrap_or(file).to_owned()
 }
 
+/// As SQL compares it: in lower case unless it is quoted.
 fn table_name(name: &ObjectName) -> String {
-    name.to_string().to_ascii_lowercase()
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] if name.quote_style.is_some() => name.value.clone(),
+        _ => name.to_string().to_ascii_lowercase(),
+    }
 }
 
 pub(super) fn job_error(origin: &str, at: Location, message: String, remedy: &str) -> Error {
@@ -302,13 +361,18 @@ pub(super) fn job_error(origin: &str, at: Location, message: String, remedy: &st
 }
 
 /// sqlparser reports places as text at the end of its message.
-fn syntax_error(origin: &str, text: &str) -> Error {
+fn syntax_error(origin: &str, error: &ParserError) -> Error {
+    if matches!(error, ParserError::RecursionLimitExceeded) {
+        let message = "the statement is nested too deeply".to_owned();
+        return job_error(origin, Location::new(1, 1), message, "use fewer levels of parentheses");
+    }
+    let text = error.to_string();
     let number = |key: &str| {
         let rest = &text[text.rfind(key)? + key.len()..];
         rest.trim().split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
     };
     let at = Location::new(number("Line:").unwrap_or(1), number("Column:").unwrap_or(1));
-    let message = text.split(" at Line:").next().unwrap_or(text);
+    let message = text.split(" at Line:").next().unwrap_or(&text);
     let message = message.trim_start_matches("sql parser error: ").to_owned();
     job_error(
         origin,

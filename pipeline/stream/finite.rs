@@ -2,6 +2,10 @@
 //!
 //! Rows of a window are kept until the watermark has passed its end; then the planned node runs
 //! over exactly these rows. The plan is made once and reset between windows.
+//!
+//! DataFusion sorts without keeping rows that are equal in order, so what it makes of them depends
+//! on all the rows that it is given. Rows of one window are always given in the same order; where
+//! windows are run together, rows are sorted here, and DataFusion is told so.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,21 +16,29 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::{DataType, SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
     Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
+use datafusion::physical_expr::window::{PlainAggregateWindowExpr, SlidingAggregateWindowExpr};
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::Expr;
 
+use super::frame::check_constants;
 use super::rows::Rows;
 use super::window::conform;
 use crate::error::Result;
@@ -58,8 +70,9 @@ pub struct Finite {
     window_at: Vec<usize>,
     output_window_at: usize,
     output: SchemaRef,
-    /// The plan itself keeps windows apart, so that many small ones cost no more than one.
-    together: bool,
+    /// Order of the rows that the plan is given, where it keeps windows apart by itself: many small
+    /// ones then cost no more than one.
+    together: Option<LexOrdering>,
     /// Rows waiting, by (end, start) of their window and by input.
     waiting: BTreeMap<(Nanos, Nanos), Vec<Vec<RecordBatch>>>,
 }
@@ -72,17 +85,21 @@ impl Finite {
         output_window_at: usize,
         state: &SessionState,
     ) -> Result<Self> {
+        let together = partitions(node).map(|by| ordering(by, node, state)).transpose()?.flatten();
         let mut slots = Vec::new();
         let mut inputs = Vec::new();
         for input in node.inputs() {
             let slot = Arc::new(Slot::default());
             slots.push(Arc::clone(&slot));
-            let node = Input { id: slots.len(), schema: Arc::clone(input.schema()), slot };
+            let schema = Arc::clone(input.schema());
+            let node = Input { id: slots.len(), schema, slot, ordering: together.clone() };
             inputs.push(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
         }
         let logical = node.with_new_exprs(node.expressions(), inputs)?;
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(InputPlanner)]);
         let plan = planner.create_physical_plan(&logical, state).await?;
+        check_accumulators(&plan)?;
+        let together = together.filter(|_| !sorts(&plan));
         let output = Arc::clone(node.schema().inner());
         let context = state.task_ctx();
         Ok(Self {
@@ -92,7 +109,7 @@ impl Finite {
             window_at,
             output_window_at,
             output,
-            together: keeps_windows_apart(node),
+            together,
             waiting: BTreeMap::new(),
         })
     }
@@ -132,7 +149,10 @@ impl Finite {
                 return Ok(out);
             }
             for (slot, batches) in self.slots.iter().zip(inputs) {
-                slot.set(batches);
+                slot.set(match &self.together {
+                    Some(ordering) => vec![sorted(ordering, &batches)?],
+                    None => batches,
+                });
             }
             let plan = reset_plan_states(Arc::clone(&self.plan))?;
             let batches = collect(plan, Arc::clone(&self.context)).await?;
@@ -150,7 +170,8 @@ impl Finite {
         let mut inputs = vec![Vec::new(); self.slots.len()];
         let mut rows = 0;
         while let Some(entry) = self.waiting.first_entry() {
-            if entry.key().0 > watermark || (rows > 0 && !self.together) || rows >= ROWS_TOGETHER {
+            let enough = if self.together.is_some() { ROWS_TOGETHER } else { 1 };
+            if entry.key().0 > watermark || rows >= enough {
                 break;
             }
             for (input, batches) in inputs.iter_mut().zip(entry.remove()) {
@@ -176,10 +197,6 @@ impl Finite {
         Ok(Rows { ts, batch: pick(&batch, order)? })
     }
 
-    pub fn output_window_at(&self) -> usize {
-        self.output_window_at
-    }
-
     /// Waiting rows by input; windows are read back from the rows themselves.
     pub fn save(&self, input: usize) -> Vec<RecordBatch> {
         self.waiting.values().flat_map(|inputs| inputs[input].iter().cloned()).collect()
@@ -201,14 +218,77 @@ impl Finite {
     }
 }
 
-/// True where no row of one window can change what another gets: functions over whole partitions,
-/// each of which has the window in its key, as the planner demands.
-fn keeps_windows_apart(node: &LogicalPlan) -> bool {
-    let LogicalPlan::Window(window) = node else { return false };
-    window.window_expr.iter().all(|e| match e {
-        Expr::WindowFunction(call) => call.params.order_by.is_empty(),
-        _ => false,
-    })
+/// The partitions of functions over whole partitions, each of which has the window in its key, as
+/// the planner demands: no row of one window can change what another gets.
+fn partitions(node: &LogicalPlan) -> Option<&[Expr]> {
+    let LogicalPlan::Window(window) = node else { return None };
+    let mut partitions = window.window_expr.iter().map(|e| match e {
+        Expr::WindowFunction(call) if call.params.order_by.is_empty() => {
+            Some(call.params.partition_by.as_slice())
+        }
+        _ => None,
+    });
+    let first = partitions.next()??;
+    partitions.all(|p| p == Some(first)).then_some(first)
+}
+
+/// Ascending by these keys over the rows of the node's input; none without keys.
+fn ordering(
+    keys: &[Expr],
+    node: &LogicalPlan,
+    state: &SessionState,
+) -> Result<Option<LexOrdering>> {
+    let Some(input) = node.inputs().first().copied() else { return Ok(None) };
+    let physical = |key: &Expr| state.create_physical_expr(key.clone(), input.schema());
+    let keys = keys.iter().map(physical).collect::<DfResult<Vec<_>>>()?;
+    Ok(LexOrdering::new(keys.into_iter().map(PhysicalSortExpr::new_default)))
+}
+
+/// All rows in one batch, in this order; rows that are equal in it stay as they are.
+fn sorted(ordering: &LexOrdering, batches: &[RecordBatch]) -> Result<RecordBatch> {
+    let batch = concat_batches(&batches[0].schema(), batches)?;
+    let rows = batch.num_rows();
+    let array = |e: &PhysicalSortExpr| Ok(e.expr.evaluate(&batch)?.into_array(rows)?);
+    let keys: Vec<ArrayRef> = ordering.iter().map(array).collect::<Result<_>>()?;
+    let fields = keys.iter().map(|k| SortField::new(k.data_type().clone())).collect();
+    let keys = RowConverter::new(fields)?.convert_columns(&keys)?;
+    let mut order: Vec<u32> = (0..rows as u32).collect();
+    let key = |row: u32| keys.row(row as usize);
+    if order.is_sorted_by(|a, b| key(*a) <= key(*b)) {
+        return Ok(batch);
+    }
+    order.sort_by(|a, b| key(*a).cmp(&key(*b)));
+    pick(&batch, order)
+}
+
+/// True if the plan sorts, which does not keep rows that are equal in order.
+fn sorts(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let is_sort = |p: &Arc<dyn ExecutionPlan>| as_node::<SortExec>(p).is_some();
+    plan.exists(|p| Ok(is_sort(p))).unwrap_or(true)
+}
+
+/// Looks at the constant arguments of the plan's aggregates, before it first runs.
+fn check_accumulators(plan: &Arc<dyn ExecutionPlan>) -> Result<()> {
+    let mut functions = Vec::new();
+    plan.apply(|p| {
+        functions.extend(as_node::<AggregateExec>(p).iter().flat_map(|p| p.aggr_expr()).cloned());
+        let bounded = as_node::<BoundedWindowAggExec>(p).map(BoundedWindowAggExec::window_expr);
+        let calls = as_node::<WindowAggExec>(p).map(WindowAggExec::window_expr).or(bounded);
+        for call in calls.unwrap_or_default() {
+            let call = call.as_any();
+            let plain = call.downcast_ref().map(PlainAggregateWindowExpr::get_aggregate_expr);
+            let sliding = call.downcast_ref().map(SlidingAggregateWindowExpr::get_aggregate_expr);
+            functions.extend(plain.or(sliding).cloned().map(Arc::new));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    functions.iter().try_for_each(|f| check_constants(f))
+}
+
+/// The plan's node, if it is of this type.
+fn as_node<T: 'static>(plan: &Arc<dyn ExecutionPlan>) -> Option<&T> {
+    let any: &dyn std::any::Any = plan.as_ref();
+    any.downcast_ref()
 }
 
 /// Dictionaries with no more values than there are rows. Those of a registry hold every series, and
@@ -240,6 +320,8 @@ struct Input {
     id: usize,
     schema: DFSchemaRef,
     slot: Arc<Slot>,
+    /// Order in which the rows are, if in any.
+    ordering: Option<LexOrdering>,
 }
 
 impl fmt::Debug for Input {
@@ -311,7 +393,8 @@ impl ExtensionPlanner for InputPlanner {
         let schema = Arc::clone(input.schema.inner());
         let rows =
             Arc::new(ClosedRows { schema: Arc::clone(&schema), slot: Arc::clone(&input.slot) });
-        let exec = StreamingTableExec::try_new(schema, vec![rows], None, vec![], false, None)?;
+        let ordering = input.ordering.clone();
+        let exec = StreamingTableExec::try_new(schema, vec![rows], None, ordering, false, None)?;
         Ok(Some(Arc::new(exec)))
     }
 }

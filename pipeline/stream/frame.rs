@@ -32,6 +32,16 @@ impl Aggregate {
     }
 }
 
+/// Makes what `function` would run with, which is when some functions first look at their constant
+/// arguments.
+pub fn check_constants(function: &AggregateFunctionExpr) -> Result<()> {
+    match function.groups_accumulator_supported() {
+        true => drop(function.create_groups_accumulator()?),
+        false => drop(function.create_accumulator()?),
+    }
+    Ok(())
+}
+
 /// Arguments and filters of all aggregates over one batch.
 pub struct Inputs {
     args: Vec<Vec<ArrayRef>>,

@@ -3,15 +3,22 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
 use super::window::window_type;
 use crate::model::{DAY, Nanos};
+
+/// Longest window: event time in nanoseconds ends in 2262, and no window may reach beyond it.
+const LENGTH_MAX: Nanos = 3660 * DAY;
+
+/// Most slides in a hopping window, each of which it merges when it fires: a week by the minute.
+const SLIDES_MAX: Nanos = 7 * 24 * 60;
 
 /// A window as written in GROUP BY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +46,12 @@ pub fn window_functions() -> Vec<Arc<ScalarUDF>> {
         .collect()
 }
 
+/// True for the placeholder of a window.
+pub fn is_window(function: &ScalarUDF) -> bool {
+    let inner: &dyn Any = function.inner().as_ref();
+    inner.is::<Placeholder>()
+}
+
 /// Why a window function call cannot be used.
 pub struct BadWindow {
     pub function: &'static str,
@@ -60,18 +73,16 @@ pub fn window_of(expr: &Expr) -> Option<Result<WindowKind, BadWindow>> {
             return Some(Err(bad(message, "write a fixed length, such as interval '1 minute'")));
         }
     };
-    if lengths.iter().any(|l| *l <= 0) {
-        return Some(Err(bad(
-            "a window length must be above zero".into(),
-            "write interval '1 minute'",
-        )));
-    }
     Some(match (name, lengths.as_slice()) {
         ("tumble", [width]) => Ok(WindowKind::Fixed { width: *width, slide: *width }),
         ("hop", [slide, width]) if slide > width || width % slide != 0 => Err(bad(
             "hop(slide, width): the width must be a multiple of the slide".into(),
             "choose a slide that divides the width, such as \
              hop(interval '1 minute', interval '5 minutes')",
+        )),
+        ("hop", [slide, width]) if width / slide > SLIDES_MAX => Err(bad(
+            format!("hop(slide, width): the width is {} slides", width / slide),
+            "choose a slide of which the width holds at most 10080, a week by the minute",
         )),
         ("hop", [slide, width]) => Ok(WindowKind::Fixed { width: *width, slide: *slide }),
         (_, [gap]) => Ok(WindowKind::Session { gap: *gap }),
@@ -83,15 +94,18 @@ fn fixed_length(expr: &Expr) -> Result<Nanos, String> {
     let Expr::Literal(value, _) = expr else {
         return Err("a window length must be a literal interval".into());
     };
-    match value {
+    let (days, rest) = match value {
         ScalarValue::IntervalMonthDayNano(Some(i)) if i.months != 0 => {
-            Err("months have no fixed length".into())
+            return Err("months have no fixed length".into());
         }
-        ScalarValue::IntervalMonthDayNano(Some(i)) => Ok(i64::from(i.days) * DAY + i.nanoseconds),
-        ScalarValue::IntervalDayTime(Some(i)) => {
-            Ok(i64::from(i.days) * DAY + i64::from(i.milliseconds) * 1_000_000)
-        }
-        _ => Err("a window length must be an interval".into()),
+        ScalarValue::IntervalMonthDayNano(Some(i)) => (i.days, i.nanoseconds),
+        ScalarValue::IntervalDayTime(Some(i)) => (i.days, i64::from(i.milliseconds) * 1_000_000),
+        _ => return Err("a window length must be an interval".into()),
+    };
+    match i64::from(days).checked_mul(DAY).and_then(|days| days.checked_add(rest)) {
+        Some(..=0) => Err("a window length must be above zero".into()),
+        Some(length @ ..=LENGTH_MAX) => Ok(length),
+        _ => Err(format!("a window length must be at most {} days", LENGTH_MAX / DAY)),
     }
 }
 
@@ -112,6 +126,11 @@ impl ScalarUDFImpl for Placeholder {
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(window_type())
+    }
+
+    /// A window is never null, unlike one that an outer join fills in.
+    fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        Ok(Arc::new(Field::new(self.name, window_type(), false)))
     }
 
     fn invoke_with_args(&self, _: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

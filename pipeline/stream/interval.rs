@@ -24,10 +24,18 @@ pub fn parse(text: &str) -> Option<Nanos> {
     Some(total)
 }
 
-/// The shortest text that [`parse`] reads back: `90s` becomes `1m30s`.
+/// In the largest units that divide it, so that [`parse`] reads the same length: `90s` becomes
+/// `1m30s`. Lengths below zero, which are none, become `0s`.
 pub fn format(nanos: Nanos) -> String {
-    const UNITS: [(Nanos, &str); 5] =
-        [(DAY, "d"), (HOUR, "h"), (MINUTE, "m"), (SECOND, "s"), (1_000_000, "ms")];
+    const UNITS: [(Nanos, &str); 7] = [
+        (DAY, "d"),
+        (HOUR, "h"),
+        (MINUTE, "m"),
+        (SECOND, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
     let mut out = String::new();
     let mut rest = nanos.max(0);
     for (size, name) in UNITS {
@@ -41,6 +49,8 @@ pub fn format(nanos: Nanos) -> String {
 
 fn unit(word: &str) -> Option<Nanos> {
     Some(match word.to_ascii_lowercase().as_str() {
+        "ns" | "nanosecond" | "nanoseconds" => 1,
+        "us" | "microsecond" | "microseconds" => 1_000,
         "ms" | "millisecond" | "milliseconds" => 1_000_000,
         "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
         "m" | "min" | "mins" | "minute" | "minutes" => MINUTE,
@@ -53,6 +63,8 @@ fn unit(word: &str) -> Option<Nanos> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -66,9 +78,17 @@ mod tests {
     }
 
     #[test]
-    fn format_round_trips() {
-        for nanos in [SECOND, 90 * SECOND, DAY + HOUR, 250_000_000, 0] {
-            assert_eq!(parse(&format(nanos)), Some(nanos));
+    fn format_says_it_in_few_words() {
+        for (nanos, text) in [(0, "0s"), (90 * SECOND, "1m30s"), (1_500, "1us500ns")] {
+            assert_eq!(format(nanos), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn format_round_trips(nanos in 0..=Nanos::MAX / 4, shift in 0..62) {
+            let nanos = nanos >> shift;
+            prop_assert_eq!(parse(&format(nanos)), Some(nanos));
         }
     }
 }

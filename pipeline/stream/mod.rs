@@ -9,6 +9,7 @@ mod functions;
 pub mod ingest;
 pub mod interval;
 mod keys;
+mod nesting;
 mod over;
 mod plan;
 mod reorder;
@@ -22,7 +23,8 @@ mod window;
 
 pub use dialect::JobFile;
 pub use explain::explain;
-pub use plan::{Job, SINK};
+pub use plan::Job;
+pub use schema::SINK;
 
 use crate::error::Result;
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, StructArray};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimestampNanosecondType};
+use arrow::datatypes::{DataType, SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::PhysicalExpr;
 use faultline_udfs::stateful::{Function, Rows as Call, Stateful};
 
 use super::keys::{GeneralKeys, SeriesKeys, to_plain};
-use super::rows::Rows;
+use super::rows::{Rows, unnamed};
 use super::window::conform;
 use crate::error::{Error, Result};
 use crate::model::Nanos;
@@ -120,10 +120,7 @@ impl Over {
             Partitions::General(keys) => keys.columns()?,
         };
         columns.extend(self.states.iter().map(|s| Arc::new(s.save()) as ArrayRef));
-        let field =
-            |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
-        let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
-        Ok(vec![RecordBatch::try_new(Arc::new(schema), columns)?])
+        Ok(vec![unnamed(columns)?])
     }
 
     pub fn restore(&mut self, parts: &[RecordBatch]) -> Result<()> {

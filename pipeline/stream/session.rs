@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Accumulator;
@@ -14,7 +14,7 @@ use datafusion::physical_plan::PhysicalExpr;
 
 use super::frame::Aggregate;
 use super::keys::{GeneralKeys, to_plain};
-use super::rows::Rows;
+use super::rows::{Rows, unnamed};
 use super::window::{conform, window_column};
 use crate::error::Result;
 use crate::model::Nanos;
@@ -109,7 +109,7 @@ impl Session {
         Ok(())
     }
 
-    /// Fires the sessions whose gap lies wholly before the watermark, by end, start and key.
+    /// Fires the sessions whose gap lies wholly before the watermark, by start, end and key.
     pub fn advance(&mut self, watermark: Nanos) -> Result<Vec<Rows>> {
         let gap = self.spec.gap;
         let due: Vec<Key> = self
@@ -231,8 +231,5 @@ fn save_one(aggregates: &[Aggregate], state: &mut State, is_open: i64) -> Result
         acc.merge_batch(&saved)?;
         columns.extend(saved);
     }
-    let field =
-        |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
-    let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
-    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
+    unnamed(columns)
 }

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StructArray, TimestampNanosecondArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::frame::{Aggregate, BatchKeys, Finished, Frame, FrameKeys, Inputs};
 use super::keys::plain;
-use super::rows::Rows;
+use super::rows::{Rows, unnamed};
 use super::schema::timestamp;
 use crate::error::{Error, Result};
 use crate::model::Nanos;
@@ -252,10 +252,7 @@ fn saved(
     ];
     columns.extend(keys.iter().cloned());
     columns.extend(states.iter().flatten().cloned());
-    let field =
-        |(i, c): (usize, &ArrayRef)| Field::new(format!("c{i}"), c.data_type().clone(), true);
-    let schema = Schema::new(columns.iter().enumerate().map(field).collect::<Vec<_>>());
-    Ok(RecordBatch::try_new(Arc::new(schema), columns)?)
+    unnamed(columns)
 }
 
 fn bin_of(part: &RecordBatch) -> Option<(Nanos, bool)> {

@@ -221,6 +221,168 @@ fn a_paced_replay_does_not_sleep_through_an_error() {
     assert_eq!(run.wait(), Some(2));
 }
 
+/// A job over `{inner}`, rows of windows with a sum in `total`.
+fn over(inner: &str) -> String {
+    format!(
+        "INSERT INTO signals
+SELECT cluster, service, '' AS i, 'm' AS m, window.start AS a, window.end AS b,
+       1.0 AS score, total, 0.0 AS e, '' AS d, false AS o, false AS p, '' AS t
+FROM ({inner})"
+    )
+}
+
+fn sums(stream: &str, window: &str) -> String {
+    format!(
+        "SELECT cluster, service, {window} AS window, CAST(count(*) AS DOUBLE) AS total
+FROM {stream} GROUP BY cluster, service, window"
+    )
+}
+
+/// Each must be refused, at its place.
+fn refused_jobs(cases: &[(&str, String, &str, &[&str])]) {
+    let dir = TempDir::new().unwrap();
+    for (name, sql, place, words) in cases {
+        let path = file(dir.path(), &format!("{name}.sql"), sql);
+        let place = format!("{}:{place}", path.display());
+        refused(&["explain", &text(&path)], &[&[place.as_str()], *words].concat());
+    }
+}
+
+#[test]
+fn jobs_write_to_signals_and_only_add() {
+    let sound = job("tumble(interval '1 minute')");
+    let written = |into: &str| sound.replace("INSERT INTO signals", into);
+    let add = "write INSERT INTO signals SELECT";
+    refused_jobs(&[
+        ("metrics", "INSERT INTO metrics SELECT * FROM metrics".into(), "1:13", &["metrics;", add]),
+        ("columns", "INSERT INTO logs (ts) SELECT ts FROM logs".into(), "1:13", &["logs;", add]),
+        ("quoted", written("INSERT INTO \"Signals\""), "1:13", &["do not write", add]),
+        ("over", written("INSERT OVERWRITE signals"), "1:8", &["never overwritten", add]),
+        ("replace", written("REPLACE INTO signals"), "1:1", &["never replaced", add]),
+        ("or", written("INSERT OR REPLACE INTO signals"), "1:1", &["never replaced", add]),
+    ]);
+}
+
+#[test]
+fn joins_are_on_one_window() {
+    let (minute, hour) = ("tumble(interval '1 minute')", "tumble(interval '1 hour')");
+    let join = |join: &str, window: &str, on: &str| {
+        let columns = "x.cluster AS cluster, x.service AS service, x.window AS window, y.total";
+        let (x, y) = (sums("metrics", minute), sums("logs", window));
+        over(&format!("SELECT {columns} FROM ({x}) AS x\n{join} ({y}) AS y\n{on}"))
+    };
+    let on = "ON x.service = y.service AND x.window = y.window";
+    let without = "ON x.service = y.service AND x.window = x.window";
+    let session = "session(interval '1 minute')";
+    let late = |column: &str| {
+        let from = join("LEFT JOIN", minute, on);
+        from.replace("x.window AS window, y.total", &format!("{column}, y.total"))
+    };
+    let ranked = "sum(1.0) OVER (PARTITION BY y.window) AS z, x.window AS window";
+    let stateful = "counter_rate(1.0) OVER (ORDER BY y.window) AS z, x.window AS window";
+    let on_window: &[&str] = &["without the window in ON", "ON left.window = right.window"];
+    refused_jobs(&[
+        ("none", join("JOIN", minute, without), "8:4", on_window),
+        ("cross", join("CROSS JOIN", minute, ""), "6:7", on_window),
+        ("widths", join("JOIN", hour, on), "8:4", &["never equal", "kind and width"]),
+        ("kinds", join("JOIN", session, on), "8:4", &["never equal", "kind and width"]),
+        ("right", join("RIGHT JOIN", minute, on), "6:1", &["left side", "write LEFT JOIN"]),
+        ("full", join("FULL JOIN", minute, on), "6:1", &["left side", "write LEFT JOIN"]),
+        ("ranked", late(ranked), "", &["may be null", "use the window of the left side"]),
+        ("stateful", late(stateful), "", &["may be null", "use the window of the left side"]),
+    ]);
+    let dir = TempDir::new().unwrap();
+    for (name, kind) in [("inner", "JOIN"), ("left", "LEFT JOIN"), ("semi", "LEFT SEMI JOIN")] {
+        let sql = join(kind, minute, on).replace("y.total", "x.total");
+        let path = file(dir.path(), &format!("{name}.sql"), sql);
+        let outcome = faultline(&["explain", &text(&path)]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    }
+}
+
+#[test]
+fn stateful_functions_take_every_row_of_their_series() {
+    let inner = sums("metrics", "tumble(interval '1 minute')");
+    let call = |argument: &str, rest: &str, frame: &str| {
+        let by = "PARTITION BY cluster, service ORDER BY window";
+        let call = format!("metric_anomaly({argument}){rest}\n  OVER ({by} {frame})");
+        over(&format!("SELECT *, {call} AS v\nFROM ({inner})"))
+    };
+    let leave_out = "leave it out";
+    let last = "ROWS BETWEEN 3 PRECEDING AND CURRENT ROW";
+    let all = "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING";
+    refused_jobs(&[
+        ("rows", call("total", "", last), "5:", &["ROWS frame", "metric_anomaly", leave_out]),
+        ("all", call("total", "", all), "5:", &["ROWS frame", leave_out]),
+        ("nulls", call("total", " IGNORE NULLS", ""), "4:", &["IGNORE NULLS", leave_out]),
+        ("distinct", call("DISTINCT total", "", ""), "4:", &["DISTINCT", leave_out]),
+        ("filter", call("total", " FILTER (WHERE total > 5)", ""), "4:", &["FILTER", "README"]),
+    ]);
+    let dir = TempDir::new().unwrap();
+    let same = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW";
+    let path = file(dir.path(), "same.sql", call("total", "", same));
+    assert_eq!(faultline(&["explain", &text(&path)]).code, Some(0), "what it does anyway");
+}
+
+#[test]
+fn what_a_function_answers_follows_from_its_arguments() {
+    let sound = job("tumble(interval '1 minute')");
+    let calls = ["now()", "current_timestamp", "current_date", "today()", "current_time()"];
+    for call in calls.iter().chain(&["random()", "uuid()"]) {
+        let name = call.trim_end_matches("()");
+        let sql = sound.replace("'' AS instance", &format!("CAST({call} AS VARCHAR)"));
+        let words: &[&str] = &[name, "no place in event time", "use window.start"];
+        refused_jobs(&[(name, sql, "2:31", words)]);
+    }
+}
+
+#[test]
+fn expressions_that_cannot_run() {
+    let minute = "tumble(interval '1 minute')";
+    let sound = job(minute);
+    let with = |condition: &str| {
+        sound.replace("FROM metrics\n", &format!("FROM metrics\n  WHERE {condition}\n"))
+    };
+    let value = |value: &str| sound.replace("sum(value)", value);
+    let many = |n: i32| {
+        let terms: Vec<String> = (0..n).map(|i| format!("metric = 'm{i}'")).collect();
+        with(&terms.join(" OR "))
+    };
+    let deep = "(".repeat(200) + "value" + &")".repeat(200) + " > 1";
+    let join: &[&str] = &["subquery inside an expression", "JOIN them on it"];
+    let percentile = "approx_percentile_cont(value, 2.0)";
+    let late = sound.replace(
+        "total, 0.0",
+        "approx_percentile_cont(total, 2.0)
+        OVER (PARTITION BY window), 0.0",
+    );
+    refused_jobs(&[
+        ("in", with("service IN (SELECT service FROM logs)"), "8:9", join),
+        ("exists", with("EXISTS (SELECT 1 FROM logs)"), "8:", join),
+        ("scalar", value("(SELECT max(value) FROM metrics)"), "5:", join),
+        ("percentile", value(percentile), "5:", &["Percentile", "between 0.0 and 1.0", "README"]),
+        ("percentile later", late, "", &["Percentile", "between 0.0 and 1.0"]),
+        ("time", with("ts > 'yesterday'"), "8:14", &["'yesterday'", "README"]),
+        ("unknown", value("nosuch(value)"), "5:", &["nosuch", "README"]),
+        ("many", many(8000), "8:", &["more than 500 operators", "IN (…)"]),
+        ("parentheses", with(&deep), "", &["nested too deeply", "fewer levels"]),
+        ("overflow", job("tumble(interval '220000 days')"), "6:10", &["at most 3660 days"]),
+        (
+            "slides",
+            job("hop(interval '1 millisecond', interval '1 hour')"),
+            "6:10",
+            &["3600000 slides", "at most 10080"],
+        ),
+    ]);
+    let dir = TempDir::new().unwrap();
+    let cluster = sound.replace("SELECT cluster, service,", "SELECT service, cluster,");
+    for (name, sql) in [("cluster", cluster), ("some", many(200))] {
+        let path = file(dir.path(), &format!("{name}.sql"), sql);
+        let outcome = faultline(&["explain", &text(&path)]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    }
+}
+
 #[test]
 fn job_files_that_are_none() {
     let dir = TempDir::new().unwrap();

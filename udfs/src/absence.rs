@@ -128,11 +128,6 @@ impl State {
         absent
     }
 
-    /// Bytes held beside the struct itself.
-    pub fn heap(&self) -> usize {
-        self.known.keys().map(|name| name.len() + size_of::<(String, Known)>() * 2).sum()
-    }
-
     /// Appends the state to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(VERSION);

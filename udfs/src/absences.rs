@@ -51,10 +51,6 @@ impl Stateful for Absences {
         self.states = stateful::restored(states, State::read)?;
         Ok(())
     }
-
-    fn size(&self) -> usize {
-        self.states.iter().map(|state| size_of::<State>() + state.heap()).sum()
-    }
 }
 
 fn fields() -> Fields {

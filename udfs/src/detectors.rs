@@ -123,10 +123,6 @@ impl<D: Detector> Stateful for Series<D> {
         self.states = stateful::restored(states, D::read)?;
         Ok(())
     }
-
-    fn size(&self) -> usize {
-        self.states.capacity() * size_of::<D>()
-    }
 }
 
 fn verdict_fields() -> Fields {

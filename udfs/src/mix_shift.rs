@@ -225,11 +225,6 @@ impl State {
         }
     }
 
-    /// Bytes held beside the struct itself.
-    pub fn heap(&self) -> usize {
-        self.kinds.len() * size_of::<(u64, Kind)>() * 2
-    }
-
     /// Appends the state to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(VERSION);

@@ -55,10 +55,6 @@ impl Stateful for Mixes {
         self.states = stateful::restored(states, State::read)?;
         Ok(())
     }
-
-    fn size(&self) -> usize {
-        self.states.iter().map(|state| size_of::<State>() + state.heap()).sum()
-    }
 }
 
 /// FNV-1a: the same number on every machine and in every checkpoint.

@@ -51,10 +51,6 @@ impl Stateful for Readings {
         })?;
         Ok(())
     }
-
-    fn size(&self) -> usize {
-        self.states.capacity() * size_of::<Option<State>>()
-    }
 }
 
 /// `value` is null where nothing is known yet.

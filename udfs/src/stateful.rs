@@ -74,9 +74,6 @@ pub trait Stateful: Send {
     fn save(&self) -> BinaryArray;
 
     fn restore(&mut self, states: &BinaryArray) -> Result<()>;
-
-    /// Bytes held.
-    fn size(&self) -> usize;
 }
 
 /// A stateful function as SQL sees it.

@@ -13,6 +13,9 @@ const TAIL: f64 = 0.1;
 /// than a light one. That of a normal distribution beyond its upper tenth is 0.42.
 const EXCESS_MIN: f64 = 0.25;
 
+/// Largest score, that of `verdict.rs`, which the plugin does not compile.
+const SCORE_MAX: f64 = 30.0;
+
 /// Score of the latest value of a window, −log10 of its tail probability under the earlier ones;
 /// timestamps are in nanoseconds, in any order.
 ///
@@ -27,7 +30,7 @@ const EXCESS_MIN: f64 = 0.25;
 /// ```
 ///
 /// where the power instead of the exponential is what not knowing `β` costs (Jeffreys' prior); one
-/// below the threshold has its rank. Values that share the latest time count as their median. Only
+/// below the threshold has its rank. The score is at most 30 and always finite. Values that share the latest time count as their median. Only
 /// finite values count; `None` with fewer than 16 earlier ones. Earlier values that are all the
 /// same have no scale unless they are not zero, and then only rank counts.
 pub fn window_score(timestamps: &[i64], values: &[f64]) -> Option<f64> {
@@ -47,28 +50,30 @@ pub fn window_score(timestamps: &[i64], values: &[f64]) -> Option<f64> {
     let scale = (width(0.25, 0.75)? / 1.349).max(width(0.05, 0.95)? / 3.29).max(1e-3 * m.abs());
     let mut deviations: Vec<f64> = earlier.iter().map(|value| (value - m).abs()).collect();
     deviations.sort_unstable_by(|a, b| b.total_cmp(a));
-    Some(-tail((x - m).abs(), scale, &deviations).log10())
+    Some(surprise((x - m).abs(), scale, &deviations).min(SCORE_MAX))
 }
 
-/// Probability of a deviation of at least `d`, given earlier ones in descending order.
-fn tail(d: f64, scale: f64, deviations: &[f64]) -> f64 {
+/// −log10 of the probability of a deviation of at least `d`, given earlier ones in descending
+/// order. Taken from the logarithm itself: the probability may be too small for a float.
+fn surprise(d: f64, scale: f64, deviations: &[f64]) -> f64 {
     let n = deviations.len() as f64;
     let k = (n * TAIL).ceil() as usize;
     let threshold = deviations[k];
     if d <= threshold || scale <= 0.0 {
         let rank = deviations.iter().filter(|earlier| **earlier >= d).count();
-        return (rank as f64 + 1.0) / (n + 1.0);
+        return ((n + 1.0) / (rank as f64 + 1.0)).log10();
     }
     let peaks = k as f64;
     let excess = deviations[..k].iter().map(|peak| peak - threshold).sum::<f64>() / peaks;
     let excess = (excess / scale).max(EXCESS_MIN);
     let y = (d - threshold) / scale;
-    (peaks + 1.0) / (n + 1.0) * (1.0 + y / (peaks * excess)).powf(-peaks)
+    let beyond = peaks * (y / (peaks * excess)).ln_1p() / std::f64::consts::LN_10;
+    ((n + 1.0) / (peaks + 1.0)).log10() + beyond
 }
 
 #[cfg(test)]
 mod tests {
-    use super::window_score;
+    use super::{SCORE_MAX, window_score};
     use crate::noise::Rng;
     use proptest::prelude::*;
 
@@ -90,6 +95,17 @@ mod tests {
         let y = (100.0 - threshold) / scale;
         let p = 4.0 / (n + 1.0) * (1.0 + y / (3.0 * excess.max(0.25))).powi(-3);
         assert!((score(&values).unwrap() + p.log10()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn nothing_is_more_surprising_than_the_cap() {
+        // A tail of 500 peaks: the probability is 10^-1500 or so, which no float holds.
+        let mut values: Vec<f64> = (0..5000).map(|n| f64::from(n % 100)).collect();
+        values.push(1e6);
+        assert_eq!(score(&values), Some(SCORE_MAX));
+        values.push(f64::MAX);
+        assert_eq!(score(&values), Some(SCORE_MAX));
+        assert_eq!(SCORE_MAX, crate::verdict::SCORE_MAX);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use faultline::stream::schema::Stream;
 use faultline::stream::series::Registries;
 use proptest::prelude::*;
 
-use super::rows::{Sample, ingest, logs, metrics, name, samples};
+use super::rows::{START, Sample, ingest, logs, metrics, name, samples};
 use super::{Written, block_on, driver, feed, sorted};
 
 const JOIN: &str = "\
@@ -81,6 +81,50 @@ fn run(sql: &str, m: &[Sample], l: &[Sample], sizes: (usize, usize)) -> Vec<Writ
     fed.extend(ingest.end(&mut registries).unwrap());
     block_on(async { feed(&mut driver(sql).await, fed).await })
 }
+
+const SHARE: &str = "\
+INSERT INTO signals
+SELECT cluster, service, '' AS i, '' AS m, window.start AS a, window.end AS b,
+       together, total, 0.0 AS e, '' AS d, false AS o, false AS p, '' AS t
+FROM (
+  SELECT *, sum(total) OVER (PARTITION BY window, right(service, 1)) AS together
+  FROM (
+    SELECT cluster, service, tumble(interval '1 minute') AS window, avg(value) AS total
+    FROM metrics GROUP BY cluster, service, window
+  )
+)";
+
+/// Sums of floats depend on the order of their terms in the last digits.
+#[test]
+fn windows_that_close_together_are_answered_as_if_they_closed_alone() {
+    let mut samples = Vec::new();
+    for minute in 0..6 {
+        for service in 0..90 {
+            let ts = START + minute * MINUTE + i64::from(service) * SECOND / 4;
+            let value = f64::from(service).powi(7).sin() * 10_f64.powi(i32::from(service % 7));
+            samples.push(Sample { ts, service, value });
+        }
+    }
+    let few = run(SHARE, &samples, &[], (70, 1));
+    let all = run(SHARE, &samples, &[], (samples.len(), 1));
+    assert_eq!(few.len(), samples.len());
+    assert_eq!(few, all);
+}
+
+/// The longest chain of operators that is not refused runs in a small stack.
+#[test]
+fn a_long_condition_runs() {
+    let terms: Vec<String> = (0..OPERATORS_MAX / 2).map(|i| format!("value <> {i}.5")).collect();
+    let job = TOP.replace("FROM metrics", &format!("FROM metrics WHERE {}", terms.join(" AND ")));
+    let sums = vec!["value"; OPERATORS_MAX / 2].join(" + ");
+    let job = job.replace("sum(value)", &format!("max({sums})"));
+    let sample = Sample { ts: START, service: 1, value: 2.0 };
+    let written = run(&job, &[sample], &[], (1, 1));
+    assert_eq!(written[0].values[1], 2.0 * (OPERATORS_MAX / 2) as f64);
+}
+
+/// Operators that one expression may hold.
+const OPERATORS_MAX: usize = 500;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]

@@ -1,0 +1,73 @@
+//! What is looked at before a job is planned.
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::super::dialect::JobFile;
+use super::super::functions::is_window;
+use super::super::schema::{SINK, Stream, signals_schema};
+use crate::error::Result;
+
+/// Declared tables are streams, and their columns the stream's.
+pub fn declared(file: &JobFile) -> Result<()> {
+    for declared in &file.declared {
+        let schema = match Stream::parse(&declared.table) {
+            Some(stream) => stream.schema(),
+            None if declared.table == SINK => signals_schema(),
+            None => {
+                let span = Span::new(declared.at, declared.at);
+                return Err(file.refuse_at(
+                    span,
+                    format!("table {} is not a stream", declared.table),
+                    "declare metrics, logs, spans, changes or signals",
+                ));
+            }
+        };
+        for column in &declared.columns {
+            if schema.index_of(column).is_err() {
+                return Err(file.refuse(
+                    column,
+                    format!("stream {} has no column {column}", declared.table),
+                    &format!("its columns are {}", names(&schema)),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn names(schema: &SchemaRef) -> String {
+    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+    names.join(", ")
+}
+
+/// Every function's answer follows from its arguments alone. The plan must not be simplified yet:
+/// that puts the present time in the place of `now()`.
+pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                if let Expr::ScalarFunction(call) = e
+                    && call.func.signature().volatility != Volatility::Immutable
+                    && !is_window(&call.func)
+                {
+                    found = Some(std::sync::Arc::clone(&call.func));
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let Some(function) = found else { return Ok(()) };
+    let aliases = function.aliases().iter().map(String::as_str);
+    let mut names = std::iter::once(function.name()).chain(aliases);
+    let name = names.find(|name| file.has(name)).unwrap_or(function.name());
+    Err(file.refuse(
+        name,
+        format!("{name} has no place in event time: it answers differently at every call"),
+        "use window.start or window.end, or a column",
+    ))
+}
