@@ -63,8 +63,8 @@ pub struct TableDoc {
     pub partition_by: Vec<String>,
     /// Columns that identify a row; empty for tables whose rows have no identity.
     pub key: Vec<String>,
-    /// Of rows with one key, the one with the greatest value here counts.
-    pub latest_by: Option<String>,
+    /// Of rows with one key, the one with the greatest values here counts.
+    pub latest_by: Vec<String>,
     /// What rows of one write share, in a partition; only those of the last write count.
     pub written_together: Option<String>,
     /// A BOOLEAN column: where the row that counts has it set, there is none any more.
@@ -115,9 +115,12 @@ impl TableDoc {
             );
         }
         same.extend_from_slice(&self.key);
-        let newest = match &self.latest_by {
-            Some(column) => format!(" ORDER BY {} DESC NULLS LAST", quoted(column)),
-            None => String::new(),
+        let newest: Vec<String> = { self.latest_by.iter() }
+            .map(|column| format!("{} DESC NULLS LAST", quoted(column)))
+            .collect();
+        let newest = match newest.is_empty() {
+            true => String::new(),
+            false => format!(" ORDER BY {}", newest.join(", ")),
         };
         let there = match &self.gone_where {
             Some(column) => format!(" AND NOT {}", quoted(column)),
@@ -163,14 +166,15 @@ fn parse(name: &str, text: &str) -> Result<TableDoc> {
         let text = headers.remove(header).unwrap_or_default();
         text.split(',').map(str::trim).filter(|c| !c.is_empty()).map(str::to_owned).collect()
     };
-    let (partition_by, key): (Vec<String>, Vec<String>) = (list("partition by"), list("key"));
+    let [partition_by, key, latest_by]: [Vec<String>; 3] =
+        ["partition by", "key", "latest by"].map(&mut list);
     let lines: Vec<&str> = text.lines().collect();
     let columns = columns
         .iter()
         .map(|c| column(c, &lines).map_err(|e| fail(format!("column {}: {e}", c.name))))
         .collect::<Result<Vec<_>>>()?;
-    let [latest_by, gone_where, written_together] =
-        ["latest by", "gone where", "written together"].map(|header| headers.remove(header));
+    let [gone_where, written_together] =
+        ["gone where", "written together"].map(|header| headers.remove(header));
     let named = partition_by.iter().chain(&key).chain(&latest_by).chain(&gone_where);
     let named = named.chain(&written_together);
     if let Some(unknown) = named.into_iter().find(|n| columns.iter().all(|c| c.name != **n)) {

@@ -71,10 +71,7 @@ impl Over {
             Some(e) => widths(array(e)?.as_struct()),
             None => vec![0; n],
         };
-        if series_count > self.counted && n > 0 && width[0] > 0 {
-            self.counted = series_count;
-            self.census.push((rows.ts[n - 1] + width[n - 1], series_count));
-        }
+        self.count_new(&series, &rows.ts, &width);
         let mut out = rows.batch.columns().to_vec();
         for (call, state) in self.spec.calls.iter().zip(&mut self.states) {
             let args: Vec<ArrayRef> = call.args.iter().map(array).collect::<Result<_>>()?;
@@ -83,6 +80,21 @@ impl Over {
             out.push(state.update(&call)?);
         }
         Ok(Rows { ts: rows.ts, batch: conform(&self.spec.output, out, n)? })
+    }
+
+    /// Series are numbered as they come, so a number beyond all others is a new one. Each counts
+    /// from the end of its own first window on, however many windows come together.
+    fn count_new(&mut self, series: &[u32], start: &[Nanos], width: &[Nanos]) {
+        for ((number, start), width) in series.iter().zip(start).zip(width) {
+            let count = *number as usize + 1;
+            if count > self.counted && *width > 0 {
+                self.counted = count;
+                match self.census.last_mut().filter(|(at, _)| *at == start + width) {
+                    Some((_, last)) => *last = count,
+                    None => self.census.push((start + width, count)),
+                }
+            }
+        }
     }
 
     /// Growth of the number of series since the last call.
@@ -148,6 +160,7 @@ impl Over {
                 state.restore(saved).map_err(|e| unreadable(e.strip_backtrace()))?;
             }
         }
+        self.counted = self.series_count();
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id
--- latest by: written
+-- latest by: written, closed_at
 CREATE TABLE incidents (
     cluster         TEXT NOT NULL,        -- cluster that the incident happened in; `default` where telemetry names none
     day             TEXT NOT NULL,        -- UTC day of opened_at, YYYY-MM-DD

@@ -2,7 +2,7 @@
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id, round
--- latest by: written
+-- latest by: written, asked_at
 CREATE TABLE llm_calls (
     cluster     TEXT NOT NULL,        -- cluster of the incident
     day         TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD

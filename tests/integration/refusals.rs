@@ -500,6 +500,6 @@ fn statements() {
     }
     assert!(!Path::new(&out).exists());
     let missing = text(&archive.path().join("nowhere"));
-    refused(&["query", "--archive", &missing, "SELECT 1"], &["nowhere", "check the directory"]);
+    refused(&["query", "--archive", &missing, "SELECT 1"], &["nowhere", "name the directory"]);
     assert!(!Path::new(&missing).exists());
 }
