@@ -14,6 +14,7 @@ mod conversation;
 mod embed;
 mod endpoint;
 mod fold;
+mod forms;
 #[cfg(test)]
 mod planted;
 mod pseudonym;

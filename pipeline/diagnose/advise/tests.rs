@@ -447,6 +447,35 @@ async fn what_was_learned_is_shown_with_ids_that_may_be_cited() {
 }
 
 #[tokio::test]
+async fn no_name_of_a_service_or_an_instance_leaves() {
+    let stub = Stub::start(|_, request| {
+        let first = request["messages"][1]["content"].as_str().unwrap();
+        let document: Value = serde_json::from_str(first).unwrap();
+        let note = document["notes"][0]["text"].as_str().unwrap().to_owned();
+        let answer = ranks(request, &[1]);
+        Does::Says(answer.replacen('{', &format!("{{\"why\":{note:?},"), 1))
+    })
+    .await;
+    let mut brief = brief(CLOSE);
+    let of = |n: usize| fact(&format!("shop-{n}"), n, "metric", "cpu");
+    brief.diagnosis.evidence.extend((0..30).map(of));
+    brief.calls.push(("courier-billing".to_owned(), "ledger".to_owned()));
+    brief.began.insert("notary".to_owned(), AT);
+    let prose = "Restart shop-17-0 before Courier-Billing, then ledger and notary-2 on \
+                 db17.prod.internal; shop-3 comes last.";
+    learned(&mut brief, 1, prose);
+    let refined = Desk::new("").advisor(&stub.url, Mode::Live).refine(&brief).await;
+    let bodies = stub.bodies().join("\n").to_lowercase();
+    for name in ["shop-17", "courier", "billing", "ledger", "notary", "db17", "prod", "shop-3"] {
+        assert!(!bodies.contains(name), "{name}: {bodies}");
+    }
+    let told = &refined.calls[0].answer;
+    for name in ["shop-17-0", "courier-billing", "ledger", "notary-2", "db17.prod.internal"] {
+        assert!(told.contains(name), "{name} is put back: {told}");
+    }
+}
+
+#[tokio::test]
 async fn no_secret_of_five_hundred_is_in_any_request() {
     // Asks for everything that there is before it answers.
     let stub = Stub::start(|_, request| {
