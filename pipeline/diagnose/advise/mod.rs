@@ -23,6 +23,7 @@ mod record;
 mod redact;
 mod secrets;
 mod settings;
+mod skip;
 #[cfg(test)]
 mod stub;
 mod suspicion;
@@ -64,7 +65,7 @@ pub struct Passage {
     pub text: String,
 }
 
-/// One call, as the archive keeps it.
+/// One call, made or not, as the archive keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// From 1 within an incident.
@@ -72,11 +73,11 @@ pub struct Call {
     pub model: String,
     /// Fingerprint of the request.
     pub prompt_hash: String,
-    /// What was sent, redacted.
+    /// What was sent, or would have been, redacted.
     pub prompt: String,
     /// What came back, with names in place of pseudonyms; empty where nothing did.
     pub answer: String,
-    /// `accepted`, `unknown`, `asked`, `rejected` or `failed`.
+    /// `accepted`, `unknown`, `asked`, `rejected`, `failed`, or `skipped`: never asked.
     pub verdict: &'static str,
     /// Why.
     pub detail: String,

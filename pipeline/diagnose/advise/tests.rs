@@ -264,6 +264,7 @@ async fn whatever_fails_the_statistical_diagnosis_stands() {
         let calls = &refined.calls;
         assert_eq!((calls.len(), calls[0].verdict), (1, "failed"), "{name}");
         assert_eq!(calls[0].detail, detail, "{name}");
+        assert!(detail != "timeout" || calls[0].latency_ms >= 100, "{name}: {calls:?}");
     }
     let refined =
         Desk::new("").advisor("http://127.0.0.1:9", Mode::Live).refine(&brief(CLOSE)).await;
@@ -301,8 +302,10 @@ async fn the_breaker_opens_and_closes_again() {
     .await;
     let desk = Desk::new("");
     let advisor = desk.advisor(&stub.url, Mode::Live);
-    for _ in 0..10 {
-        advisor.refine(&brief(CLOSE)).await;
+    for n in 0..10 {
+        let refined = advisor.refine(&brief(CLOSE)).await;
+        assert_eq!(verdicts(&refined), [if n < 3 { "failed" } else { "skipped" }]);
+        assert_eq!(refined.calls[0].detail, if n < 3 { "refused" } else { "breaker open" });
     }
     assert_eq!(stub.bodies().len(), 3, "the endpoint is left alone");
     desk.now.fetch_add(MINUTE, Ordering::Relaxed);
@@ -327,7 +330,10 @@ async fn budgets_are_hard_and_what_was_answered_is_not_asked_again() {
     }
     assert!(stub.bodies().len() <= 3, "{}", stub.bodies().len());
     let poor = Desk::new("tokens_per_incident = 100");
-    assert!(poor.advisor(&stub.url, Mode::Live).refine(&brief(CLOSE)).await.calls.is_empty());
+    let asked = poor.advisor(&stub.url, Mode::Live).refine(&brief(CLOSE)).await;
+    assert_eq!(verdicts(&asked), ["skipped"]);
+    let call = &asked.calls[0];
+    assert_eq!((call.detail.as_str(), call.tokens), ("budget of the incident", 0));
 }
 
 #[tokio::test]
@@ -354,7 +360,11 @@ async fn recorded_answers_are_replayed_to_the_byte() {
     assert_eq!(stub.bodies().len(), asked);
     let never =
         desk.advisor("http://127.0.0.1:9", Mode::Replay).refine(&brief([0.9, 0.8, 0.7, 0.6])).await;
-    assert!(never.calls.is_empty() && never.diagnosis.method == "statistical");
+    assert_eq!(
+        (verdicts(&never), never.calls[0].detail.as_str()),
+        (vec!["skipped"], "not recorded")
+    );
+    assert_eq!(never.diagnosis.method, "statistical");
 }
 
 #[tokio::test]
