@@ -202,7 +202,7 @@ pub fn body(config: &LlmConfig, messages: &[Message]) -> String {
 }
 
 /// Looks names up and leaves out addresses that must not be asked, whatever a name server says.
-struct Guarded;
+pub struct Guarded;
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {

@@ -35,7 +35,9 @@ mod vocabulary;
 use std::collections::BTreeMap;
 
 pub use advisor::{Advisor, Clock};
+pub use client::Guarded;
 pub use embed::Embedder;
+pub use endpoint::is_forbidden;
 pub use record::Mode;
 pub use settings::{EmbeddingsConfig, LlmConfig};
 
