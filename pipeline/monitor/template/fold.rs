@@ -106,7 +106,8 @@ mod tests {
         let mut folder = Folder::default();
         let mut out: Vec<String> = Vec::new();
         for line in text.split('\n') {
-            match out.last_mut().filter(|_| folder.continues(line)) {
+            let continues = folder.continues(line);
+            match out.last_mut().filter(|_| continues) {
                 Some(event) => *event = format!("{event}\n{line}"),
                 None => out.push(line.to_owned()),
             }
