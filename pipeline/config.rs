@@ -83,6 +83,23 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads the keys and addresses that the sections only name, as a run would.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the name of what is missing.
+    pub fn resolve(&self) -> Result<()> {
+        if let Some(llm) = &self.llm {
+            llm.endpoint().key()?;
+        }
+        if let Some(embeddings) = &self.embeddings {
+            embeddings.endpoint().key()?;
+        }
+        match &self.webhook {
+            Some(webhook) => webhook.address().map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
     fn check(&self, path: &Path) -> Result<()> {
         if self.tail.is_empty() {
             return Err(bad(path, "no [[tail]] entry", "name at least one file to follow"));

@@ -21,6 +21,9 @@ pub struct Args {
 
 pub async fn run(args: &Args) -> Result<()> {
     let config = args.config.as_deref().map(Config::load).transpose()?;
+    if let Some(config) = &config {
+        config.resolve()?;
+    }
     let named = match (&config, args.jobs.is_empty()) {
         (Some(config), true) => config.jobs.clone(),
         _ => args.jobs.clone(),

@@ -55,6 +55,9 @@ struct ImportArgs {
     /// Cluster that they were written for; incidents of all clusters find them.
     #[arg(long, default_value = DEFAULT_CLUSTER)]
     cluster: String,
+    /// Put these runbooks in the place of those that another directory of the same name has given.
+    #[arg(long, conflicts_with = "name")]
+    replace: bool,
     /// Read documents that have not changed as well.
     #[arg(long)]
     all: bool,
@@ -151,12 +154,23 @@ async fn import(args: ImportArgs) -> Result<()> {
         let message = format!("{} is no directory", args.dir.display());
         return Err(Error::usage(message, "name the directory of the runbooks"));
     }
+    let chosen = args.name.is_some() || args.replace;
     let name = args.name.or_else(|| own_name(&args.dir)).filter(|n| !n.is_empty());
     let name = name.ok_or_else(|| {
         Error::usage(format!("{} has no name", args.dir.display()), "give one by --name")
     })?;
+    // Nothing is created for a directory without runbooks.
+    let found = intake::found(&args.dir)?;
     let writer = Writer::open(&archive).await?;
-    let done = intake::import(&writer, &args.dir, &name, &args.cluster, args.all).await?;
+    let order = intake::Order {
+        dir: &args.dir,
+        collection: &name,
+        cluster: &args.cluster,
+        chosen,
+        // What another directory has left says where it came from, also where it is the same.
+        all: args.all || args.replace,
+    };
+    let done = intake::import(&writer, order, found).await?;
     let changes = &done.changes;
     for (source, problem) in &changes.warnings {
         tracing::warn!("{}: {problem}", escape::line(source));
@@ -170,6 +184,9 @@ async fn import(args: ImportArgs) -> Result<()> {
         changes.unchanged,
         done.sections
     );
+    if changes.moved > 0 {
+        println!("{} documents are no longer those of another cluster", changes.moved);
+    }
     if let Some(embedder) = embedder {
         let made = intake::embed(&writer, &args.cluster, &embedder).await?;
         println!("{made} vectors of {}", escape::line(embedder.model()));
@@ -339,6 +356,7 @@ fn lines(cases: &[Similar], sections: &[Fitting]) -> String {
             "score": found.score,
             "likeness": found.likeness,
             "section_id": passage.id,
+            "cluster": passage.cluster,
             "collection": passage.collection,
             "source": passage.source,
             "title": passage.title,

@@ -1,5 +1,7 @@
 //! `faultline templates`: the log templates of a file.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
@@ -7,10 +9,15 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::error::{Error, Result};
-use crate::monitor::template::{Limits, Miner};
+use crate::monitor::template::fold::Folder;
+use crate::monitor::template::{Limits, Miner, TemplateId};
 use crate::source::escape;
 
-/// Mine the templates of a log file: a line of text in, a template out.
+/// Bytes of an event of several lines that are looked at.
+const EVENT_BYTES_MAX: usize = 64 << 10;
+
+/// Mine the templates of a log file: a line of text in, a template out. Lines that go on with the
+/// one before, as of a stack trace, have its template.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   faultline templates app.log                   templates with their counts
@@ -28,26 +35,35 @@ enum Format {
     Csv,
 }
 
+/// What was made of the lines.
+struct Mined {
+    miner: Miner,
+    /// Template of each event, and its lines.
+    events: Vec<(TemplateId, u32)>,
+}
+
+/// The event whose lines are being read.
+#[derive(Default)]
+struct Open {
+    text: Vec<u8>,
+    lines: u32,
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let file = File::open(&args.file).map_err(Error::io(&args.file))?;
-    let mut lines = BufReader::new(file);
-    let mut miner = Miner::new(Limits::default());
-    let mut ids = Vec::new();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if lines.read_until(b'\n', &mut line).map_err(Error::io(&args.file))? == 0 {
-            break;
-        }
-        while matches!(line.last(), Some(b'\n' | b'\r')) {
-            line.pop();
-        }
-        ids.push(miner.add(&line));
+    let mined = mine(BufReader::new(file)).map_err(Error::io(&args.file))?;
+    let forgotten = mined.miner.forgotten();
+    if forgotten > 0 {
+        let most = Limits::default().templates_max;
+        tracing::warn!(
+            "the log has more than {most} kinds of lines: {forgotten} templates were put aside \
+             before the end, and lines that are alike may have several"
+        );
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let written = match args.format {
-        Format::Csv => write_csv(&mut out, &miner, &ids),
-        Format::Table => write_table(&mut out, &miner),
+        Format::Csv => write_csv(&mut out, &mined),
+        Format::Table => write_table(&mut out, &mined),
     };
     match written.and_then(|()| out.flush()) {
         // A reader that has gone away wants no more lines.
@@ -56,24 +72,68 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn write_csv(
-    out: &mut impl Write,
-    miner: &Miner,
-    ids: &[crate::monitor::template::TemplateId],
-) -> std::io::Result<()> {
+fn mine(mut input: impl BufRead) -> std::io::Result<Mined> {
+    let mut mined = Mined { miner: Miner::with_memory(Limits::default()), events: Vec::new() };
+    let mut folder = Folder::default();
+    let mut open = Open::default();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if input.read_until(b'\n', &mut line)? == 0 {
+            mined.add(&mut open);
+            return Ok(mined);
+        }
+        while matches!(line.last(), Some(b'\n' | b'\r')) {
+            line.pop();
+        }
+        if folder.continues(&escape::utf8(&line)) {
+            if open.text.len() + line.len() < EVENT_BYTES_MAX {
+                open.text.push(b'\n');
+                open.text.extend_from_slice(&line);
+            }
+        } else {
+            mined.add(&mut open);
+            std::mem::swap(&mut open.text, &mut line);
+        }
+        open.lines += 1;
+    }
+}
+
+impl Mined {
+    /// Takes an event that is complete; none is left open.
+    fn add(&mut self, open: &mut Open) {
+        if open.lines > 0 {
+            self.events.push((self.miner.add(&open.text), open.lines));
+        }
+        open.text.clear();
+        open.lines = 0;
+    }
+}
+
+fn write_csv(out: &mut impl Write, mined: &Mined) -> std::io::Result<()> {
     writeln!(out, "line,template")?;
-    for (i, id) in ids.iter().enumerate() {
-        let template = miner.template(*id).unwrap_or_default();
-        writeln!(out, "{},\"{}\"", i + 1, template.replace('"', "\"\""))?;
+    let mut line = 0_u64;
+    for (id, lines) in &mined.events {
+        let template = mined.miner.template(*id).unwrap_or_default();
+        let template = escape::line(&template).replace('"', "\"\"");
+        for _ in 0..*lines {
+            line += 1;
+            writeln!(out, "{line},\"{template}\"")?;
+        }
     }
     Ok(())
 }
 
-fn write_table(out: &mut impl Write, miner: &Miner) -> std::io::Result<()> {
-    let mut rows: Vec<_> = miner.templates().collect();
-    rows.sort_by(|a, b| b.2.cmp(&a.2).then(a.0.0.cmp(&b.0.0)));
-    writeln!(out, "{:>10}  {:16}  template", "lines", "id")?;
-    for (id, template, count) in rows {
+fn write_table(out: &mut impl Write, mined: &Mined) -> std::io::Result<()> {
+    let mut counts: BTreeMap<TemplateId, u64> = BTreeMap::new();
+    for (id, _) in &mined.events {
+        *counts.entry(mined.miner.resolve(*id)).or_default() += 1;
+    }
+    let mut rows: Vec<(TemplateId, u64)> = counts.into_iter().collect();
+    rows.sort_by_key(|(id, count)| (Reverse(*count), *id));
+    writeln!(out, "{:>10}  {:16}  template", "events", "id")?;
+    for (id, count) in rows {
+        let template = mined.miner.template(id).unwrap_or_default();
         writeln!(out, "{count:>10}  {:016x}  {}", id.0, escape::line(&template))?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::learned::Section;
 use super::library::Passage;
+use super::rows::DEFAULT_CLUSTER;
 use super::runbook;
 use crate::error::{Error, Result};
 use crate::model::stable_id;
@@ -37,6 +38,15 @@ pub struct Found {
     pub refused: Vec<(String, String)>,
 }
 
+/// What the documents of an import belong to.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    pub cluster: &'a str,
+    pub collection: &'a str,
+    /// The directory, as the machine names it.
+    pub root: &'a str,
+}
+
 /// What an import changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
@@ -46,6 +56,8 @@ pub struct Changes {
     pub changed: usize,
     pub removed: usize,
     pub unchanged: usize,
+    /// Documents of the same directory that belonged to another cluster until now.
+    pub moved: usize,
     /// Document and what could not be read of it.
     pub warnings: Vec<(String, String)>,
 }
@@ -107,20 +119,28 @@ fn read(path: &Path) -> Result<(String, String), String> {
     Ok((text, hash))
 }
 
-/// What has changed since the sections that are `known`, those of the same collection. A document
-/// that was there and is `refused` now stays as it was.
+/// What has changed since the sections that are `known`, those of the same name. Those of the same
+/// cluster are compared; those that another cluster has from the same directory are gone there. A
+/// document that was there and is `refused` now stays as it was.
 pub fn changes(
-    collection: &str,
+    origin: Origin<'_>,
     found: &Found,
     known: &[Section],
     revision: i64,
     all: bool,
 ) -> Changes {
     let mut before: BTreeMap<&str, Vec<&Section>> = BTreeMap::new();
-    for section in known {
-        before.entry(&section.passage.source).or_default().push(section);
-    }
     let mut out = Changes::default();
+    let mut moved = BTreeSet::new();
+    for section in known {
+        if section.passage.cluster == origin.cluster {
+            before.entry(&section.passage.source).or_default().push(section);
+        } else if section.root.as_deref() == Some(origin.root) {
+            moved.insert((&section.passage.cluster, &section.passage.source));
+            out.rows.push(removed(section, revision));
+        }
+    }
+    out.moved = moved.len();
     for document in &found.documents {
         let old = before.remove(document.source.as_str()).unwrap_or_default();
         if !all && old.first().is_some_and(|s| s.hash == document.hash) {
@@ -128,7 +148,7 @@ pub fn changes(
             continue;
         }
         *(if old.is_empty() { &mut out.new } else { &mut out.changed }) += 1;
-        let (sections, warnings) = sections(collection, document, revision);
+        let (sections, warnings) = sections(origin, document, revision);
         out.warnings.extend(warnings.into_iter().map(|w| (document.source.clone(), w)));
         let kept: BTreeSet<&str> = sections.iter().map(|s| s.passage.id.as_str()).collect();
         let gone = old.into_iter().filter(|s| !kept.contains(s.passage.id.as_str()));
@@ -148,7 +168,8 @@ fn removed(section: &Section, revision: i64) -> Section {
     Section { revision, removed: true, ..section.clone() }
 }
 
-fn sections(collection: &str, document: &Document, revision: i64) -> (Vec<Section>, Vec<String>) {
+fn sections(origin: Origin<'_>, document: &Document, revision: i64) -> (Vec<Section>, Vec<String>) {
+    let Origin { cluster, collection, root } = origin;
     let runbook = runbook::parse(&document.source, &document.text);
     let mut same: BTreeMap<&str, usize> = BTreeMap::new();
     let mut out = Vec::with_capacity(runbook.sections.len());
@@ -158,10 +179,15 @@ fn sections(collection: &str, document: &Document, revision: i64) -> (Vec<Sectio
         let nth = same.entry(&section.heading).or_default();
         *nth += 1;
         let nth = nth.to_string();
-        let id = stable_id(&[collection, &document.source, &section.heading, &nth]);
+        let parts = [collection, &document.source, &section.heading, &nth];
+        let id = match cluster == DEFAULT_CLUSTER {
+            true => stable_id(&parts),
+            false => stable_id(&[&parts[..], &[cluster]].concat()),
+        };
         out.push(Section {
             passage: Passage {
                 id,
+                cluster: cluster.to_owned(),
                 collection: collection.to_owned(),
                 source: document.source.clone(),
                 place,
@@ -175,6 +201,7 @@ fn sections(collection: &str, document: &Document, revision: i64) -> (Vec<Sectio
                 dated: runbook.dated,
             },
             hash: document.hash.clone(),
+            root: Some(root.to_owned()),
             revision,
             removed: false,
         });
@@ -191,6 +218,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn origin(collection: &str) -> Origin<'_> {
+        Origin { cluster: DEFAULT_CLUSTER, collection, root: "/books" }
+    }
 
     fn document(source: &str, text: &str) -> Document {
         let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
@@ -237,24 +268,39 @@ mod tests {
     fn what_is_as_it_was_is_left_alone() {
         let first =
             |text: &str| found(&[("a.md".into(), text.into()), ("b.md".into(), "x".into())]);
-        let one = changes("team", &first("# A\none\n# B\ntwo"), &[], 1, false);
+        let one = changes(origin("team"), &first("# A\none\n# B\ntwo"), &[], 1, false);
         assert_eq!((one.new, one.rows.len()), (2, 3));
-        let two = changes("team", &first("# A\nONE\n# C\nthree"), &one.rows, 2, false);
+        let two = changes(origin("team"), &first("# A\nONE\n# C\nthree"), &one.rows, 2, false);
         assert_eq!((two.changed, two.unchanged, two.removed), (1, 1, 0));
         let gone: Vec<&str> =
             two.rows.iter().filter(|s| s.removed).map(|s| s.passage.heading.as_str()).collect();
         assert_eq!(gone, ["B"]);
         assert_eq!(one.rows[0].passage.id, two.rows[0].passage.id, "a section keeps its id");
-        let all = changes("team", &first("# A\none\n# B\ntwo"), &one.rows, 2, true);
+        let all = changes(origin("team"), &first("# A\none\n# B\ntwo"), &one.rows, 2, true);
         assert_eq!((all.changed, all.unchanged), (2, 0));
     }
 
     #[test]
+    fn what_goes_to_another_cluster_is_gone_from_its_first_and_other_directories_stay() {
+        let books = found(&[("a.md".into(), "x".into())]);
+        let one = changes(origin("t"), &books, &[], 1, false);
+        let prod = Origin { cluster: "prod", ..origin("t") };
+        let two = changes(prod, &books, &one.rows, 2, false);
+        assert_eq!((two.new, two.moved, two.rows.len()), (1, 1, 2));
+        let now = applied(&one.rows, &two.rows);
+        let clusters: Vec<&str> = now.iter().map(|s| s.passage.cluster.as_str()).collect();
+        assert_eq!(clusters, ["prod"]);
+        let other = Origin { root: "/others", ..prod };
+        let beside = changes(other, &books, &one.rows, 2, false);
+        assert_eq!((beside.new, beside.moved, applied(&one.rows, &beside.rows).len()), (1, 0, 2));
+    }
+
+    #[test]
     fn a_document_that_cannot_be_read_any_more_stays() {
-        let one = changes("t", &found(&[("a.md".into(), "x".into())]), &[], 1, false);
+        let one = changes(origin("t"), &found(&[("a.md".into(), "x".into())]), &[], 1, false);
         let refused = vec![("a.md".to_owned(), "it is not UTF-8".to_owned())];
         let now = Found { documents: Vec::new(), refused };
-        assert!(changes("t", &now, &one.rows, 2, false).rows.is_empty());
+        assert!(changes(origin("t"), &now, &one.rows, 2, false).rows.is_empty());
     }
 
     proptest! {
@@ -267,13 +313,14 @@ mod tests {
                 all.into_iter().collect::<Vec<_>>()
             };
             let (before, after) = (list(before), list(after));
-            let one = changes("t", &found(&before), &[], 1, false).rows;
-            let two = changes("t", &found(&after), &one, 2, false).rows;
+            let one = changes(origin("t"), &found(&before), &[], 1, false).rows;
+            let two = changes(origin("t"), &found(&after), &one, 2, false).rows;
             let passages = |of: Vec<Section>| {
                 of.into_iter().map(|s| (s.passage, s.hash)).collect::<Vec<_>>()
             };
             let stepwise = passages(applied(&one, &two));
-            let at_once = passages(applied(&[], &changes("t", &found(&after), &[], 1, false).rows));
+            let whole = changes(origin("t"), &found(&after), &[], 1, false).rows;
+            let at_once = passages(applied(&[], &whole));
             prop_assert_eq!(stepwise, at_once);
         }
     }

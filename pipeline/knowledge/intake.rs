@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::hashed;
-use super::import::{self, Changes};
+use super::import::{self, Changes, Found, Origin};
 use super::learned::{Columns, Feedback, Section, feedback_rows, section_rows, vector_rows};
 use super::load;
 use super::rows::named;
@@ -24,43 +24,68 @@ pub struct Imported {
     pub sections: usize,
 }
 
-/// Imports the markdown of `dir` under the name `collection`: what is new or changed is written,
-/// what is gone is marked as gone. `all` reads also what has not changed.
+/// What an import is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    pub dir: &'a Path,
+    pub collection: &'a str,
+    pub cluster: &'a str,
+    /// A person chose this collection; otherwise only its own directory may change it.
+    pub chosen: bool,
+    /// Reads also what has not changed.
+    pub all: bool,
+}
+
+/// The markdown of `dir`.
 ///
 /// # Errors
-/// [`Error::Usage`] where the directory holds no markdown, which would remove all there is.
-pub async fn import(
-    writer: &Writer,
-    dir: &Path,
-    collection: &str,
-    cluster: &str,
-    all: bool,
-) -> Result<Imported> {
+/// [`Error::Usage`] where the directory holds none, which would remove all there is.
+pub fn found(dir: &Path) -> Result<Found> {
     let found = import::read_dir(dir)?;
-    if found.documents.is_empty() {
-        let message = match found.refused.first() {
-            Some((source, problem)) => {
-                format!("{} holds no markdown that can be read: {source}: {problem}", dir.display())
-            }
-            None => format!("{} holds no markdown", dir.display()),
-        };
-        return Err(Error::usage(message, "name the directory of the runbooks"));
+    if !found.documents.is_empty() {
+        return Ok(found);
     }
+    let message = match found.refused.first() {
+        Some((source, problem)) => {
+            format!("{} holds no markdown that can be read: {source}: {problem}", dir.display())
+        }
+        None => format!("{} holds no markdown", dir.display()),
+    };
+    Err(Error::usage(message, "name the directory of the runbooks"))
+}
+
+/// Imports what was [`found`]: what is new or changed is written, what is gone is marked as gone.
+///
+/// # Errors
+/// [`Error::Usage`] where the collection was read from another directory and nobody chose it.
+pub async fn import(writer: &Writer, order: Order<'_>, found: Found) -> Result<Imported> {
+    let Order { dir, collection, cluster, chosen, all } = order;
+    let root = dir.canonicalize().map_err(Error::io(dir))?;
+    let root = root.to_string_lossy();
     let archive = writer.archive();
     let mut known = load::sections(archive).await?;
     known.retain(|s| s.passage.collection == collection);
+    let here = known.iter().filter(|s| s.passage.cluster == cluster);
+    let other = here.filter_map(|s| s.root.as_deref()).find(|other| *other != root);
+    if let Some(other) = other.filter(|_| !chosen) {
+        return Err(Error::usage(
+            format!("collection {collection} was imported from {other}, not from {root}"),
+            "give these runbooks a --name of their own, or --replace the others",
+        ));
+    }
     let revision = load::last_revision(archive).await? + 1;
-    let mut changes = import::changes(collection, &found, &known, revision, all);
+    let origin = Origin { cluster, collection, root: &root };
+    let mut changes = import::changes(origin, &found, &known, revision, all);
     changes.warnings.extend(found.refused);
     changes.warnings.sort();
     let mut outbox = Outbox::default();
     if !changes.rows.is_empty() {
-        outbox.rows("runbooks", section_rows(cluster, &changes.rows)?);
+        outbox.rows("runbooks", section_rows(&changes.rows)?);
     }
     commit(writer, "import", revision, outbox, &[collection]).await?;
     let mut now = load::sections(archive).await?;
     fill_built_in(writer, cluster, &now).await?;
-    now.retain(|s| s.passage.collection == collection);
+    now.retain(|s| s.passage.collection == collection && s.passage.cluster == cluster);
     Ok(Imported { changes, sections: now.len() })
 }
 

@@ -26,6 +26,8 @@ pub struct Section {
     pub passage: Passage,
     /// Of the document, BLAKE3.
     pub hash: String,
+    /// Directory that it was read from; unknown where an older version has written it.
+    pub root: Option<String>,
     pub revision: i64,
     pub removed: bool,
 }
@@ -107,11 +109,12 @@ pub fn cases(rows: &[RecordBatch]) -> Vec<Case> {
 }
 
 /// Rows of `runbooks`.
-pub fn section_rows(cluster: &str, of: &[Section]) -> Result<RecordBatch> {
+pub fn section_rows(of: &[Section]) -> Result<RecordBatch> {
     let dated: Vec<Option<i64>> = of.iter().map(|s| s.passage.dated.map(micros)).collect();
     let removed: BooleanArray = of.iter().map(|s| Some(s.removed)).collect();
+    let root: StringArray = of.iter().map(|s| s.root.as_deref()).collect();
     Ok(RecordBatch::try_from_iter([
-        ("cluster", text(of, |_| named(cluster))),
+        ("cluster", text(of, |s| named(&s.passage.cluster))),
         ("section_id", text(of, |s| &s.passage.id)),
         ("collection", text(of, |s| &s.passage.collection)),
         ("source", text(of, |s| &s.passage.source)),
@@ -128,6 +131,7 @@ pub fn section_rows(cluster: &str, of: &[Section]) -> Result<RecordBatch> {
         ("vector_id", text(of, |s| s.passage.vector_id())),
         ("revision", integer(of, |s| s.revision)),
         ("removed", Arc::new(removed) as ArrayRef),
+        ("root", Arc::new(root) as ArrayRef),
     ])?)
 }
 
@@ -139,6 +143,7 @@ pub fn sections(rows: &[RecordBatch]) -> Vec<Section> {
             out.push(Section {
                 passage: Passage {
                     id: columns.text("section_id", row),
+                    cluster: columns.text("cluster", row),
                     collection: columns.text("collection", row),
                     source: columns.text("source", row),
                     place: columns.integer("section", row),
@@ -152,6 +157,7 @@ pub fn sections(rows: &[RecordBatch]) -> Vec<Section> {
                     dated: columns.time("dated", row),
                 },
                 hash: columns.text("hash", row),
+                root: Some(columns.text("root", row)).filter(|root| !root.is_empty()),
                 revision: columns.integer("revision", row),
                 removed: columns.flag("removed", row).unwrap_or_default(),
             });
@@ -314,6 +320,7 @@ mod tests {
         );
         let passage = Passage {
             id: "s".to_owned(),
+            cluster: "prod".to_owned(),
             collection: "team".to_owned(),
             source: "a/b.md".to_owned(),
             place: 3,
@@ -327,10 +334,12 @@ mod tests {
             dated: Some(1_000_000_000),
         };
         let undated = Passage { id: "t".to_owned(), dated: None, ..passage.clone() };
-        let section =
-            |passage, removed| Section { passage, hash: "h".into(), revision: 2, removed };
+        let section = |passage, removed: bool| {
+            let root = (!removed).then(|| "/books".to_owned());
+            Section { passage, hash: "h".into(), root, revision: 2, removed }
+        };
         let all = [section(passage, false), section(undated, true)];
-        assert_eq!(sections(&[section_rows("prod", &all).unwrap()]), all);
+        assert_eq!(sections(&[section_rows(&all).unwrap()]), all);
         let vector = hashed::vector(&case.text);
         let back = vectors(&[case_vector_row(&case).unwrap()]);
         assert_eq!(back, [(case.vector_id(), vector)].into());

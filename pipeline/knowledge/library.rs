@@ -36,6 +36,8 @@ pub struct Passage {
     /// Stable: derived from collection, source and heading.
     pub id: String,
     /// Name under which its directory was imported.
+    /// Cluster that it was written for.
+    pub cluster: String,
     pub collection: String,
     /// Path within that directory.
     pub source: String,
@@ -168,6 +170,11 @@ pub struct Library {
     ids: BTreeSet<String>,
 }
 
+/// The document that a section is of.
+fn of(passage: &Passage) -> (&str, &str, &str) {
+    (&passage.cluster, &passage.collection, &passage.source)
+}
+
 impl Library {
     pub fn new(model: Model) -> Result<Self> {
         let shelf = |fields: &[(&str, f32)]| {
@@ -223,9 +230,7 @@ impl Library {
 
     /// Adds sections with their vectors; one without a vector of this model is found by its words.
     pub fn add_passages(&mut self, mut added: Vec<(Passage, Vec<f32>)>) -> Result<()> {
-        added.sort_by(|(a, _), (b, _)| {
-            (&a.collection, &a.source, a.place).cmp(&(&b.collection, &b.source, b.place))
-        });
+        added.sort_by(|(a, _), (b, _)| (of(a), a.place).cmp(&(of(b), b.place)));
         added.truncate(SECTIONS_MAX.saturating_sub(self.passages.len()));
         let mut documents = Vec::new();
         for (passage, vector) in added {
@@ -233,8 +238,7 @@ impl Library {
             documents.push(document(number as u64, &passage));
             self.prose.vectors.add(number as u64, &vector);
             let previous = self.passages.last().zip(self.documents.last());
-            let same =
-                |p: &Passage| (&p.collection, &p.source) == (&passage.collection, &passage.source);
+            let same = |before: &Passage| of(before) == of(&passage);
             self.documents.push(match previous {
                 Some((before, document)) if same(before) => *document,
                 Some((_, document)) => document + 1,
@@ -519,6 +523,7 @@ mod tests {
     fn passage(source: &str, place: i64, heading: &str, text: &str) -> (Passage, Vec<f32>) {
         let passage = Passage {
             id: format!("{source}/{place}"),
+            cluster: "default".to_owned(),
             collection: "team".to_owned(),
             source: source.to_owned(),
             place,

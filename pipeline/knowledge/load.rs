@@ -76,6 +76,20 @@ pub async fn last_revision(archive: &Archive) -> Result<i64> {
     Ok(found.map(|b| learned::Columns(b).integer("revision", 0)).max().unwrap_or(0))
 }
 
+/// How much people have brought so far: another one where there is something new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edition {
+    revision: i64,
+    feedback: i64,
+}
+
+pub async fn edition(archive: &Archive) -> Result<Edition> {
+    let sql = "SELECT count(*) AS number FROM feedback_written";
+    let found = rows(archive, "feedback", sql).await?;
+    let feedback = found.iter().map(|b| learned::Columns(b).integer("number", 0)).sum();
+    Ok(Edition { revision: last_revision(archive).await?, feedback })
+}
+
 /// The answer to `sql` about `table`; its rows as they were written are in `TABLE_written`.
 pub async fn rows(archive: &Archive, table: &str, sql: &str) -> Result<Vec<RecordBatch>> {
     let (table, sql) = (table.to_owned(), sql.to_owned());

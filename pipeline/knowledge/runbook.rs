@@ -15,6 +15,66 @@ const SECTIONS_MAX: usize = 500;
 /// Alert names of one document.
 const ALERTS_MAX: usize = 64;
 
+/// Elements that are markup of a document.
+const HTML: [&str; 56] = [
+    "a",
+    "abbr",
+    "b",
+    "blockquote",
+    "body",
+    "br",
+    "center",
+    "code",
+    "col",
+    "dd",
+    "del",
+    "details",
+    "div",
+    "dl",
+    "doctype",
+    "dt",
+    "em",
+    "figure",
+    "font",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "head",
+    "hr",
+    "html",
+    "i",
+    "iframe",
+    "img",
+    "ins",
+    "kbd",
+    "li",
+    "mark",
+    "nav",
+    "ol",
+    "p",
+    "pre",
+    "s",
+    "samp",
+    "script",
+    "section",
+    "small",
+    "span",
+    "strong",
+    "style",
+    "sub",
+    "summary",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "tr",
+    "ul",
+];
+
 /// One document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Runbook {
@@ -165,7 +225,8 @@ impl Reader {
             }
             Event::SoftBreak | Event::HardBreak => self.say("\n"),
             Event::Start(Tag::Item) => self.say("- "),
-            Event::End(TagEnd::TableCell) => self.say(" "),
+            // The columns are told apart, as a heading says what the cells below it are.
+            Event::End(TagEnd::TableCell) => self.say(" | "),
             Event::End(TagEnd::Paragraph | TagEnd::CodeBlock | TagEnd::List(_) | TagEnd::Table) => {
                 self.say("\n\n")
             }
@@ -236,15 +297,24 @@ fn without_tags(html: &str) -> String {
     let mut rest = html;
     while let Some(at) = rest.find('<') {
         out.push_str(&rest[..at]);
-        rest = if rest[at..].starts_with("<!--") {
-            rest[at..].split_once("-->").map_or("", |(_, after)| after)
-        } else {
-            rest[at..].split_once('>').map_or("", |(_, after)| after)
+        let (tag, after) = match rest[at..].strip_prefix("<!--") {
+            Some(comment) => ("", comment.split_once("-->").map_or("", |(_, after)| after)),
+            None => {
+                rest[at..].split_at(rest[at..].find('>').map_or(rest.len() - at, |end| end + 1))
+            }
         };
-        out.push(' ');
+        out.push_str(if is_html(tag) { " " } else { tag });
+        rest = after;
     }
     out.push_str(rest);
     out
+}
+
+/// A tag of HTML itself; others, as of XML or of `<placeholders>`, say something.
+fn is_html(tag: &str) -> bool {
+    let name = tag.trim_start_matches(['<', '/', '!']);
+    let name = name.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    name.is_empty() || HTML.contains(&name.to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]
@@ -295,7 +365,7 @@ The disk of a replica fills.
         let text = &runbook.sections[1].text;
         assert!(text.contains("- Find what grows: du -sh /data\n"), "{text}");
         assert!(text.contains("- alert: DiskFull"), "{text}");
-        assert!(runbook.sections[2].text.contains("owner raise the quota"));
+        assert!(runbook.sections[2].text.contains("owner | raise the quota"));
     }
 
     #[test]
@@ -316,6 +386,8 @@ The disk of a replica fills.
         let section = &parse("a.md", text).sections[0];
         assert!(section.text.contains("More") && section.text.contains("body"));
         assert!(!section.text.contains("hidden") && !section.text.contains('<'));
+        let text = "Set <password>x</password> for <POD>.<br/>";
+        assert_eq!(parse("a.md", text).sections[0].text, text.trim_end_matches("<br/>"));
     }
 
     #[test]

@@ -27,6 +27,11 @@ enum Test {
 }
 
 impl Matcher {
+    /// The label that it is about.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     pub fn matches(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.label).map_or("", String::as_str);
         match &self.test {

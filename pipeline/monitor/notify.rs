@@ -17,12 +17,15 @@ use serde::{Deserialize, Serialize};
 
 use super::inhibit::InhibitRule;
 use super::interval_text;
-use super::matcher::Labels;
+use super::matcher::{Labels, Matcher};
 use super::silence::Silence;
 use crate::model::{HOUR, MINUTE, Nanos, SECOND};
 
 /// In `group_by`: every label, which is a group for each alert.
 const ALL_LABELS: &str = "...";
+
+/// The labels of an alert.
+pub const LABELS: [&str; 5] = ["alertname", "cluster", "incident", "service", "severity"];
 
 /// Silences kept; of more, the ones that end first are forgotten.
 pub const MAX_SILENCES: usize = 4096;
@@ -31,7 +34,7 @@ pub const MAX_SILENCES: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifyConfig {
-    /// Of the labels `alertname`, `cluster`, `incident`, `service` and `severity`.
+    /// Of [`LABELS`], or `...` for all.
     pub group_by: Vec<String>,
     #[serde(with = "interval_text")]
     pub group_wait: Nanos,
@@ -55,6 +58,35 @@ impl Default for NotifyConfig {
             inhibit_rules: Vec::new(),
             silences: Vec::new(),
         }
+    }
+}
+
+impl NotifyConfig {
+    /// Says what is wrong and what to write: a label that no alert has is a slip of the pen.
+    pub fn check(&self) -> Result<(), String> {
+        let known = |key: &str, name: &str| match LABELS.contains(&name) {
+            true => Ok(()),
+            false => Err(format!(
+                "`{key}` names `{name}`, which no alert has; the labels are {}",
+                LABELS.join(", ")
+            )),
+        };
+        let by = self.group_by.iter().filter(|name| *name != ALL_LABELS);
+        by.map(String::as_str).try_for_each(|name| known("notify.group_by", name))?;
+        for rule in &self.inhibit_rules {
+            let matchers = rule.source_matchers.iter().chain(&rule.target_matchers);
+            let equal = rule.equal.iter().map(String::as_str);
+            matchers
+                .map(Matcher::label)
+                .chain(equal)
+                .try_for_each(|name| known("notify.inhibit_rules", name))?;
+        }
+        for silence in &self.silences {
+            let labels = silence.matchers.iter().map(Matcher::label);
+            labels.into_iter().try_for_each(|name| known("notify.silences", name))?;
+            silence.check()?;
+        }
+        Ok(())
     }
 }
 

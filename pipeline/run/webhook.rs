@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::diagnose::advise::{Guarded, is_forbidden};
 use crate::error::{Error, Result};
 use crate::model::Nanos;
 use crate::monitor::notify::{Alert, Notification};
@@ -53,13 +54,19 @@ impl WebhookConfig {
         }
     }
 
-    fn address(&self) -> Result<Url> {
+    /// Where notifications are posted.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] without a usable URL.
+    pub fn address(&self) -> Result<Url> {
         let wrong = |message: String| Error::usage(message, "correct [webhook]");
         let url = match (&self.url, &self.url_env) {
             (Some(url), _) => url.clone(),
             (None, name) => {
                 let name = name.clone().unwrap_or_default();
-                std::env::var(&name).map_err(|_| wrong(format!("{name} is not set")))?
+                std::env::var(&name).map_err(|_| {
+                    Error::usage(format!("{name} is not set"), "put the URL of [webhook] into it")
+                })?
             }
         };
         parse(&url).map_err(wrong)
@@ -69,10 +76,15 @@ impl WebhookConfig {
 fn parse(url: &str) -> Result<Url, String> {
     // The URL may be a secret, so it is not repeated.
     let url = Url::parse(url).map_err(|e| format!("the URL of [webhook] is none: {e}"))?;
-    match url.scheme() {
-        "http" | "https" => Ok(url),
-        other => Err(format!("the URL of [webhook] begins with {other}:, not http: or https:")),
+    if !["http", "https"].contains(&url.scheme()) {
+        let scheme = url.scheme();
+        return Err(format!("the URL of [webhook] begins with {scheme}:, not http: or https:"));
     }
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    if host.parse().is_ok_and(is_forbidden) {
+        return Err("the URL of [webhook] is an address that no receiver lives at".to_owned());
+    }
+    Ok(url)
 }
 
 /// Sends notifications in the background.
@@ -107,10 +119,12 @@ impl Webhook {
     /// [`Error::Usage`] without a usable URL.
     pub fn start(config: &WebhookConfig) -> Result<Self> {
         let url = config.address()?;
-        let http =
-            Client::builder().redirect(redirect::Policy::none()).timeout(TRY).build().map_err(
-                |e| Error::usage(format!("no HTTP client: {e}"), "check the TLS set-up"),
-            )?;
+        let http = Client::builder()
+            .redirect(redirect::Policy::none())
+            .dns_resolver(Guarded)
+            .timeout(TRY)
+            .build()
+            .map_err(|e| Error::usage(format!("no HTTP client: {e}"), "check the TLS set-up"))?;
         let waiting = Arc::new(Waiting::default());
         let task = tokio::spawn(deliver(http, url, Arc::clone(&waiting)));
         Ok(Self { waiting, task })
@@ -261,6 +275,9 @@ mod tests {
         config(None, Some("HOOK")).check().unwrap();
         for (url, env) in [(None, None), (Some("http://a"), Some("B")), (Some("ftp://a"), None)] {
             assert!(config(url, env).check().unwrap_err().contains("[webhook]"));
+        }
+        for url in ["http://169.254.169.254/x", "https://[64:ff9b::a9fe:a9fe]/", "http://0/"] {
+            assert!(config(Some(url), None).check().unwrap_err().contains("address"), "{url}");
         }
         let unset = config(None, Some("FAULTLINE_NO_SUCH_VARIABLE")).address().unwrap_err();
         assert!(unset.to_string().contains("FAULTLINE_NO_SUCH_VARIABLE is not set"), "{unset}");

@@ -1,12 +1,12 @@
 -- Sections of imported runbooks and postmortems.
--- version: 1
+-- version: 2
 -- partition by: cluster
 -- key: section_id
 -- latest by: revision
 -- gone where: removed
 CREATE TABLE runbooks (
     cluster    TEXT NOT NULL,    -- cluster that they were imported for; incidents of all clusters find them
-    section_id TEXT NOT NULL,    -- stable: derived from collection, source and heading
+    section_id TEXT NOT NULL,    -- stable: derived from collection, source and heading, and from the cluster where it is not `default`
     collection TEXT NOT NULL,    -- name under which the directory was imported
     source     TEXT NOT NULL,    -- path of the document within that directory
     section    BIGINT NOT NULL,  -- position within the document, from 1
@@ -21,5 +21,6 @@ CREATE TABLE runbooks (
     hash       TEXT NOT NULL,    -- BLAKE3 of the document, by which an import knows what has changed
     vector_id  TEXT NOT NULL,    -- vectors.vector_id of the section
     revision   BIGINT NOT NULL,  -- number of the import that wrote the row
-    removed    BOOLEAN NOT NULL  -- true once the section is no longer in its directory; such rows are not shown
+    removed    BOOLEAN NOT NULL, -- true once the section is no longer in its directory; such rows are not shown
+    root       TEXT              -- directory that the collection was read from; null in rows of older versions
 );

@@ -147,6 +147,50 @@ fn templates_of_a_log() {
 }
 
 #[test]
+fn templates_of_more_kinds_than_are_kept_are_none_of_them_empty() {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("many.log");
+    let word = |mut n: usize| {
+        let mut word = String::new();
+        for _ in 0..5 {
+            word.push(char::from(b'a' + (n % 26) as u8));
+            n /= 26;
+        }
+        word
+    };
+    let line = |n: usize| {
+        let words = [n, 3 * n, 5 * n, 7 * n].map(word).join(" ");
+        format!("{words} done {}\n", word(11 * n))
+    };
+    fs::write(&log, (0..20_000).map(line).collect::<String>()).unwrap();
+    let csv = faultline(&["templates", &text(&log), "--format", "csv"]);
+    assert_eq!((csv.code, csv.stdout.lines().count()), (Some(0), 20_001));
+    assert!(!csv.stdout.contains(",\"\""), "every line has its template");
+    assert!(csv.stderr.contains("more than 8192 kinds of lines"), "{}", csv.stderr);
+    let table = faultline(&["templates", &text(&log)]).stdout;
+    let count = |row: &str| row.split_whitespace().next().unwrap().parse::<u64>().unwrap();
+    assert_eq!(table.lines().skip(1).map(count).sum::<u64>(), 20_000);
+}
+
+#[test]
+fn templates_of_stack_traces_are_those_of_their_heads() {
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("trace.log");
+    let trace = "ERROR request failed\njava.io.IOException: reset\n\tat a.B.c(B.java:1)\n\
+                 Caused by: x.YError: z\n\t... 3 more\n";
+    let blank = "\u{9b}31mred\n\nINFO fine\n";
+    fs::write(&log, trace.repeat(20) + blank).unwrap();
+    let csv = quiet(&["templates", &text(&log), "--format", "csv"]);
+    let rows: Vec<&str> = csv.lines().skip(1).map(|l| l.split_once(',').unwrap().1).collect();
+    assert_eq!(rows.len(), 103);
+    assert!(rows[..100].iter().all(|row| *row == "\"ERROR request failed\""), "{csv}");
+    assert_eq!(rows[101..], ["\"\"", "\"INFO fine\""]);
+    assert!(!csv.contains('\u{9b}'), "a terminal would obey it");
+    let table = quiet(&["templates", &text(&log)]);
+    assert!(table.lines().nth(1).unwrap().trim_start().starts_with("20 "), "{table}");
+}
+
+#[test]
 fn completions_and_help() {
     for shell in ["bash", "zsh", "fish"] {
         assert!(quiet(&["completions", shell]).contains("diagnose"), "{shell}");

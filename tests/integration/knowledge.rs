@@ -154,6 +154,56 @@ fn equal_archives_answer_alike_and_collections_stand_side_by_side() {
 }
 
 #[test]
+fn two_directories_of_one_name_do_not_remove_each_other() {
+    let dir = TempDir::new().unwrap();
+    let archive = text(&dir.path().join("archive"));
+    let books = |team: &str, word: &str| {
+        let docs = dir.path().join(team).join("docs");
+        fs::create_dir_all(&docs).unwrap();
+        fs::write(docs.join("queue.md"), format!("# ParcelsAreLate\nAsk {word}.")).unwrap();
+        text(&docs)
+    };
+    let (one, two) = (books("one", "alice"), books("two", "bob"));
+    let import = |docs: &str, more: &[&str]| {
+        faultline(&[&["knowledge", "import", docs, "--archive", &archive], more].concat())
+    };
+    let texts = || {
+        let sql = "SELECT cluster, collection, text FROM runbooks ORDER BY 1, 2, 3";
+        ask(Path::new(&archive), sql).lines().skip(1).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(import(&one, &[]).code, Some(0));
+    let refused = import(&two, &[]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    for word in [one.as_str(), two.as_str(), "--name", "--replace"] {
+        assert!(refused.stderr.contains(word), "{word}: {}", refused.stderr);
+    }
+    assert_eq!(texts(), "default,docs,Ask alice.");
+    assert_eq!(import(&two, &["--name", "two"]).code, Some(0));
+    assert_eq!(texts(), "default,docs,Ask alice.\ndefault,two,Ask bob.");
+    assert_eq!(import(&two, &["--replace"]).code, Some(0));
+    assert_eq!(texts(), "default,docs,Ask bob.\ndefault,two,Ask bob.");
+    assert_eq!(import(&two, &[]).code, Some(0), "it is the directory of the collection now");
+    // Other runbooks of that name for another cluster are others; the same ones move.
+    assert_eq!(import(&one, &["--cluster", "prod"]).code, Some(0));
+    assert_eq!(texts(), "default,docs,Ask bob.\ndefault,two,Ask bob.\nprod,docs,Ask alice.");
+    books("one", "carol");
+    assert_eq!(import(&one, &["--cluster", "test"]).code, Some(0));
+    assert_eq!(texts(), "default,docs,Ask bob.\ndefault,two,Ask bob.\ntest,docs,Ask carol.");
+    let found = search(Path::new(&archive), &["ParcelsAreLate"]);
+    assert!(found.iter().all(|f| !f["text"].as_str().unwrap().contains("alice")), "{found:?}");
+}
+
+#[test]
+fn nothing_is_created_for_a_directory_without_runbooks() {
+    let (dir, empty) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let archive = dir.path().join("archive");
+    let import = ["knowledge", "import", &text(empty.path()), "--archive", &text(&archive)];
+    let outcome = faultline(&import);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+    assert!(!archive.exists());
+}
+
+#[test]
 fn what_cannot_be_imported_or_found_is_told() {
     let desk = Desk::new();
     desk.import();

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::archive::{contents, count};
 use crate::outage::TIMED;
-use crate::program::{Running, command, done, replay, signal, text, until};
+use crate::program::{Running, command, done, faultline, replay, signal, text, until};
 
 /// A chat endpoint and what it says to a request; it may say nothing for ever.
 struct Model {
@@ -126,6 +126,42 @@ fn recorded_answers_give_the_same_archive_without_a_model() {
     for table in ["incidents", "evidence", "diagnoses"] {
         assert_eq!(count(&statistical, table), count(&first, table), "{table}");
     }
+}
+
+/// Every call of a run that gets none is told once and archived.
+fn unheard(config: &Path, mode: &str, words: &[&str], verdict: &str) {
+    let archive = TempDir::new().unwrap();
+    let (config, place) = (text(config), text(archive.path()));
+    let more = ["--archive", &place, "--llm", mode, "--config", &config];
+    let outcome = faultline(&[&["replay", OUTAGE], &more[..]].concat());
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    for word in words {
+        assert_eq!(outcome.stderr.matches(word).count(), 1, "{word}: {}", outcome.stderr);
+    }
+    let found = contents(archive.path());
+    assert!(found["diagnoses"].contains(",statistical,"), "{}", found["diagnoses"]);
+    assert!(count(&found, "llm_calls") > 1, "{}", found["llm_calls"]);
+    assert!(found["llm_calls"].contains(verdict), "{}", found["llm_calls"]);
+    let moment = ["diagnose", OUTAGE, "--at", RIVALS_AT];
+    let outcome = faultline(&[&moment[..], &more[2..]].concat());
+    assert!(words.iter().all(|word| outcome.stderr.contains(word)), "{outcome:?}");
+}
+
+#[test]
+fn a_model_that_says_nothing_is_told_of() {
+    let dir = TempDir::new().unwrap();
+    let nobody = "http://127.0.0.1:9/v1";
+    let quick = config(dir.path(), nobody, "attempts = 1\n");
+    unheard(&quick, "replay", &["not recorded", "--llm record"], ",skipped,not recorded,");
+    unheard(&quick, "record", &["unreachable", "base_url"], ",failed,unreachable,");
+    let dir = TempDir::new().unwrap();
+    let poor = config(dir.path(), nobody, "calls_per_day = 0\n");
+    unheard(
+        &poor,
+        "record",
+        &["budget of the day", "calls_per_day"],
+        ",skipped,budget of the day,",
+    );
 }
 
 #[test]

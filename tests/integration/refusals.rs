@@ -403,10 +403,49 @@ fn job_files_that_are_none() {
 }
 
 #[test]
+fn keys_that_are_not_set() {
+    let dir = TempDir::new().unwrap();
+    let tail = "[[tail]]\npath = \"m.csv\"\nstream = \"metrics\"\n";
+    let model = "base_url = \"https://example.com\"\nmodel = \"m\"\n";
+    for (section, more) in [
+        ("llm", format!("{model}key_env = \"FAULTLINE_NO_SUCH_KEY\"\n")),
+        ("embeddings", format!("{model}key_env = \"FAULTLINE_NO_SUCH_KEY\"\n")),
+        ("webhook", "url_env = \"FAULTLINE_NO_SUCH_KEY\"\n".to_owned()),
+    ] {
+        let toml = format!("archive = \"a\"\n{tail}[{section}]\n{more}");
+        let path = text(&file(dir.path(), &format!("{section}.toml"), toml));
+        refused(&["check", "--config", &path], &["FAULTLINE_NO_SUCH_KEY is not set", "put the"]);
+    }
+}
+
+#[test]
 fn configurations() {
     let dir = TempDir::new().unwrap();
     let tail = "[[tail]]\npath = \"m.csv\"\nstream = \"metrics\"\n";
-    let cases: [(&str, String, &[&str]); 11] = [
+    let cases: [(&str, String, &[&str]); 15] = [
+        (
+            "nan",
+            format!("archive = \"a\"\n{tail}[correlate]\ncredible_score = nan\n"),
+            &["credible_score", "above 0"],
+        ),
+        (
+            "label",
+            format!("archive = \"a\"\n{tail}[correlate.notify]\ngroup_by = [\"clutser\"]\n"),
+            &["clutser", "cluster, incident"],
+        ),
+        (
+            "metadata",
+            format!("archive = \"a\"\n{tail}[webhook]\nurl = \"http://169.254.169.254/\"\n"),
+            &["[webhook]", "address"],
+        ),
+        (
+            "nat64",
+            format!(
+                "archive = \"a\"\n{tail}[llm]\nmodel = \"m\"\n\
+                 base_url = \"http://[64:ff9b::a9fe:a9fe]/\"\n"
+            ),
+            &["[llm]", "address"],
+        ),
         ("key", format!("archive = \"a\"\nspeed = 3\n{tail}"), &["line 2", "speed", "example"]),
         ("inner", format!("archive = \"a\"\n{tail}format = 1\n"), &["line 5", "format"]),
         ("toml", format!("archive = \n{tail}"), &["line 1", "example"]),

@@ -1,5 +1,6 @@
 //! Asks the model within its limits and falls back to statistics.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,11 @@ use super::budget::{Budget, Spent};
 use super::client::{self, Client, Failure, Reply};
 use super::conversation::Conversation;
 use super::pseudonym::Pseudonyms;
-use super::record::{Cache, Mode, Outcome, Recordings};
+use super::record::{Cache, Failed, Mode, Outcome, Recordings};
 use super::settings::LlmConfig;
+use super::skip::{Notice, Skip};
 use super::{Brief, Call, METHOD, Refined, suspicion, verdict};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::model::{Cause, Evidence, Nanos};
 
 /// Tells the time of day, which is what budgets and the breaker go by; results do not depend on it.
@@ -39,6 +41,8 @@ struct State {
     budget: Budget,
     breaker: Breaker,
     cache: Cache,
+    /// What a person was told.
+    told: BTreeSet<Notice>,
 }
 
 /// A call and how it ended.
@@ -53,7 +57,7 @@ impl Advisor {
     ///
     /// # Errors
     /// The folder cannot be used, or the key for the endpoint cannot be read.
-    pub fn open(config: &LlmConfig, mode: Mode, clock: Clock) -> Result<Self> {
+    pub fn open(config: &LlmConfig, mode: Mode, clock: Clock) -> crate::error::Result<Self> {
         config.check().map_err(|m| Error::usage(m, "correct [llm]"))?;
         let recordings = Recordings::open(&config.dir.join("answers"))?;
         let key = Pseudonyms::key_in(&config.dir)?;
@@ -62,8 +66,12 @@ impl Advisor {
             Mode::Replay => None,
         };
         let budget = Budget::new(config, config.dir.join("spent.json"));
-        let state = State { budget, breaker: Breaker::default(), cache: Cache::default() };
-        let state = Mutex::new(state);
+        let state = Mutex::new(State {
+            budget,
+            breaker: Breaker::default(),
+            cache: Cache::default(),
+            told: BTreeSet::new(),
+        });
         Ok(Self { config: config.clone(), mode, client, key, recordings, state, clock })
     }
 
@@ -97,7 +105,7 @@ impl Advisor {
             let prompt = client::body(&self.config, talk.messages());
             let hash = blake3::hash(prompt.as_bytes()).to_hex().to_string();
             let left = self.config.deadline.saturating_sub(started.elapsed());
-            let Asked { outcome, spent } = self.ask(&hash, &prompt, &mut of_incident, left).await?;
+            let asked = self.ask(&hash, &prompt, &mut of_incident, left).await;
             let mut call = Call {
                 round: calls.len() as u64 + 1,
                 model: self.config.model.clone(),
@@ -106,21 +114,19 @@ impl Advisor {
                 answer: String::new(),
                 verdict: "failed",
                 detail: String::new(),
-                tokens: spent.tokens,
-                cost_usd: spent.usd,
+                tokens: 0,
+                cost_usd: 0.0,
                 latency_ms: 0,
                 flagged,
             };
-            let reply = match outcome {
-                Outcome::Reply(reply) => reply,
-                Outcome::Failure(failure) => {
-                    call.detail = failure.as_str().to_owned();
+            let reply = match self.heard(asked, &mut call) {
+                Some(reply) => reply,
+                None => {
                     calls.push(call);
                     return None;
                 }
             };
             call.answer = talk.names().restore(&reply.content);
-            call.latency_ms = reply.latency_ms;
             let may_ask = supplied < self.config.evidence_requests;
             let step = next_step(&talk, &reply.content, may_ask);
             (call.verdict, call.detail) = step.verdict();
@@ -132,7 +138,10 @@ impl Advisor {
                     supplied += 1;
                     talk.supply(&reply.content, &answer.requests);
                 }
-                Step::Reject(_) if repaired => return None,
+                Step::Reject(_) if repaired => {
+                    self.tell(Notice::Rejected);
+                    return None;
+                }
                 Step::Reject(problems) => {
                     repaired = true;
                     talk.repair(&reply.content, &problems);
@@ -141,38 +150,73 @@ impl Advisor {
         }
     }
 
-    /// The answer to a request; `None` where it may not be asked, or was never recorded.
+    /// The reply, if there is one; what there was is noted in `call`.
+    fn heard(&self, asked: Result<Asked, Skip>, call: &mut Call) -> Option<Reply> {
+        let Asked { outcome, spent } = match asked {
+            Ok(asked) => asked,
+            Err(why) => {
+                (call.verdict, call.detail) = ("skipped", why.as_str().to_owned());
+                self.tell(Notice::Skipped(why));
+                return None;
+            }
+        };
+        (call.tokens, call.cost_usd) = (spent.tokens, spent.usd);
+        match outcome {
+            Outcome::Reply(reply) => {
+                call.latency_ms = reply.latency_ms;
+                Some(reply)
+            }
+            Outcome::Failed(Failed { failure, latency_ms }) => {
+                call.latency_ms = latency_ms;
+                call.detail = failure.as_str().to_owned();
+                self.tell(Notice::Failed(failure));
+                None
+            }
+        }
+    }
+
+    /// Tells a person once of what went wrong, and not with every incident.
+    fn tell(&self, notice: Notice) {
+        if self.with_state(|s| s.told.insert(notice)) {
+            let (what, remedy) = (notice.what(), notice.remedy());
+            tracing::warn!("{what}: the statistical diagnosis stands; {remedy}");
+        }
+    }
+
+    /// The answer to a request, or why it may not be asked.
     async fn ask(
         &self,
         hash: &str,
         prompt: &str,
         of_incident: &mut Spent,
         deadline: Duration,
-    ) -> Option<Asked> {
+    ) -> Result<Asked, Skip> {
         // A token is a byte at least.
         let tokens = prompt.len() as u64;
         let usd = self.config.cost(tokens, self.config.answer_tokens);
         let worst = Spent { calls: 1, tokens: tokens + self.config.answer_tokens, usd };
         let Some(client) = &self.client else {
-            let outcome = self.recordings.find(hash)?;
+            let outcome = self.recordings.find(hash).ok_or(Skip::NotRecorded)?;
             let spent = self.used(&outcome, worst);
-            return Some(Asked { outcome, spent });
+            return Ok(Asked { outcome, spent });
         };
         if let Some(reply) = self.with_state(|s| s.cache.find(hash).cloned()) {
-            return Some(self.asked_before(reply, worst));
+            return Ok(self.asked_before(reply, worst));
         }
         let now = (self.clock)();
-        if !self.may_spend(of_incident, worst, now) {
-            return None;
-        }
+        self.reserve(of_incident, worst, now)?;
+        let started = Instant::now();
         let outcome = match client.send(prompt, deadline).await {
             Ok(reply) => Outcome::Reply(reply),
-            Err(failure) => Outcome::Failure(failure),
+            Err(failure) => {
+                let latency_ms = started.elapsed().as_millis() as u64;
+                Outcome::Failed(Failed { failure, latency_ms })
+            }
         };
         let used = self.used(&outcome, worst);
         self.with_state(|s| settle(s, of_incident, [worst, used], now));
         self.learn(hash, &outcome);
-        Some(Asked { outcome, spent: used })
+        Ok(Asked { outcome, spent: used })
     }
 
     /// A recording of the same question tells the same, as its replay will.
@@ -185,23 +229,22 @@ impl Advisor {
         Asked { outcome: Outcome::Reply(reply), spent: Spent::default() }
     }
 
-    fn may_spend(&self, of_incident: &mut Spent, worst: Spent, now: Nanos) -> bool {
+    fn reserve(&self, of_incident: &mut Spent, worst: Spent, now: Nanos) -> Result<(), Skip> {
         self.with_state(|s| {
-            let reserved = match s.budget.reserve(of_incident, worst, now) {
-                Ok(reserved) => reserved,
+            match s.budget.reserve(of_incident, worst, now) {
+                Ok(None) => {}
+                Ok(Some(limit)) => return Err(Skip::Budget(limit)),
                 Err(error) => {
                     tracing::error!("no model is asked: its budget cannot be kept: {error}");
-                    false
+                    return Err(Skip::NoBook);
                 }
-            };
+            }
             // The breaker is asked last: it lets a single call through after its rest.
-            if reserved && s.breaker.allows(now) {
-                return true;
+            if s.breaker.allows(now) {
+                return Ok(());
             }
-            if reserved {
-                settle(s, of_incident, [worst, Spent::default()], now);
-            }
-            false
+            settle(s, of_incident, [worst, Spent::default()], now);
+            Err(Skip::BreakerOpen)
         })
     }
 
@@ -212,7 +255,7 @@ impl Advisor {
                 s.breaker.succeeded();
                 s.cache.keep(hash, reply);
             }
-            Outcome::Failure(_) => s.breaker.failed(now),
+            Outcome::Failed(_) => s.breaker.failed(now),
         });
         if self.mode == Mode::Record
             && let Err(error) = self.recordings.keep(hash, outcome)
@@ -228,11 +271,11 @@ impl Advisor {
                 let usd = self.config.cost(*read, *written);
                 Spent { calls: 1, tokens: read.saturating_add(*written), usd }
             }
-            Outcome::Failure(Failure::RateLimited | Failure::Refused) => {
-                Spent { calls: 1, ..Spent::default() }
-            }
+            Outcome::Failed(Failed {
+                failure: Failure::RateLimited | Failure::Refused, ..
+            }) => Spent { calls: 1, ..Spent::default() },
             // A call that failed late may have been charged for.
-            Outcome::Reply(_) | Outcome::Failure(_) => unknown,
+            Outcome::Reply(_) | Outcome::Failed(_) => unknown,
         }
     }
 

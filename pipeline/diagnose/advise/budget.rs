@@ -52,6 +52,13 @@ struct Today {
     spent: Spent,
 }
 
+/// Which of the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    Incident,
+    Day,
+}
+
 #[derive(Debug)]
 pub struct Budget {
     per_incident: Spent,
@@ -75,24 +82,26 @@ impl Budget {
         Self { per_incident, per_day, file }
     }
 
-    /// Sets `worst` aside, for the incident and for the day; false where one has too little left.
+    /// Sets `worst` aside, for the incident and for the day; the limit that has too little left
+    /// where it cannot be.
     ///
     /// # Errors
     /// The file cannot be written: what is not on disk must not be spent.
-    pub fn reserve(&self, incident: &mut Spent, worst: Spent, now: Nanos) -> Result<bool> {
+    pub fn reserve(&self, incident: &mut Spent, worst: Spent, now: Nanos) -> Result<Option<Limit>> {
         let day = now.div_euclid(DAY);
         let of_incident = incident.plus(worst);
         if of_incident.exceeds(self.per_incident) {
-            return Ok(false);
+            return Ok(Some(Limit::Incident));
         }
         let reserved = self.change(day, |today, _| {
             let of_day = today.plus(worst);
             (!of_day.exceeds(self.per_day)).then_some(of_day)
         })?;
-        if reserved {
-            *incident = of_incident;
+        if !reserved {
+            return Ok(Some(Limit::Day));
         }
-        Ok(reserved)
+        *incident = of_incident;
+        Ok(None)
     }
 
     /// Replaces what was set aside at `reserved_at` by what was used; nothing is given back to a
@@ -139,6 +148,10 @@ mod tests {
         toml::from_str(&text).unwrap()
     }
 
+    fn reserve(budget: &Budget, incident: &mut Spent, now: Nanos) -> bool {
+        budget.reserve(incident, WORST, now).unwrap().is_none()
+    }
+
     const WORST: Spent = Spent { calls: 1, tokens: 100, usd: 0.1 };
 
     #[test]
@@ -159,9 +172,22 @@ mod tests {
             let mut made = 0;
             for _ in 0..10 {
                 let budget = Budget::new(&config, file.clone());
-                made += u32::from(budget.reserve(&mut incident, WORST, DAY).unwrap());
+                made += u32::from(reserve(&budget, &mut incident, DAY));
             }
             assert_eq!(made, expect, "{limit}");
+        }
+    }
+
+    #[test]
+    fn the_limit_that_is_reached_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("spent.json");
+        for (limit, expect) in
+            [("calls_per_incident = 0", Limit::Incident), ("usd_per_day = 0.0", Limit::Day)]
+        {
+            let budget = Budget::new(&config(limit), file.clone());
+            let met = budget.reserve(&mut Spent::default(), WORST, DAY).unwrap();
+            assert_eq!(met, Some(expect), "{limit}");
         }
     }
 
@@ -172,20 +198,20 @@ mod tests {
         let config = config("tokens_per_day = 150\ncalls_per_incident = 9");
         let budget = Budget::new(&config, file.clone());
         let mut incident = Spent::default();
-        assert!(budget.reserve(&mut incident, WORST, DAY).unwrap());
-        assert!(!budget.reserve(&mut incident, WORST, DAY).unwrap());
+        assert!(reserve(&budget, &mut incident, DAY));
+        assert!(!reserve(&budget, &mut incident, DAY));
         let used = Spent { calls: 1, tokens: 40, usd: 0.0 };
         budget.settle(&mut incident, WORST, used, DAY).unwrap();
         assert_eq!((incident.calls, incident.tokens), (1, 40));
-        assert!(budget.reserve(&mut incident, WORST, 2 * DAY - 1).unwrap());
-        assert!(!budget.reserve(&mut incident, WORST, 2 * DAY - 1).unwrap());
-        assert!(budget.reserve(&mut incident, WORST, 2 * DAY).unwrap());
+        assert!(reserve(&budget, &mut incident, 2 * DAY - 1));
+        assert!(!reserve(&budget, &mut incident, 2 * DAY - 1));
+        assert!(reserve(&budget, &mut incident, 2 * DAY));
         let late = Spent { calls: 1, tokens: 0, usd: 0.0 };
         budget.settle(&mut incident, WORST, late, DAY).unwrap();
-        assert!(!budget.reserve(&mut incident, WORST, 2 * DAY).unwrap(), "yesterday's stays so");
+        assert!(!reserve(&budget, &mut incident, 2 * DAY), "yesterday's stays so");
         std::fs::write(&file, "{").unwrap();
         let unknown = budget;
-        assert!(!unknown.reserve(&mut Spent::default(), WORST, 3 * DAY).unwrap());
-        assert!(unknown.reserve(&mut Spent::default(), WORST, 4 * DAY).unwrap());
+        assert!(!reserve(&unknown, &mut Spent::default(), 3 * DAY));
+        assert!(reserve(&unknown, &mut Spent::default(), 4 * DAY));
     }
 }

@@ -38,7 +38,7 @@ pub struct Reply {
 }
 
 /// Why there is no reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
     Timeout,
@@ -202,7 +202,7 @@ pub fn body(config: &LlmConfig, messages: &[Message]) -> String {
 }
 
 /// Looks names up and leaves out addresses that must not be asked, whatever a name server says.
-struct Guarded;
+pub struct Guarded;
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {

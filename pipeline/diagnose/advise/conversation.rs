@@ -160,8 +160,9 @@ impl<'a> Conversation<'a> {
         for case in cases {
             self.show(&case.id, &mut evidence);
         }
-        let passages: Vec<Value> =
-            brief.passages.iter().take(PASSAGES_MAX).filter_map(|p| self.passage(p)).collect();
+        let known = if brief.passages.is_empty() { Vec::new() } else { self.known_names() };
+        let passages = brief.passages.iter().take(PASSAGES_MAX);
+        let passages: Vec<Value> = passages.filter_map(|p| self.passage(p, &known)).collect();
         json!({
             "services": services, "candidates": listed, "evidence": evidence, "notes": passages,
         })
@@ -243,35 +244,76 @@ impl<'a> Conversation<'a> {
 
     /// Operators' prose, under the id of the fact that stands for it. It is redacted before names
     /// are replaced, which could hide a secret's shape, and cut last, which could as well.
-    fn passage(&mut self, passage: &Passage) -> Option<Value> {
+    fn passage(&mut self, passage: &Passage, known: &[(String, String)]) -> Option<Value> {
         let brief = self.brief;
         let fact = brief.diagnosis.evidence.iter().find(|e| e.id == passage.evidence_id)?;
-        let known = self.known_as(fact);
+        let id = self.known_as(fact);
         self.seen.insert(&fact.id);
-        let mut text = Redacted::text(&passage.text, &mut self.names).as_str().to_owned();
-        for cause in brief.diagnosis.causes.iter().take(CANDIDATES_MAX) {
-            text = with_word(&text, &cause.service, &self.id_of(&cause.service));
-        }
+        let text = Redacted::text(&passage.text, &mut self.names);
+        let text = with_ids(text.as_str(), known, |word| self.names.name(word).is_some());
         let text = &text[..text.floor_char_boundary(PASSAGE_BYTES_MAX)];
-        Some(json!({ "id": known, "text": text }))
+        Some(json!({ "id": id, "text": text }))
+    }
+
+    /// Every service and instance that the brief names, in lower case, with its pseudonym, longest
+    /// first.
+    fn known_names(&mut self) -> Vec<(String, String)> {
+        let brief = self.brief;
+        let causes = brief.diagnosis.causes.iter().map(|c| (&c.service, &c.instance));
+        let evidence = &brief.diagnosis.evidence;
+        let facts = evidence.iter().filter(|e| !e.is_learned()).map(|e| (&e.service, &e.instance));
+        let (services, instances): (BTreeSet<&String>, BTreeSet<&String>) =
+            causes.chain(facts).unzip();
+        let learned = evidence.iter().filter(|e| e.is_learned()).map(|e| &e.service);
+        let called = brief.calls.iter().flat_map(|(a, b)| [a, b]);
+        let services: BTreeSet<&String> =
+            services.into_iter().chain(learned).chain(called).chain(brief.began.keys()).collect();
+        let pods = instances.into_iter().filter(|name| !services.contains(name));
+        let mut known: Vec<(String, String)> =
+            pods.map(|name| (name.to_ascii_lowercase(), self.names.of("pod", name))).collect();
+        for name in services {
+            known.push((name.to_ascii_lowercase(), self.id_of(name)));
+        }
+        known.retain(|(name, _)| !name.is_empty());
+        known.sort_by(|a, b| b.0.len().cmp(&a.0.len()).then_with(|| a.cmp(b)));
+        known
     }
 }
 
-/// Replaces a name where it stands as a word of its own.
-fn with_word(text: &str, name: &str, id: &str) -> String {
-    let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-');
+/// Replaces names, which come longest first, where they stand as a word or as a part of one that is
+/// joined by signs; words that `keeps` stay, and so do marks of what was redacted.
+fn with_ids(text: &str, names: &[(String, String)], keeps: impl Fn(&str) -> bool) -> String {
+    let lower = text.to_ascii_lowercase();
+    let in_word = |c: char| c.is_alphanumeric() || c == '-';
     let mut out = String::with_capacity(text.len());
-    let mut done = 0;
-    for (at, _) in text.match_indices(name).filter(|_| !name.is_empty()) {
-        let end = at + name.len();
-        if inside(text[..at].chars().next_back()) || inside(text[end..].chars().next()) {
-            continue;
-        }
-        out.push_str(&text[done..at]);
-        out.push_str(id);
-        done = end;
+    let mut at = 0;
+    let mut inside = false;
+    while let Some(next) = text[at..].chars().next() {
+        let rest = &text[at..];
+        let word = rest.find(|c| !in_word(c)).map_or(rest, |end| &rest[..end]);
+        let kept = match rest.strip_prefix("<redacted ") {
+            _ if inside => 0,
+            Some(_) => rest.find('>').map_or(rest.len(), |end| end + 1),
+            None if keeps(word) => word.len(),
+            None => 0,
+        };
+        let ends = |name: &str| !lower[at + name.len()..].starts_with(char::is_alphanumeric);
+        let stands = |(name, _): &&(String, String)| lower[at..].starts_with(name) && ends(name);
+        let named = if inside || kept > 0 { None } else { names.iter().find(stands) };
+        let taken = match named {
+            Some((name, id)) => {
+                out.push_str(id);
+                name.len()
+            }
+            None => {
+                let taken = kept.max(next.len_utf8());
+                out.push_str(&rest[..taken]);
+                taken
+            }
+        };
+        at += taken;
+        inside = text[..at].chars().next_back().is_some_and(char::is_alphanumeric);
     }
-    out.push_str(&text[done..]);
     out
 }
 
@@ -323,10 +365,19 @@ mod tests {
     }
 
     #[test]
-    fn names_are_replaced_as_whole_words() {
-        let text = "api, api_key and rapid (api)";
-        assert_eq!(with_word(text, "api", "svc-1"), "svc-1, api_key and rapid (svc-1)");
-        assert_eq!(with_word(text, "", "svc-1"), text);
+    fn names_are_replaced_wherever_they_are_a_word() {
+        let names = [("vault-db", "svc-2"), ("vault", "svc-3"), ("api", "svc-1"), ("pod", "svc-4")];
+        let names = names.map(|(name, id)| (name.to_owned(), id.to_owned()));
+        for (text, expect) in [
+            ("api, rapid (API)", "svc-1, rapid (svc-1)"),
+            ("vault-db-0 and vault-db2", "svc-2-0 and svc-3-db2"),
+            ("api_requests of http://vault/x", "svc-1_requests of http://svc-3/x"),
+            ("<redacted api> pod-aabb", "<redacted api> pod-aabb"),
+            ("größe api日", "größe api日"),
+            ("", ""),
+        ] {
+            assert_eq!(with_ids(text, &names, |word| word == "pod-aabb"), expect, "{text}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An endpoint that the configuration names: its address, which must not be just any, and the key
 //! that it wants.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,21 +122,39 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Addresses of metadata services and of nobody in particular, which must never be asked.
+/// Addresses of metadata services and of nobody in particular, which must never be asked, also
+/// where an IPv6 address stands for one of IPv4.
 pub fn is_forbidden(ip: IpAddr) -> bool {
     match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.is_link_local()
-                || v4.is_unspecified()
-                || v4.is_broadcast()
-                || v4.is_multicast()
-                || v4.octets() == [100, 100, 100, 200]
-        }
+        IpAddr::V4(v4) => is_forbidden_v4(v4),
         IpAddr::V6(v6) => {
             v6.is_unicast_link_local()
                 || v6.is_unspecified()
                 || v6.is_multicast()
                 || v6.segments() == [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254]
+                || embedded(v6).is_some_and(is_forbidden_v4)
         }
+    }
+}
+
+fn is_forbidden_v4(v4: Ipv4Addr) -> bool {
+    v4.is_link_local()
+        || v4.is_unspecified()
+        || v4.is_broadcast()
+        || v4.is_multicast()
+        || v4.octets() == [100, 100, 100, 200]
+}
+
+/// The IPv4 address within one of NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380,
+/// where it is inverted), or of the old compatible form (RFC 4291).
+fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = v6.segments();
+    let joined = |high: u16, low: u16| Ipv4Addr::from(u32::from(high) << 16 | u32::from(low));
+    match (a, b) {
+        (0x64, 0xff9b) => Some(joined(g, h)),
+        (0x2002, _) => Some(joined(b, c)),
+        (0x2001, 0) => Some(joined(!g, !h)),
+        (0, 0) if [c, d, e, f] == [0; 4] && g != 0 => Some(joined(g, h)),
+        _ => None,
     }
 }

@@ -14,6 +14,7 @@ mod conversation;
 mod embed;
 mod endpoint;
 mod fold;
+mod forms;
 #[cfg(test)]
 mod planted;
 mod pseudonym;
@@ -22,6 +23,7 @@ mod record;
 mod redact;
 mod secrets;
 mod settings;
+mod skip;
 #[cfg(test)]
 mod stub;
 mod suspicion;
@@ -33,7 +35,9 @@ mod vocabulary;
 use std::collections::BTreeMap;
 
 pub use advisor::{Advisor, Clock};
+pub use client::Guarded;
 pub use embed::Embedder;
+pub use endpoint::is_forbidden;
 pub use record::Mode;
 pub use settings::{EmbeddingsConfig, LlmConfig};
 
@@ -63,7 +67,7 @@ pub struct Passage {
     pub text: String,
 }
 
-/// One call, as the archive keeps it.
+/// One call, made or not, as the archive keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// From 1 within an incident.
@@ -71,11 +75,11 @@ pub struct Call {
     pub model: String,
     /// Fingerprint of the request.
     pub prompt_hash: String,
-    /// What was sent, redacted.
+    /// What was sent, or would have been, redacted.
     pub prompt: String,
     /// What came back, with names in place of pseudonyms; empty where nothing did.
     pub answer: String,
-    /// `accepted`, `unknown`, `asked`, `rejected` or `failed`.
+    /// `accepted`, `unknown`, `asked`, `rejected`, `failed`, or `skipped`: never asked.
     pub verdict: &'static str,
     /// Why.
     pub detail: String,

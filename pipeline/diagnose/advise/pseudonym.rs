@@ -79,6 +79,18 @@ impl Pseudonyms {
         self.names.get(pseudonym).map(String::as_str)
     }
 
+    /// True for a text that is made of pseudonyms and a few characters that join them.
+    pub fn covers(&self, text: &str) -> bool {
+        if self.names.contains_key(text) {
+            return true;
+        }
+        let rest = self.names.keys().fold(text.to_owned(), |rest, p| match rest.contains(p) {
+            true => rest.replace(p.as_str(), ""),
+            false => rest,
+        });
+        rest.len() < text.len() && rest.len() < DIGITS
+    }
+
     /// Text with every pseudonym replaced by its name, longest first.
     pub fn restore(&self, text: &str) -> String {
         let mut pairs: Vec<(&String, &String)> = self.names.iter().collect();

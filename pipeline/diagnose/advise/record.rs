@@ -29,7 +29,15 @@ pub enum Mode {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Reply(Reply),
-    Failure(Failure),
+    Failed(Failed),
+}
+
+/// Why a call failed, and after how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    pub failure: Failure,
+    /// Tries and waits included.
+    pub latency_ms: u64,
 }
 
 /// Answers in files, one per question.
@@ -97,9 +105,9 @@ mod tests {
     fn outcomes_come_back_as_they_were() {
         let dir = tempfile::tempdir().unwrap();
         let recordings = Recordings::open(&dir.path().join("answers")).unwrap();
-        for (n, outcome) in
-            [Outcome::Reply(reply("{}")), Outcome::Failure(Failure::Timeout)].iter().enumerate()
-        {
+        let failed = Failed { failure: Failure::Timeout, latency_ms: 7 };
+        let outcomes = [Outcome::Reply(reply("{}")), Outcome::Failed(failed)];
+        for (n, outcome) in outcomes.iter().enumerate() {
             recordings.keep(&n.to_string(), outcome).unwrap();
             assert_eq!(recordings.find(&n.to_string()).as_ref(), Some(outcome));
         }

@@ -3,8 +3,12 @@
 
 use serde_json::Value;
 
+use super::forms;
 use super::pseudonym::Pseudonyms;
 use super::secrets::{Class, RULES};
+
+/// How a mark begins that stands in place of a secret.
+const MARK: &str = "<redacted";
 
 /// Text without secrets and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,28 +42,46 @@ fn walked(value: &Value, pseudonyms: &mut Pseudonyms) -> Value {
 
 /// Secrets become `<redacted KIND>`, addresses a pseudonym that [`Pseudonyms::restore`] undoes.
 fn redact(text: &str, pseudonyms: &mut Pseudonyms) -> String {
-    let mut text = super::fold::fold_lines(text);
+    let text = super::fold::fold_lines(text);
+    let mut text = replaced(&text, &forms::cells(&text), |_| Some("<redacted cell>".to_owned()));
     for rule in RULES.iter() {
-        let mut out = String::new();
-        let mut done = 0;
-        for (from, to) in rule.find(&text) {
-            let found = &text[from..to];
-            if found.starts_with("<redacted") || pseudonyms.name(found).is_some() {
-                continue;
-            }
-            out.push_str(&text[done..from]);
-            match rule.class {
-                Class::Secret => out += &format!("<redacted {}>", rule.kind),
-                Class::Name => out += &pseudonyms.of(rule.kind, found),
-            }
-            done = to;
-        }
-        if done > 0 {
-            out.push_str(&text[done..]);
-            text = out;
-        }
+        text = replaced(&text, &rule.find(&text), |found| match rule.class {
+            _ if pseudonyms.covers(found) => None,
+            Class::Secret => Some(format!("<redacted {}>", rule.kind)),
+            Class::Name => Some(pseudonyms.of(rule.kind, found)),
+        });
     }
     text
+}
+
+/// What `new` makes of the text at `places`, which come in order; what was redacted before stays.
+fn replaced(
+    text: &str,
+    places: &[(usize, usize)],
+    mut new: impl FnMut(&str) -> Option<String>,
+) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut done = 0;
+    for (from, to) in places.iter().copied() {
+        if from < done || in_mark(text, from) || text[from..to].starts_with(MARK) {
+            continue;
+        }
+        // A mark is taken as a whole or not at all.
+        let rest =
+            if in_mark(text, to) { text[to..].find('>').map_or(0, |end| end + 1) } else { 0 };
+        let to = to + rest;
+        if let Some(new) = new(&text[from..to]) {
+            out.push_str(&text[done..from]);
+            out.push_str(&new);
+            done = to;
+        }
+    }
+    out.push_str(&text[done..]);
+    out
+}
+
+fn in_mark(text: &str, at: usize) -> bool {
+    text[..at].rfind(MARK).is_some_and(|mark| !text[mark..at].contains('>'))
 }
 
 #[cfg(test)]
@@ -99,6 +121,42 @@ mod tests {
         let back = names.restore(&text);
         assert_eq!(back, line.replace("hunter22", "<redacted assignment>"));
         assert_eq!(redacted(&text).0, text, "redacting twice changes nothing");
+    }
+
+    /// Secrets of `held_out.txt`, which was written before the rules that find them, between
+    /// brackets: plain words that only what is around them tells.
+    #[test]
+    fn secrets_are_told_by_what_is_around_them() {
+        let all = include_str!("held_out.txt").trim_end().split("\n---\n");
+        let mut missed = Vec::new();
+        for record in all {
+            let (text, _) = redacted(&record.replace(['⟦', '⟧'], ""));
+            let secrets = record.split('⟦').skip(1).filter_map(|part| part.split('⟧').next());
+            let words = secrets.flat_map(str::split_whitespace).filter(|word| word.len() > 2);
+            missed.extend({ words }.filter(|w| text.contains(w)).map(|w| format!("{w}: {text}")));
+            assert_eq!(redacted(&text).0, text, "redacting twice changes nothing");
+        }
+        assert!(missed.is_empty(), "{}", missed.join("\n"));
+    }
+
+    #[test]
+    fn prose_about_secrets_stays_readable() {
+        for line in include_str!("prose.txt").lines() {
+            let (text, names) = redacted(line);
+            let text = names.restore(&text);
+            let lost = line.split_whitespace().filter(|word| !text.contains(word)).count();
+            assert!(lost <= 2, "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names() {
+        let line = "ssh db17.prod.internal, then cart-5d8f7c9b4-x2k9q on db-1.eu.example.com.";
+        let (text, names) = redacted(line);
+        for gone in ["db17", "prod", "cart", "x2k9q", "example"] {
+            assert!(!text.contains(gone), "{text}");
+        }
+        assert_eq!(names.restore(&text), line);
     }
 
     #[test]

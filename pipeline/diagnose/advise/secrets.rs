@@ -2,7 +2,9 @@
 
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex::{Captures, Regex};
+
+use super::forms;
 
 /// Bits per character from which a long token counts as random; English is near 4, a random token
 /// of 24 characters over 64 symbols near 4.4.
@@ -19,11 +21,17 @@ pub enum Class {
 
 /// What a match must satisfy beside the pattern.
 #[derive(Clone, Copy, Debug)]
-enum Check {
+pub enum Check {
     None,
     Luhn,
     Mod97,
     Random,
+    /// Not a word that only joins others.
+    Worded,
+    /// Like no word.
+    Odd,
+    /// As much of the line as belongs to a phrase.
+    Phrase,
 }
 
 pub struct Rule {
@@ -34,52 +42,65 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Byte ranges of what has to go: the first group where the pattern has one.
+    /// Byte ranges of what has to go: the groups of a match, or all of it where it has none.
     pub fn find(&self, text: &str) -> Vec<(usize, usize)> {
-        let spans = self.pattern.captures_iter(text).filter_map(|c| c.get(1).or(c.get(0)));
-        let real = spans.filter(|m| self.check.holds(m.as_str()));
-        real.map(|m| (m.start(), m.end())).collect()
+        let mut out = Vec::new();
+        for found in self.pattern.captures_iter(text) {
+            for (from, to) in parts(&found) {
+                let kept = self.check.extent(&text[from..to]);
+                if kept > 0 {
+                    out.push((from, from + kept));
+                }
+            }
+        }
+        out
+    }
+}
+
+fn parts(found: &Captures<'_>) -> Vec<(usize, usize)> {
+    let groups: Vec<_> = found.iter().skip(1).flatten().map(|m| (m.start(), m.end())).collect();
+    match (groups.is_empty(), found.get(0)) {
+        (true, Some(all)) => vec![(all.start(), all.end())],
+        _ => groups,
     }
 }
 
 impl Check {
-    fn holds(self, text: &str) -> bool {
-        match self {
+    /// Bytes at the beginning of `text` that have to go.
+    fn extent(self, text: &str) -> usize {
+        let holds = match self {
             Self::None => true,
             Self::Luhn => luhn(text),
             Self::Mod97 => mod97(text),
             Self::Random => is_random(text),
-        }
+            Self::Worded => forms::is_worded(text),
+            Self::Odd => forms::is_odd(text),
+            Self::Phrase => return forms::phrase(text),
+        };
+        if holds { text.len() } else { 0 }
     }
 }
 
 /// In this order; what an earlier rule has taken a later one does not see.
 pub static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    PATTERNS
-        .iter()
+    patterns()
         .filter_map(|(kind, class, check, pattern)| {
-            let pattern = Regex::new(pattern).ok()?;
-            Some(Rule { kind, class: *class, pattern, check: *check })
+            let pattern = Regex::new(&forms::expanded(pattern)).ok()?;
+            Some(Rule { kind, class, pattern, check })
         })
         .collect()
 });
 
-/// Words whose value is a secret.
-macro_rules! assignment {
-    ($value:literal) => {
-        concat!(
-            r"(?i-u:pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|",
-            r"account[_-]?key|shared[_-]?access[_-]?key|private[_-]?key|credentials?|auth|",
-            r"signature|sig|session(?:[_-]?id)?|sid|client[_-]?id)",
-            r#"[\\"']{0,2}\s{0,4}(?:=>|:=|[:=])\s{0,4}"#,
-            $value
-        )
-    };
+fn patterns() -> impl Iterator<Item = Pattern> {
+    let secret = |(kind, check, pattern)| (kind, Class::Secret, check, pattern);
+    let told = forms::FORMS.into_iter().map(secret);
+    SHAPES.into_iter().chain(told).chain(REST).chain([secret(forms::BESIDE)])
 }
 
 type Pattern = (&'static str, Class, Check, &'static str);
 
-const PATTERNS: [Pattern; 41] = [
+/// What is known by itself.
+const SHAPES: [Pattern; 30] = [
     (
         "private-key",
         Class::Secret,
@@ -92,7 +113,7 @@ const PATTERNS: [Pattern; 41] = [
         "url-credentials",
         Class::Secret,
         Check::None,
-        r"[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/@]{0,200}:[^\s@]{1,200})@",
+        r#"[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/@]*:[^\s"<>]+|[^\s/@:"<>]+)@"#,
     ),
     (
         "slack-webhook",
@@ -146,8 +167,10 @@ const PATTERNS: [Pattern; 41] = [
         Check::None,
         r"\b(?i-u:bearer|basic|digest|negotiate)\s{1,4}([A-Za-z0-9._~+/=-]{8,})",
     ),
-    ("quoted-assignment", Class::Secret, Check::None, assignment!(r#"\\?["']([^"'\\]{1,200})"#)),
-    ("assignment", Class::Secret, Check::None, assignment!(r#"([^\s"',;&\\]{3,200})"#)),
+];
+
+/// What may be part of a secret, and names.
+const REST: [Pattern; 11] = [
     ("ssh-public-key", Class::Secret, Check::None, r"\bssh-[a-z0-9-]{3,20} ([A-Za-z0-9+/=]{40,})"),
     ("credit-card", Class::Secret, Check::Luhn, r"\b[0-9](?:[ -]?[0-9]){12,18}\b"),
     (
@@ -170,6 +193,19 @@ const PATTERNS: [Pattern; 41] = [
         Check::None,
         r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{1,4}\b",
     ),
+    (
+        "host",
+        Class::Name,
+        Check::None,
+        concat!(
+            r"\b((?-u:[a-z0-9](?:[a-z0-9-]{0,62}\.){1,8}",
+            r"(?:internal|local|localdomain|lan|corp|intra|intranet|private|home|svc|cluster|test|",
+            r"example|consul|compute|com|net|org|io|dev|cloud|app|co|ai|edu|gov|info|biz|tech|",
+            r"de|uk|fr|nl|eu|us|ch|at|jp|cn|br|au|ca|it|es|se|no|fi|dk|be|ie|cz|kr|sg|nz|za|in)))",
+            r"(?:[^A-Za-z0-9._-]|\.(?:\s|$)|$)",
+        ),
+    ),
+    ("pod", Class::Name, Check::None, r"\b[a-z][a-z0-9-]{1,60}-[0-9a-f]{8,10}-[0-9a-z]{5}\b"),
     ("phone", Class::Name, Check::None, r"(?:\+|\b00)[1-9][0-9 ().-]{6,18}[0-9]\b"),
     ("random-token", Class::Secret, Check::Random, r"[A-Za-z0-9+/_=.~-]{20,}"),
 ];
@@ -230,7 +266,7 @@ mod tests {
     #[test]
     fn every_pattern_compiles() {
         let kinds: Vec<&str> = RULES.iter().map(|r| r.kind).collect();
-        assert_eq!(kinds, PATTERNS.map(|p| p.0));
+        assert_eq!(kinds, patterns().map(|p| p.0).collect::<Vec<_>>());
     }
 
     #[test]

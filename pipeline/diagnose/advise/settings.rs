@@ -268,6 +268,11 @@ mod tests {
             "http://2852039166/",
             "http://[::ffff:169.254.169.254]/",
             "http://[fe80::1]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[64:ff9b:1::a9fe:a9fe]/",
+            "http://[2002:a9fe:a9fe::1]/",
+            "http://[2001:0:4136:e378:8000:63bf:5601:5601]/",
+            "http://[::169.254.169.254]/",
             "http://0.0.0.0/",
             "https://аpi.example.com/v1",
             "https://xn--pi-7kc.example.com/v1",
@@ -276,6 +281,13 @@ mod tests {
             "no url",
         ] {
             assert!(config(url, "").is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_others_may_be_asked() {
+        for host in ["[::1]", "[64:ff9b::808:808]", "[2001:db8::1]", "[2002:808:808::1]"] {
+            config(&format!("https://{host}/v1"), "").unwrap();
         }
     }
 

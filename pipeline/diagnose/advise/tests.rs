@@ -264,6 +264,7 @@ async fn whatever_fails_the_statistical_diagnosis_stands() {
         let calls = &refined.calls;
         assert_eq!((calls.len(), calls[0].verdict), (1, "failed"), "{name}");
         assert_eq!(calls[0].detail, detail, "{name}");
+        assert!(detail != "timeout" || calls[0].latency_ms >= 100, "{name}: {calls:?}");
     }
     let refined =
         Desk::new("").advisor("http://127.0.0.1:9", Mode::Live).refine(&brief(CLOSE)).await;
@@ -301,8 +302,10 @@ async fn the_breaker_opens_and_closes_again() {
     .await;
     let desk = Desk::new("");
     let advisor = desk.advisor(&stub.url, Mode::Live);
-    for _ in 0..10 {
-        advisor.refine(&brief(CLOSE)).await;
+    for n in 0..10 {
+        let refined = advisor.refine(&brief(CLOSE)).await;
+        assert_eq!(verdicts(&refined), [if n < 3 { "failed" } else { "skipped" }]);
+        assert_eq!(refined.calls[0].detail, if n < 3 { "refused" } else { "breaker open" });
     }
     assert_eq!(stub.bodies().len(), 3, "the endpoint is left alone");
     desk.now.fetch_add(MINUTE, Ordering::Relaxed);
@@ -327,7 +330,10 @@ async fn budgets_are_hard_and_what_was_answered_is_not_asked_again() {
     }
     assert!(stub.bodies().len() <= 3, "{}", stub.bodies().len());
     let poor = Desk::new("tokens_per_incident = 100");
-    assert!(poor.advisor(&stub.url, Mode::Live).refine(&brief(CLOSE)).await.calls.is_empty());
+    let asked = poor.advisor(&stub.url, Mode::Live).refine(&brief(CLOSE)).await;
+    assert_eq!(verdicts(&asked), ["skipped"]);
+    let call = &asked.calls[0];
+    assert_eq!((call.detail.as_str(), call.tokens), ("budget of the incident", 0));
 }
 
 #[tokio::test]
@@ -354,7 +360,11 @@ async fn recorded_answers_are_replayed_to_the_byte() {
     assert_eq!(stub.bodies().len(), asked);
     let never =
         desk.advisor("http://127.0.0.1:9", Mode::Replay).refine(&brief([0.9, 0.8, 0.7, 0.6])).await;
-    assert!(never.calls.is_empty() && never.diagnosis.method == "statistical");
+    assert_eq!(
+        (verdicts(&never), never.calls[0].detail.as_str()),
+        (vec!["skipped"], "not recorded")
+    );
+    assert_eq!(never.diagnosis.method, "statistical");
 }
 
 #[tokio::test]
@@ -444,6 +454,35 @@ async fn what_was_learned_is_shown_with_ids_that_may_be_cited() {
     let refined = Desk::new("").advisor(&stub.url, Mode::Live).refine(&brief).await;
     assert_eq!(verdicts(&refined), ["rejected", "accepted"], "a note alone proves nothing");
     assert_eq!(services(&refined)[0], "api");
+}
+
+#[tokio::test]
+async fn no_name_of_a_service_or_an_instance_leaves() {
+    let stub = Stub::start(|_, request| {
+        let first = request["messages"][1]["content"].as_str().unwrap();
+        let document: Value = serde_json::from_str(first).unwrap();
+        let note = document["notes"][0]["text"].as_str().unwrap().to_owned();
+        let answer = ranks(request, &[1]);
+        Does::Says(answer.replacen('{', &format!("{{\"why\":{note:?},"), 1))
+    })
+    .await;
+    let mut brief = brief(CLOSE);
+    let of = |n: usize| fact(&format!("shop-{n}"), n, "metric", "cpu");
+    brief.diagnosis.evidence.extend((0..30).map(of));
+    brief.calls.push(("courier-billing".to_owned(), "ledger".to_owned()));
+    brief.began.insert("notary".to_owned(), AT);
+    let prose = "Restart shop-17-0 before Courier-Billing, then ledger and notary-2 on \
+                 db17.prod.internal; shop-3 comes last.";
+    learned(&mut brief, 1, prose);
+    let refined = Desk::new("").advisor(&stub.url, Mode::Live).refine(&brief).await;
+    let bodies = stub.bodies().join("\n").to_lowercase();
+    for name in ["shop-17", "courier", "billing", "ledger", "notary", "db17", "prod", "shop-3"] {
+        assert!(!bodies.contains(name), "{name}: {bodies}");
+    }
+    let told = &refined.calls[0].answer;
+    for name in ["shop-17-0", "courier-billing", "ledger", "notary-2", "db17.prod.internal"] {
+        assert!(told.contains(name), "{name} is put back: {told}");
+    }
 }
 
 #[tokio::test]

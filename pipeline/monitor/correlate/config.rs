@@ -6,7 +6,6 @@ use super::surroundings::Watched;
 use crate::model::{MINUTE, Nanos};
 use crate::monitor::interval_text;
 use crate::monitor::notify::NotifyConfig;
-use crate::monitor::silence::Silence;
 
 /// Times are the least that apply; where windows are long, three of them count instead, so that
 /// nothing depends on the sampling period.
@@ -93,6 +92,7 @@ impl CorrelateConfig {
         positive("false_incidents_per_day", self.false_incidents_per_day)?;
         positive("coincidence", self.coincidence)?;
         positive("score_floor", self.score_floor)?;
+        positive("credible_score", self.credible_score)?;
         if self.credible_score < self.score_floor {
             return Err("`credible_score` is below `score_floor`; write a larger one".into());
         }
@@ -102,6 +102,32 @@ impl CorrelateConfig {
         positive("max_series_per_incident", self.max_series_per_incident as f64)?;
         positive("max_pending", self.max_pending as f64)?;
         positive("max_buffered", self.max_buffered as f64)?;
-        self.notify.silences.iter().try_for_each(Silence::check)
+        self.notify.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_fail_later_is_refused() {
+        CorrelateConfig::default().check().unwrap();
+        for (toml, word) in [
+            ("credible_score = nan", "credible_score"),
+            ("credible_score = inf", "credible_score"),
+            ("credible_score = 2.0", "score_floor"),
+            ("coincidence = nan", "coincidence"),
+            ("notify.group_by = [\"clutser\"]", "clutser"),
+            ("notify.group_by = [\"...\", \"services\"]", "services"),
+            ("notify.inhibit_rules = [{ equal = [\"zone\"] }]", "zone"),
+            ("notify.inhibit_rules = [{ source_matchers = [\"sverity=critical\"] }]", "sverity"),
+        ] {
+            let config: CorrelateConfig = toml::from_str(toml).unwrap();
+            let problem = config.check().unwrap_err();
+            assert!(problem.contains(word), "{toml}: {problem}");
+        }
+        let all: CorrelateConfig = toml::from_str("notify.group_by = [\"...\"]").unwrap();
+        all.check().unwrap();
     }
 }

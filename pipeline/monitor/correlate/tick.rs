@@ -9,7 +9,7 @@ use super::track::{MAX_UNSETTLED, SeriesKey, Track};
 use super::unrest::Restless;
 use super::{Arrival, Correlator, Output};
 use crate::model::{Nanos, stable_id};
-use crate::monitor::notify::Alert;
+use crate::monitor::notify::{Alert, LABELS};
 use crate::monitor::title::title;
 
 /// What one tick gathers.
@@ -308,16 +308,17 @@ impl Correlator {
     }
 
     fn alert_of(&self, incident: &OpenIncident, ends_at: Option<Nanos>) -> Alert {
-        let labels = [
-            ("alertname", "incident"),
-            ("cluster", &incident.cluster),
-            ("incident", &incident.id),
-            ("service", &incident.service),
-            ("severity", incident.severity().as_str()),
+        let values = [
+            "incident",
+            &incident.cluster,
+            &incident.id,
+            &incident.service,
+            incident.severity().as_str(),
         ];
+        let labels = LABELS.into_iter().zip(values);
         Alert {
             incident_id: incident.id.clone(),
-            labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             title: title(&incident.view(None), &incident.service, &self.around.topology),
             starts_at: incident.opened_at,
             ends_at,

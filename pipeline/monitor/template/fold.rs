@@ -1,7 +1,7 @@
-//! Joins the lines of one event: stack traces, wrapped text, pretty-printed values.
+//! The lines of one event: stack traces, wrapped text, pretty-printed values.
 
 /// What the open event is in the middle of.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Text,
     /// Until the line that names the exception.
@@ -9,45 +9,38 @@ enum State {
     Goroutine,
 }
 
-/// Joins continuation lines to the line before them. The order of lines is that of one writer.
+/// Tells lines that go on with an event from those that begin one. The order of lines is that of
+/// one writer.
+#[derive(Debug)]
 pub struct Folder {
-    /// Continuation lines that would make an event longer are left out of it.
-    bytes_max: usize,
-    open: Option<String>,
+    /// Spaces before the head of the open event; nothing where no event is open.
+    open: Option<usize>,
+    /// The open event is the panic of a Go program.
+    panic: bool,
     state: State,
 }
 
+impl Default for Folder {
+    fn default() -> Self {
+        Self { open: None, panic: false, state: State::Text }
+    }
+}
+
 impl Folder {
-    pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, open: None, state: State::Text }
-    }
-
-    /// Takes a line without its end; gives the event before, once this line shows that it is
-    /// complete.
-    pub fn push(&mut self, line: &str) -> Option<String> {
+    /// Takes a line without its end: true where it belongs to the event before.
+    pub fn continues(&mut self, line: &str) -> bool {
         let line = line.trim_end();
-        let continues = self.open.is_some() && self.continues(line);
+        let continues = self.open.is_some_and(|indent| self.goes_on(line, indent));
         self.state = next(self.state, line, continues);
-        if let Some(open) = self.open.as_mut().filter(|_| continues) {
-            if open.len() + 1 + line.len() <= self.bytes_max {
-                open.push('\n');
-                open.push_str(line);
-            }
-            return None;
+        if !continues {
+            // A blank line ends an event and is none.
+            self.open = (!line.is_empty()).then(|| indent(line));
+            self.panic = line.starts_with("panic: ");
         }
-        if line.is_empty() {
-            return self.open.take();
-        }
-        self.open.replace(cut(line, self.bytes_max).to_owned())
+        continues
     }
 
-    /// The open event, when no more lines are expected for now.
-    pub fn flush(&mut self) -> Option<String> {
-        self.state = State::Text;
-        self.open.take()
-    }
-
-    fn continues(&self, line: &str) -> bool {
+    fn goes_on(&self, line: &str, indent_of_head: usize) -> bool {
         const STARTS: [&str; 8] = [
             "at ",
             "Caused by:",
@@ -63,12 +56,16 @@ impl Folder {
             State::Goroutine if line.is_empty() || is_go_frame(line) => return true,
             _ => {}
         }
-        line.starts_with([' ', '\t'])
+        indent(line) > indent_of_head
             || STARTS.iter().any(|s| line.starts_with(s))
             || is_exception(line)
             || (!line.is_empty() && line.bytes().all(|b| b"}])>;,".contains(&b)))
-            || (line.is_empty() && self.open.as_ref().is_some_and(|o| o.starts_with("panic: ")))
+            || (line.is_empty() && self.panic)
     }
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches([' ', '\t']).len()
 }
 
 fn next(state: State, line: &str, continues: bool) -> State {
@@ -101,22 +98,20 @@ fn is_exception(line: &str) -> bool {
         && ["Exception", "Error", "Throwable"].iter().any(|s| name.ends_with(s))
 }
 
-fn cut(line: &str, bytes_max: usize) -> &str {
-    let mut end = line.len().min(bytes_max);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    &line[..end]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn events(text: &str) -> Vec<String> {
-        let mut folder = Folder::new(4096);
-        let mut out: Vec<String> = text.split('\n').filter_map(|l| folder.push(l)).collect();
-        out.extend(folder.flush());
+        let mut folder = Folder::default();
+        let mut out: Vec<String> = Vec::new();
+        for line in text.split('\n') {
+            let continues = folder.continues(line);
+            match out.last_mut().filter(|_| continues) {
+                Some(event) => *event = format!("{event}\n{line}"),
+                None => out.push(line.to_owned()),
+            }
+        }
         out
     }
 
@@ -134,16 +129,7 @@ mod tests {
 
     #[test]
     fn plain_lines_are_events_and_blank_lines_end_them() {
-        assert_eq!(events("one\ntwo\n\n  three\n"), ["one", "two", "  three"]);
-    }
-
-    #[test]
-    fn an_event_is_bounded() {
-        let mut folder = Folder::new(32);
-        folder.push(&"é".repeat(40));
-        for _ in 0..100 {
-            assert_eq!(folder.push("  continued"), None);
-        }
-        assert!(folder.flush().is_some_and(|e| e.len() <= 32 && !e.is_empty()));
+        assert_eq!(events("one\ntwo\n\n  three"), ["one", "two", "", "  three"]);
+        assert_eq!(events("  one\n  two\n    three"), ["  one", "  two\n    three"]);
     }
 }

@@ -89,6 +89,8 @@ pub struct Miner {
     /// Entries of another generation are void.
     generation: u64,
     tokens: Vec<scan::Token>,
+    /// Texts of templates that were forgotten, where they are kept; not part of a checkpoint.
+    forgotten: Option<hash::Map<String>>,
 }
 
 impl Miner {
@@ -111,7 +113,19 @@ impl Miner {
             cache: vec![Cached::default(); limits.cache_max.next_power_of_two()],
             generation: 1,
             tokens: Vec::new(),
+            forgotten: None,
         }
+    }
+
+    /// The same for a finite input: it keeps the texts of templates that it forgets, so that
+    /// [`Miner::template`] knows every id that [`Miner::add`] has given.
+    pub fn with_memory(limits: Limits) -> Self {
+        Self { forgotten: Some(hash::Map::default()), ..Self::new(limits) }
+    }
+
+    /// Templates that were forgotten and whose texts are kept.
+    pub fn forgotten(&self) -> usize {
+        self.forgotten.as_ref().map_or(0, hash::Map::len)
     }
 
     /// The template of an event: any bytes, any length. Of several lines the one that says what
@@ -325,7 +339,7 @@ impl Miner {
         if self.aliases.insert(from.0, to.0).is_none() {
             self.aliases_order.push_back(from.0);
         }
-        while self.aliases_order.len() > self.limits.cache_max {
+        while self.forgotten.is_none() && self.aliases_order.len() > self.limits.cache_max {
             if let Some(oldest) = self.aliases_order.pop_front() {
                 self.aliases.remove(&oldest);
             }
@@ -343,7 +357,12 @@ impl Miner {
             .collect();
         by_use.sort_unstable();
         by_use.truncate(self.limits.templates_max.div_ceil(8));
-        by_use.iter().for_each(|(_, slot)| _ = self.remove(*slot));
+        for (_, slot) in by_use {
+            let removed = self.remove(slot);
+            if let Some((texts, template)) = self.forgotten.as_mut().zip(removed) {
+                texts.insert(template.id.0, render::text(&template.fields));
+            }
+        }
     }
 
     /// The template that an id stands for after merges.
@@ -361,9 +380,11 @@ impl Miner {
 
     pub fn template(&self, id: TemplateId) -> Option<String> {
         let id = self.resolve(id);
-        let slot = *self.keys.get(&id.0)?;
-        let template = self.slots[slot as usize].as_ref().filter(|t| t.id == id)?;
-        Some(render::text(&template.fields))
+        let slot = self.keys.get(&id.0).map(|slot| *slot as usize);
+        match slot.and_then(|slot| self.slots[slot].as_ref()).filter(|t| t.id == id) {
+            Some(template) => Some(render::text(&template.fields)),
+            None => self.forgotten.as_ref()?.get(&id.0).cloned(),
+        }
     }
 
     /// Every template with its text and number of lines, by id.

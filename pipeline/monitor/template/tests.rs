@@ -314,7 +314,20 @@ proptest! {
             let text = std::str::from_utf8(line).unwrap_or_default();
             header::parse(line);
             trace::trace_owner(line);
-            fold::Folder::new(64).push(text);
+            fold::Folder::default().continues(text);
+        }
+    }
+
+    #[test]
+    fn with_memory_every_id_has_its_text(
+        lines in prop::collection::vec("[a-d]{1,2} [a-j]{1,2} [a-j] (is|was) [0-9]", 1..400),
+    ) {
+        let mut miner = Miner::with_memory(small());
+        let ids: Vec<TemplateId> = lines.iter().map(|line| miner.add(line.as_bytes())).collect();
+        for (id, line) in ids.into_iter().zip(&lines) {
+            let text = miner.template(id);
+            let said = text.is_some_and(|t| t.contains(" is ") || t.contains(" was "));
+            prop_assert!(said, "{}", line);
         }
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Collector, DIAGNOSIS_WINDOW, recall};
 use crate::diagnose::{self, Caps, Period, Request, Slices};
 use crate::error::{Error, Result};
+use crate::knowledge::{ClosedCase, Model, load};
 use crate::model::{Change, DAY, Diagnosis, HOUR, Incident, Nanos};
 use crate::run::changes;
 use crate::run::refine::Beside;
@@ -26,13 +27,33 @@ impl Past {
 }
 
 impl Collector {
-    pub(super) fn explain(&mut self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
+    pub(super) async fn explain(&mut self, incident: &Incident, until: Nanos) -> Result<Diagnosis> {
+        self.learn_news().await?;
         let request = self.request(incident, until);
         let slices = self.slices(&request)?;
         let mut diagnosis = diagnose::diagnose(&request, &slices)?;
         let title = self.title(incident, &diagnosis);
         recall::recall(&mut self.library, incident, &title, &mut diagnosis)?;
         Ok(diagnosis)
+    }
+
+    /// Live, what people have imported or said since is known from the next diagnosis on. A replay
+    /// knows what was there when it began, so that it comes out the same.
+    async fn learn_news(&mut self) -> Result<()> {
+        let Some(writer) = self.writer.as_ref().filter(|_| self.options.live) else {
+            return Ok(());
+        };
+        let edition = load::edition(writer.archive()).await?;
+        if self.edition == edition {
+            return Ok(());
+        }
+        self.library = load::load(writer.archive(), Model::built_in()).await?;
+        // Cases that are yet to be archived.
+        for known in self.cases.iter().filter_map(ClosedCase::known) {
+            self.library.add_case(known, Vec::new());
+        }
+        self.edition = edition;
+        Ok(())
     }
 
     pub(super) fn beside(&self, diagnosis: &Diagnosis) -> Beside {

@@ -20,6 +20,7 @@ use super::{Message, Options, common_mark};
 use crate::coordinate;
 use crate::diagnose::advise::Refined;
 use crate::error::{Error, Result};
+use crate::knowledge::load::Edition;
 use crate::knowledge::{ClosedCase, DeadRow, Library, Writer};
 use crate::model::{DAY, Diagnosis, HOUR, Incident, MINUTE, Nanos, SECOND, Severity, Signal};
 use crate::monitor::calls::Calls;
@@ -78,6 +79,8 @@ pub struct Collector {
     observer: Box<dyn Observer>,
     refiner: Refiner,
     library: Library,
+    /// Of what people have brought to the library.
+    edition: Edition,
     waiting: BTreeMap<String, Waiting>,
     /// Signals that belong nowhere yet, by id.
     unsettled: BTreeMap<String, Signal>,
@@ -123,6 +126,7 @@ impl Collector {
             observer,
             refiner,
             library,
+            edition: Edition::default(),
             waiting: BTreeMap::new(),
             unsettled: BTreeMap::new(),
             settled: Vec::new(),
@@ -334,7 +338,7 @@ impl Collector {
             Some(diagnosis) => diagnosis,
             None => {
                 let due = incident.opened_at + DIAGNOSIS_WINDOW;
-                self.explain(&incident, due.min(incident.closed_at.unwrap_or(self.reached)))?
+                self.explain(&incident, due.min(incident.closed_at.unwrap_or(self.reached))).await?
             }
         };
         let refined = match retold {
@@ -384,7 +388,7 @@ impl Collector {
             let now = self.correlator.open_incidents().find(|i| i.id == id);
             return self.tell_open(now.unwrap_or(incident), due, false).await;
         }
-        let diagnosis = self.explain(&incident, due)?;
+        let diagnosis = self.explain(&incident, due).await?;
         if let Some(waiting) = self.waiting.get_mut(id) {
             waiting.diagnosis = Some(diagnosis);
         }
@@ -399,7 +403,7 @@ impl Collector {
         let diagnosis = match known.and_then(|w| w.diagnosis.clone()) {
             Some(diagnosis) => diagnosis,
             None => {
-                let diagnosis = self.explain(&incident, until)?;
+                let diagnosis = self.explain(&incident, until).await?;
                 self.refiner.submit(&incident, &diagnosis, self.beside(&diagnosis));
                 diagnosis
             }
