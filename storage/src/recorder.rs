@@ -504,7 +504,7 @@ mod tests {
         #[test]
         fn a_checkpoint_restores_what_was_kept(
             rows in telemetry(),
-            cuts in prop::collection::vec(1..30_usize, 1..10),
+            cuts in prop::collection::vec(10..60_usize, 1..10),
             cap in 0..4_000_usize,
             horizon in 0..3_000_i64,
         ) {

@@ -30,9 +30,10 @@ const SCORE_MAX: f64 = 30.0;
 /// ```
 ///
 /// where the power instead of the exponential is what not knowing `β` costs (Jeffreys' prior); one
-/// below the threshold has its rank. The score is at most 30 and always finite. Values that share the latest time count as their median. Only
-/// finite values count; `None` with fewer than 16 earlier ones. Earlier values that are all the
-/// same have no scale unless they are not zero, and then only rank counts.
+/// below the threshold has its rank. The score is at most 30 and always finite. Values that share
+/// the latest time count as their median. Only finite values count; `None` with fewer than 16
+/// earlier ones. Earlier values that are all the same have no scale unless they are not zero, and
+/// then only rank counts.
 pub fn window_score(timestamps: &[i64], values: &[f64]) -> Option<f64> {
     let points = || timestamps.iter().zip(values).filter(|(_, value)| value.is_finite());
     let latest = *points().map(|(ts, _)| ts).max()?;

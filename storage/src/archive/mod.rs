@@ -77,8 +77,8 @@ impl Archive {
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// Read only, [`Error::Missing`] without a directory and [`Error::NoArchive`] without a table in
-    /// it; [`Error::Schema`] where a table does not fit its specification.
+    /// Read only, [`Error::Missing`] without a directory and [`Error::NoArchive`] without a table
+    /// in it; [`Error::Schema`] where a table does not fit its specification.
     pub async fn open(dir: &Path, specs: Vec<TableSpec>, mode: Open) -> Result<Self> {
         match mode {
             Open::ReadWrite => durable::create_dir_all(dir)?,
