@@ -18,6 +18,9 @@ const SPANS_MAX: usize = 200_000;
 /// An edge is told again after this long, so that what is no longer called can age.
 const REPEAT: Nanos = MINUTE;
 
+/// Callers remembered before those that are told again anyway are forgotten.
+const CALLERS_MAX: usize = 10_000;
+
 /// Spans seen lately, and the edges told.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Calls {
@@ -51,6 +54,12 @@ impl Calls {
                 }
             }
             self.remember(at, id(spans.value(row)), service);
+        }
+        if let (true, Some(now)) = (self.told.len() > CALLERS_MAX, rows.ts.last()) {
+            self.told.retain(|_, callees| {
+                callees.retain(|_, last| now - *last < REPEAT);
+                !callees.is_empty()
+            });
         }
         out
     }

@@ -4,6 +4,7 @@
 //! sets or declares is ever planned; memory, time, rows and the text itself are bounded, and an
 //! answer that was cut says so; damaged files are named and the rest answers.
 
+mod bounded;
 mod format;
 mod prompt;
 mod refusal;

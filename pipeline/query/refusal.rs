@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::common::utils::datafusion_strsim::levenshtein;
 use datafusion::error::DataFusionError;
@@ -76,8 +77,27 @@ pub(super) fn explain(err: Error, tables: &[TableDoc], limits: Limits) -> Error 
         DataFusionError::NotImplemented(message) => {
             query(message.replace(QUALIFIER, ""), "write it another way")
         }
+        DataFusionError::ArrowError(failed, _) => match failed.as_ref() {
+            ArrowError::DivideByZero => query("division by zero", "divide by NULLIF(x, 0)"),
+            ArrowError::CastError(message) | ArrowError::ParseError(message) => {
+                query(one_line(message), "use TRY_CAST, which gives NULL for what does not fit")
+            }
+            ArrowError::ArithmeticOverflow(message) | ArrowError::ComputeError(message) => {
+                query(one_line(message), "compute in DOUBLE, or leave such rows out in WHERE")
+            }
+            ArrowError::InvalidArgumentError(message) => query(one_line(message), LIST),
+            _ => Error::DataFusion(err),
+        },
+        DataFusionError::Execution(message) => query(one_line(message), LIST),
+        DataFusionError::External(cause) if cause.to_string().starts_with("regex") => {
+            query(one_line(&cause.to_string()), "correct the pattern")
+        }
         _ => Error::DataFusion(err),
     }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn syntax(err: &ParserError) -> Error {
@@ -103,11 +123,10 @@ fn planning(message: &str, tables: &[TableDoc]) -> Error {
     }
     // A wrong argument is nobody's bug, whatever the planner says of itself.
     let message: String = message.replace(BUG, "").replace("Internal error: ", "");
-    query(
-        message.split_whitespace().collect::<Vec<_>>().join(" "),
-        "SHOW TABLES, DESCRIBE a table and SHOW FUNCTIONS list what there is",
-    )
+    query(one_line(&message), LIST)
 }
+
+const LIST: &str = "SHOW TABLES, DESCRIBE a table and SHOW FUNCTIONS list what there is";
 
 const BUG: &str = "This issue was likely caused by a bug in DataFusion's code. Please help us to \
                    resolve this by filing a bug report in our issue tracker: \

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-use super::{refusal, statement};
+use super::{bounded, refusal, statement};
 use crate::error::Result;
 use crate::knowledge::{TableDoc, archive_tables, table_specs};
 
@@ -205,6 +205,7 @@ impl Shared {
         for function in UNBOUNDED_FUNCTIONS {
             context.deregister_udf(function);
         }
+        bounded::bound(&context);
         // `incidents` comes first here and last when written: what it shows has all its rows.
         for table in &self.tables {
             let provider = self.archive.provider(&table.name).await?;

@@ -223,6 +223,20 @@ async fn a_refusal_says_what_to_write_instead() {
     assert!(syntax.contains("syntax error") && syntax.contains("Line: 1"), "{syntax}");
     let nested = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
     assert!(refusal(&session, &nested).await.contains("nested too deeply"));
+    let grown = (0..7)
+        .fold("'a'".to_owned(), |text, _| format!("replace({text}, 'a', 'aaaaaaaaaaaaaaaaaaaa')"));
+    let grown = refusal(&session, &format!("SELECT length({grown})")).await;
+    assert!(grown.contains("bytes of text at once"), "{grown}");
+    let small = "SELECT replace(concat('a', 'b'), 'a', 'c'), regexp_replace('a1', '[0-9]', 'x')";
+    assert_eq!(ask(&session, small).await, "cb,ax");
+    for (sql, part) in [
+        ("SELECT 1/0", "NULLIF"),
+        ("SELECT CAST('abc' AS INT)", "TRY_CAST"),
+        ("SELECT 'abc' ~ '('", "query refused"),
+    ] {
+        let refused = refusal(&session, sql).await;
+        assert!(refused.starts_with("query refused: ") && refused.contains(part), "{refused}");
+    }
     let function = refusal(&session, "SELECT repeat('x', 2000000000)").await;
     assert!(function.contains("repeat"), "{function}");
     assert!(ask(&session, "SHOW TABLES").await.contains("incidents"));

@@ -8,7 +8,7 @@ CREATE TABLE evidence (
     day         TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
     incident_id TEXT NOT NULL,        -- incident that the fact is about
     evidence_id TEXT NOT NULL,        -- identifier that evidence_ids of other tables cite; unique within an incident
-    kind        TEXT NOT NULL,        -- `metric`, `log`, `span`, `edge` or `change`
+    kind        TEXT NOT NULL,        -- `metric`, `log`, `span`, `edge`, `change`, `case` or `runbook`
     service     TEXT NOT NULL,        -- service that the fact is about
     instance    TEXT NOT NULL,        -- instance; empty for the service as a whole
     subject     TEXT NOT NULL,        -- what was looked at: metric name, template, operation, changed object

@@ -1,4 +1,4 @@
--- Closed incidents, one row each.
+-- Incidents, one row each; of a live run also those that are still open, once they are diagnosed.
 -- version: 1
 -- partition by: cluster, day
 -- key: incident_id
@@ -19,6 +19,6 @@ CREATE TABLE incidents (
     root_instance   TEXT,                 -- instance of the first ranked cause; empty where the cause is the whole service
     root_kind       TEXT NOT NULL,        -- kind of the first ranked cause, such as `cpu` or `network_delay`; `unknown` where nothing stood out
     root_confidence DOUBLE,               -- confidence in the first ranked cause, 0 to 1
-    signal_count    BIGINT NOT NULL,      -- signals that belong to the incident, also those that are not kept one by one
+    signal_count    BIGINT NOT NULL,      -- signals that belong to the incident, as many as `signals` has of it once it is closed
     written         BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

@@ -66,6 +66,10 @@ fn a_second_replay_into_one_archive_adds_nothing() {
     assert!(said.contains("(it had this replay already)"), "{said}");
     replay(outage.path(), &archive, &["--batch-rows", "97", "--threads", "1"]);
     assert_eq!(contents(&archive), rows);
+    let counted = "SELECT i.incident_id FROM incidents AS i LEFT JOIN signals AS s \
+                   ON s.incident_id = i.incident_id GROUP BY i.incident_id, i.signal_count \
+                   HAVING count(s.signal_id) <> i.signal_count";
+    assert_eq!(ask(&archive, counted), "incident_id\n", "each incident tells its signals");
     assert_eq!(commits(&archive), log, "nothing new was committed");
     assert_eq!(files(&archive), before);
     assert_eq!(repeated(&archive), Vec::<String>::new());

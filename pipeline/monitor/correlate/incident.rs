@@ -28,11 +28,9 @@ pub struct OpenIncident {
     #[serde(with = "super::entries")]
     tracks: BTreeMap<SeriesKey, Track>,
     region: Region,
-    /// Signals of series that were too many to keep.
-    uncounted: u64,
+    /// Signals that belong to it, also of series that were too many to keep.
+    signals: u64,
     severity: Severity,
-    /// Jobs made signals of some of its windows.
-    pub has_signals: bool,
 }
 
 impl OpenIncident {
@@ -46,16 +44,16 @@ impl OpenIncident {
             severity: anchor.signal.severity,
             region: Region::of([&anchor].into_iter(), topology),
             tracks: BTreeMap::from([(SeriesKey::of(&anchor.signal), anchor)]),
-            uncounted: 0,
-            has_signals: false,
+            signals: 0,
         }
     }
 
     /// Its highest window, as a signal, if no job has made one of any.
     pub fn raise(&mut self) -> Option<Signal> {
-        if std::mem::replace(&mut self.has_signals, true) {
+        if self.signals > 0 {
             return None;
         }
+        self.signals = 1;
         let windows = self.tracks.values().map(|track| &track.signal);
         windows.max_by(|a, b| a.score.total_cmp(&b.score).then_with(|| b.id.cmp(&a.id))).cloned()
     }
@@ -64,9 +62,13 @@ impl OpenIncident {
         self.severity
     }
 
-    /// Series kept and signals of series not kept.
     pub fn signal_count(&self) -> u64 {
-        self.tracks.len() as u64 + self.uncounted
+        self.signals
+    }
+
+    /// Takes note of signals that belong to it.
+    pub fn count(&mut self, signals: usize) {
+        self.signals += signals as u64;
     }
 
     /// Whether `next` goes on with a series of this incident. One that had recovered and turns
@@ -97,7 +99,7 @@ impl OpenIncident {
         track.onset_at - self.opened_at > config.growth(track.width)
     }
 
-    /// Adds a series, as context without a link; false if it was only counted for want of room.
+    /// Adds a series, as context without a link; false if there was no room for it.
     pub fn join(
         &mut self,
         key: SeriesKey,
@@ -108,7 +110,6 @@ impl OpenIncident {
         self.severity = self.severity.max(track.signal.severity);
         track.binding = link.is_some_and(|link| is_binding(link, &around.config));
         if self.tracks.len() >= around.config.max_series_per_incident && !self.make_room(&track) {
-            self.uncounted += 1;
             return false;
         }
         let binding = track.binding;
@@ -125,10 +126,7 @@ impl OpenIncident {
             a.1.signal.score.total_cmp(&b.1.signal.score).then_with(|| a.0.cmp(b.0))
         });
         match weakest.map(|(key, _)| key.clone()) {
-            Some(key) if track.binding => {
-                self.uncounted += 1;
-                self.tracks.remove(&key).is_some()
-            }
+            Some(key) if track.binding => self.tracks.remove(&key).is_some(),
             _ => false,
         }
     }
@@ -172,8 +170,7 @@ impl OpenIncident {
             }
         }
         self.severity = self.severity.max(other.severity);
-        self.uncounted += other.uncounted;
-        self.has_signals |= other.has_signals;
+        self.signals += other.signals;
         while self.tracks.len() > around.config.max_series_per_incident {
             let weakest = self.tracks.iter().min_by(|a, b| {
                 (a.1.binding.cmp(&b.1.binding))
@@ -182,7 +179,6 @@ impl OpenIncident {
             });
             let Some(key) = weakest.map(|(key, _)| key.clone()) else { break };
             self.tracks.remove(&key);
-            self.uncounted += 1;
         }
         self.redraw(&around.topology);
     }

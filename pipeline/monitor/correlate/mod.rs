@@ -99,8 +99,8 @@ pub enum Output {
     Merged {
         survivor: String,
         incident: Incident,
+        signal_count: u64,
     },
-    /// `signal_count` also counts signals of series that were too many to keep.
     Closed {
         incident: Incident,
         signal_count: u64,
@@ -180,11 +180,12 @@ impl Correlator {
         self.around.config = config;
     }
 
-    /// Takes one input; only a watermark makes anything happen.
+    /// Takes one input; only a watermark makes anything happen, but that a signal which cannot be
+    /// taken is settled at once.
     pub fn step(&mut self, input: Input) -> Vec<Output> {
         match input {
-            Input::Signal(signal) => self.receive(signal, true),
-            Input::Ongoing(signal) => self.receive(signal, false),
+            Input::Signal(signal) => return self.receive(signal, true).into_iter().collect(),
+            Input::Ongoing(signal) => drop(self.receive(signal, false)),
             Input::Watched { at, watched } => {
                 self.watched_from.insert(at, watched);
             }
@@ -206,21 +207,23 @@ impl Correlator {
         &self.around.topology
     }
 
-    /// Open incidents as they are now, by id.
-    pub fn open_incidents(&self) -> impl Iterator<Item = Incident> {
-        self.open.values().map(|incident| incident.view(None))
+    /// Open incidents as they are now, by id, and how many signals belong to each.
+    pub fn open_incidents(&self) -> impl Iterator<Item = (Incident, u64)> {
+        self.open.values().map(|incident| (incident.view(None), incident.signal_count()))
     }
 
-    fn receive(&mut self, signal: Signal, announced: bool) {
+    fn receive(&mut self, signal: Signal, announced: bool) -> Option<Output> {
         self.counts.received += u64::from(announced);
         let sound = !signal.score.is_nan() && signal.window_start <= signal.window_end;
         if !sound || self.buffered.len() >= self.around.config.max_buffered {
             self.counts.rejected += u64::from(announced);
-            return;
+            let settled = Output::Settled { signal_id: signal.id, incident_id: None };
+            return announced.then_some(settled);
         }
         self.counts.late += u64::from(announced && signal.window_end <= self.watermark);
         let at = signal.window_end.max(self.watermark);
         self.buffered.push(Arrival { at, announced, signal });
+        None
     }
 
     /// Does everything that is due up to and including `to`, in order of event time.

@@ -269,11 +269,9 @@ impl Correlator {
         let unsettled = std::mem::take(&mut anchor.unsettled);
         let id = stable_id(&["incident", &anchor.signal.id, &tick.at.to_string()]);
         self.unrest.spend(key);
-        let has_signals = !unsettled.is_empty();
-        self.settle(unsettled, Some(&id), tick.outputs);
-        let mut incident = OpenIncident::open(id.clone(), anchor, tick.at, &self.around.topology);
-        incident.has_signals = has_signals;
+        let incident = OpenIncident::open(id.clone(), anchor, tick.at, &self.around.topology);
         self.open.insert(id.clone(), incident);
+        self.settle(unsettled, Some(&id), tick.outputs);
         tick.opened.insert(id);
     }
 
@@ -282,7 +280,8 @@ impl Correlator {
         if !tick.opened.remove(other) {
             self.dispatcher.update(self.alert_of(&merged, Some(tick.at)), tick.at);
             let (survivor, incident) = (survivor.to_owned(), merged.view(Some(tick.at)));
-            tick.outputs.push(Output::Merged { survivor, incident });
+            let signal_count = merged.signal_count();
+            tick.outputs.push(Output::Merged { survivor, incident, signal_count });
         }
         if let Some(kept) = self.open.get_mut(survivor) {
             kept.merge(merged, &self.around);
@@ -292,7 +291,7 @@ impl Correlator {
     fn settle(&mut self, ids: Vec<String>, incident: Option<&str>, outputs: &mut Vec<Output>) {
         self.counts.settled += ids.len() as u64;
         if let Some(open) = incident.and_then(|id| self.open.get_mut(id)) {
-            open.has_signals |= !ids.is_empty();
+            open.count(ids.len());
         }
         outputs.extend(ids.into_iter().map(|signal_id| {
             let incident_id = incident.map(str::to_owned);

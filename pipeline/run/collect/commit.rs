@@ -59,11 +59,17 @@ impl Collector {
             self.advance(end).await?;
             self.tick(end.max(self.reached)).await?;
         }
-        let open: Vec<Incident> = self.correlator.open_incidents().collect();
-        for incident in open {
+        let open: Vec<(Incident, u64)> = self.correlator.open_incidents().collect();
+        for (incident, signal_count) in open {
             debug_assert_eq!(incident.state, IncidentState::Open);
-            let count = incident.signals.len() as u64;
-            self.close(incident, count).await?;
+            self.close(incident, signal_count).await?;
+        }
+        let rejected = self.correlator.counts().rejected;
+        if rejected > 0 {
+            tracing::warn!(
+                "{rejected} signals came twice, or too many at once to be correlated: they are \
+                 archived without an incident; raise the thresholds of the noisiest job"
+            );
         }
         for (_, signal) in std::mem::take(&mut self.unsettled) {
             self.settled.push((signal, None));

@@ -38,7 +38,7 @@ const DIAGNOSIS_WINDOW: Nanos = 5 * MINUTE;
 /// Step in which incidents are advanced.
 const TICK: Nanos = 10 * SECOND;
 
-/// Dead letters kept; later ones are only counted.
+/// Dead letters kept one by one; later ones of a file are counted by the first for their reason.
 const DEAD_MAX: usize = 100_000;
 
 /// What of a job its signals carry.
@@ -226,7 +226,8 @@ impl Collector {
     fn signals(&mut self, job: usize, batches: &[RecordBatch]) {
         let name = &self.jobs[job];
         let origin = Origin { job: &name.name, hash: &name.hash, severity: name.severity };
-        for found in batches.iter().flat_map(|b| signals::read(&origin, b)) {
+        let found = batches.iter().flat_map(|b| signals::read(&origin, b));
+        for found in found.collect::<Vec<_>>() {
             let signals::Found { ongoing, signal } = found;
             if ongoing {
                 self.correlator.step(Input::Ongoing(signal));
@@ -235,7 +236,9 @@ impl Collector {
             self.report.signals += 1;
             self.observer.signal(&signal);
             self.unsettled.insert(signal.id.clone(), signal.clone());
-            self.correlator.step(Input::Signal(signal));
+            for output in self.correlator.step(Input::Signal(signal)) {
+                self.settle_one(output);
+            }
         }
     }
 
@@ -310,16 +313,11 @@ impl Collector {
                 self.observer.signal(&signal);
                 self.settled.push((signal, Some(incident_id)));
             }
-            Output::Settled { signal_id, incident_id } => {
-                if let Some(signal) = self.unsettled.remove(&signal_id) {
-                    self.settled.push((signal, incident_id));
-                }
+            settled @ Output::Settled { .. } => self.settle_one(settled),
+            Output::Merged { incident, signal_count, .. }
+            | Output::Closed { incident, signal_count } => {
+                self.close(incident, signal_count).await?;
             }
-            Output::Merged { incident, .. } => {
-                let count = incident.signals.len() as u64;
-                self.close(incident, count).await?;
-            }
-            Output::Closed { incident, signal_count } => self.close(incident, signal_count).await?,
             Output::Notify(notification) => {
                 if let Some(webhook) = &self.options.webhook {
                     webhook.send(notification);
@@ -327,6 +325,14 @@ impl Collector {
             }
         }
         Ok(())
+    }
+
+    fn settle_one(&mut self, output: Output) {
+        if let Output::Settled { signal_id, incident_id } = output
+            && let Some(signal) = self.unsettled.remove(&signal_id)
+        {
+            self.settled.push((signal, incident_id));
+        }
     }
 
     async fn close(&mut self, incident: Incident, signal_count: u64) -> Result<()> {
@@ -385,8 +391,9 @@ impl Collector {
         let Some(waiting) = self.waiting.get(id) else { return Ok(()) };
         let (incident, due) = (waiting.incident.clone(), waiting.due);
         if self.options.live {
-            let now = self.correlator.open_incidents().find(|i| i.id == id);
-            return self.tell_open(now.unwrap_or(incident), due, false).await;
+            let now = self.correlator.open_incidents().find(|(i, _)| i.id == id);
+            let (incident, signals) = now.unwrap_or((incident, 0));
+            return self.tell_open(incident, signals, due, false).await;
         }
         let diagnosis = self.explain(&incident, due).await?;
         if let Some(waiting) = self.waiting.get_mut(id) {
@@ -397,7 +404,13 @@ impl Collector {
 
     /// Tells of an incident while it is open. Where a model ranks its causes again, the archive
     /// waits for the answer: until the incident is over, or the run stops.
-    async fn tell_open(&mut self, incident: Incident, until: Nanos, stopping: bool) -> Result<()> {
+    async fn tell_open(
+        &mut self,
+        incident: Incident,
+        signal_count: u64,
+        until: Nanos,
+        stopping: bool,
+    ) -> Result<()> {
         let known = self.waiting.get(&incident.id);
         let retold = known.is_some_and(|w| w.told);
         let diagnosis = match known.and_then(|w| w.diagnosis.clone()) {
@@ -420,8 +433,7 @@ impl Collector {
             waiting.diagnosis = Some(refined.diagnosis.clone());
             waiting.told |= archived;
         }
-        let count = incident.signals.len() as u64;
-        let case = self.case(incident, count, refined, retold)?;
+        let case = self.case(incident, signal_count, refined, retold)?;
         self.observer.case(&case);
         if archived {
             self.cases.push(case);
@@ -434,6 +446,15 @@ impl Collector {
             *self.dead_by_reason.entry(letter.reason.clone()).or_default() += letter.rows;
             if self.dead.len() < DEAD_MAX {
                 self.dead.push(letter);
+                continue;
+            }
+            let same = |kept: &&mut DeadRow| {
+                (kept.stream, &kept.file, &kept.reason)
+                    == (letter.stream, &letter.file, &letter.reason)
+            };
+            match self.dead[DEAD_MAX - 1..].iter_mut().find(same) {
+                Some(kept) => kept.rows += letter.rows,
+                None => self.dead.push(letter),
             }
         }
     }

@@ -152,10 +152,10 @@ impl Collector {
 
     /// Incidents that are open when a run stops are archived as open, diagnosed by what there is.
     async fn show_open(&mut self) -> Result<()> {
-        let open: Vec<Incident> = self.correlator.open_incidents().collect();
-        for incident in open {
+        let open: Vec<(Incident, u64)> = self.correlator.open_incidents().collect();
+        for (incident, signals) in open {
             let until = (incident.opened_at + DIAGNOSIS_WINDOW).min(self.reached);
-            self.tell_open(incident, until, true).await?;
+            self.tell_open(incident, signals, until, true).await?;
         }
         Ok(())
     }

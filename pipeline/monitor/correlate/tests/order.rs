@@ -111,7 +111,7 @@ proptest! {
                     prop_assert!(alive.insert(incident.id.clone()));
                 }
                 Output::Grew { incident_id, .. } => prop_assert!(alive.contains(incident_id)),
-                Output::Merged { incident, survivor } => {
+                Output::Merged { incident, survivor, .. } => {
                     prop_assert!(alive.contains(survivor) && alive.remove(&incident.id));
                     ended.insert(incident.id.clone());
                 }
