@@ -137,7 +137,10 @@ class Evaluation:
         """The set's outage directories, converted where they are not there yet."""
         folder, patterns = SETS[name]
         anonymize = self.anonymize if name != "loghub" else None
-        base = self.out / ("outages" if anonymize is None else f"outages-{anonymize}")
+        base = self.out / "outages"
+        if anonymize is not None:
+            # The directories have no telling names either.
+            base, patterns = self.out / f"outages-{anonymize}" / name, ("[!.]*",)
         done = base / f".{name}"
         if not done.exists():
             base.mkdir(parents=True, exist_ok=True)
