@@ -253,7 +253,9 @@ fn jobs_write_to_signals_and_only_add() {
     let sound = job("tumble(interval '1 minute')");
     let written = |into: &str| sound.replace("INSERT INTO signals", into);
     let add = "write INSERT INTO signals SELECT";
+    let few = sound.replace(", '' AS e", "");
     refused_jobs(&[
+        ("few", few, "2:1", &["not those of signals", "in order: cluster, service, instance"]),
         ("metrics", "INSERT INTO metrics SELECT * FROM metrics".into(), "1:13", &["metrics;", add]),
         ("columns", "INSERT INTO logs (ts) SELECT ts FROM logs".into(), "1:13", &["logs;", add]),
         ("quoted", written("INSERT INTO \"Signals\""), "1:13", &["do not write", add]),

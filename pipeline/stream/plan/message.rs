@@ -5,6 +5,7 @@ use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 
 use super::super::dialect::JobFile;
+use super::super::schema::signals_schema;
 use crate::error::Error;
 
 /// Kinds of errors that DataFusion and Arrow name before the message.
@@ -42,6 +43,12 @@ pub fn readable_at(file: &JobFile, function: &str, error: Error) -> Error {
 /// DataFusion's error with the place it knows, or the place of the first name that it quotes.
 fn planning_error(file: &JobFile, error: &DataFusionError) -> Error {
     let message = message(error);
+    if message.starts_with("Column count doesn't match") {
+        let schema = signals_schema();
+        let columns: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let remedy = format!("select all columns of signals, in order: {}", columns.join(", "));
+        return file.refuse("SELECT", "the columns are not those of signals", &remedy);
+    }
     if let Some(span) = error.diagnostic().and_then(|d| d.span) {
         return file.refuse_at(place(span), message, REMEDY);
     }
