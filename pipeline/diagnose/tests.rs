@@ -240,6 +240,38 @@ fn nothing_after_until_or_of_another_cluster_is_read() {
     assert_eq!(before, diagnose(&half, &slices).unwrap());
 }
 
+/// One of two routes is slow, and elsewhere a counter of errors counts faster.
+#[test]
+fn a_series_is_cited_with_its_labels_and_a_counter_by_its_rate() {
+    let mut rows = Vec::new();
+    for minute in -60..6 {
+        let (ts, bad) = (AT + minute * MINUTE, minute >= 0);
+        let noise = (minute * 7919).rem_euclid(11) as f64 / 10.0;
+        rows.push((ts, "db", "latency_p50", "route=/a", 10.0 + noise));
+        rows.push((ts, "db", "latency_p50", "route=/b", if bad { 90.0 } else { 10.0 } + noise));
+        let late = minute.max(0) as f64;
+        let errors = 10_000.0 + 60.0 * minute as f64 + noise + 600.0 * late;
+        rows.push((ts, "api", "errors_total", "", errors));
+    }
+    let columns: Vec<ArrayRef> = vec![
+        times(&rows, |r| r.0),
+        texts(&rows, |_| "c".into()),
+        texts(&rows, |r| r.1.into()),
+        texts(&rows, |r| format!("{}-0", r.1)),
+        texts(&rows, |r| r.2.into()),
+        texts(&rows, |r| r.3.into()),
+        Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.4))),
+    ];
+    let slices = Slices { metrics: vec![batch(Stream::Metrics, columns)], ..Slices::default() };
+    let diagnosis = diagnose(&request(), &slices).unwrap();
+    let said = |part: &str| diagnosis.evidence.iter().find(|e| e.statement.contains(part));
+    let slow = said("latency_p50{route=/b} of db-0 rose from 10").unwrap();
+    assert!(slow.sql.contains("labels = 'route=/b'"), "{}", slow.sql);
+    let errors = said("errors_total of api-0 rose from ").unwrap();
+    assert!((0.9..1.1).contains(&errors.expected) && errors.observed > 10.0, "{errors:?}");
+    assert!(errors.statement.contains(" per second ") && said("route=/a").is_none());
+}
+
 #[test]
 fn a_missing_column_is_an_error() {
     let mut slices = outage();

@@ -79,6 +79,10 @@ const KEYWORDS: [&str; 44] = [
 ];
 
 /// Reads statements from the terminal (or from a pipe) until its end and prints their answers.
+///
+/// # Errors
+/// [`Error::Query`] at the end of a pipe where a statement was not answered: nobody may have read
+/// why.
 pub async fn prompt(session: &Session, format: Format) -> Result<()> {
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let history = history_path().filter(|_| terminal);
@@ -86,6 +90,7 @@ pub async fn prompt(session: &Session, format: Format) -> Result<()> {
     if terminal {
         eprintln!("\\? for help, \\d for tables, \\q to leave");
     }
+    let mut failed = 0;
     loop {
         let read = tokio::task::spawn_blocking(move || {
             let line = editor.readline(PROMPT);
@@ -99,7 +104,7 @@ pub async fn prompt(session: &Session, format: Format) -> Result<()> {
                     // A history that cannot grow is no reason to refuse the statement.
                     let _ = editor.add_history_entry(line.trim());
                 }
-                if !input(session, &line, format).await? {
+                if !input(session, &line, format, &mut failed).await? {
                     break;
                 }
             }
@@ -111,11 +116,16 @@ pub async fn prompt(session: &Session, format: Format) -> Result<()> {
     if let Some(path) = history {
         save(&mut editor, &path);
     }
+    if failed > 0 && !terminal {
+        let message = format!("{failed} of the statements were not answered");
+        let remedy = "correct them as said above".to_owned();
+        return Err(Error::Query { message, remedy });
+    }
     Ok(())
 }
 
 /// Handles what was entered; `false` means to leave.
-async fn input(session: &Session, text: &str, format: Format) -> Result<bool> {
+async fn input(session: &Session, text: &str, format: Format, failed: &mut usize) -> Result<bool> {
     if let Some(command) = text.trim().strip_prefix('\\') {
         let mut words = command.trim_end_matches(';').split_whitespace();
         match (words.next(), words.next()) {
@@ -138,7 +148,10 @@ async fn input(session: &Session, text: &str, format: Format) -> Result<bool> {
         tokio::select! {
             answer = session.run(sql) => match answer {
                 Ok(answer) => show(&answer, format)?,
-                Err(err) => eprintln!("{}", crate::source::escape::body(&err.to_string())),
+                Err(err) => {
+                    *failed += 1;
+                    eprintln!("{}", crate::source::escape::body(&err.to_string()));
+                }
             },
             _ = tokio::signal::ctrl_c() => {
                 eprintln!("stopped");

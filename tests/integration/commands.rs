@@ -93,6 +93,58 @@ fn diagnose_asks_which_of_several_clusters_is_meant() {
     }
 }
 
+/// Lines of an earlier incident that the user names are not usual at a later one.
+#[test]
+fn diagnose_does_not_take_an_earlier_moment_for_usual() {
+    let dir = TempDir::new().unwrap();
+    let mut lines = String::new();
+    for minute in 0..60 {
+        let line = |second: usize, severity: &str, body: &str| {
+            format!(
+                "{{\"ts\":\"2026-03-01T00:{minute:02}:{second:02}Z\",\"service\":\"db\",\
+                 \"severity\":\"{severity}\",\"body\":\"{body}\"}}\n"
+            )
+        };
+        for second in 0..20 {
+            lines += &line(second, "INFO", "served a request");
+            if (44..54).contains(&minute) {
+                lines += &line(second + 20, "ERROR", "no connection left");
+            }
+        }
+    }
+    fs::write(dir.path().join("logs.jsonl"), lines).unwrap();
+    let path = text(dir.path());
+    let (first, second) = ("2026-03-01T00:44:00Z", "2026-03-01T00:49:00Z");
+    let alone = done(&["diagnose", &path, "--at", second]);
+    assert!(!alone.contains("new log template"), "{alone}");
+    // In whatever order they are named.
+    for at in [[first, second], [second, first]] {
+        let both = done(&["diagnose", &path, "--at", at[0], "--at", at[1]]);
+        let (_, later) = both.split_once(&format!("at {second}")).unwrap();
+        let later = later.split("\nat ").next().unwrap();
+        assert!(later.contains("new log template, 100 lines where 0 are usual"), "{both}");
+    }
+}
+
+#[test]
+fn a_piped_statement_that_fails_is_told_by_the_exit_code() {
+    let dir = TempDir::new().unwrap();
+    let archive = text(&dir.path().join("archive"));
+    done(&["replay", "demo/outage", "--archive", &archive]);
+    for (sql, code, answers) in [
+        ("SELECT 1 AS one;\nSELECT 2 AS two;\n", 0, ["one", "two"]),
+        ("SELECT nope FROM incidents;\nSELECT 2 AS two;\n", 2, ["", "two"]),
+    ] {
+        let file = dir.path().join("statements.sql");
+        fs::write(&file, sql).unwrap();
+        let mut query = command(&["query", "--archive", &archive]);
+        let ended = query.stdin(fs::File::open(&file).unwrap()).output().unwrap();
+        let said = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert!(answers.iter().all(|answer| said.contains(answer)), "{said}");
+    }
+}
+
 /// A reader that stops reading, as `head` does.
 #[test]
 fn a_pipe_that_closes_early_is_no_failure() {

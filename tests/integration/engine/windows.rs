@@ -6,7 +6,7 @@ use faultline::model::{Nanos, SECOND};
 use faultline::stream::series::Registries;
 use proptest::prelude::*;
 
-use super::rows::{Sample, fed, name, samples};
+use super::rows::{START, Sample, fed, name, samples};
 use super::{Written, block_on, driver, feed, sorted};
 
 /// Keys as a plain column, which is interned, and as an expression, which is hashed.
@@ -154,4 +154,37 @@ fn filters_and_windows_without_keys() {
     let expected =
         vec![all(0, [1.0, 4.0, -1.0]), all(1, [1.0, 2.0, 2.0]), all(3, [0.0, -3.0, -3.0])];
     assert_eq!(run(&sql, &rows, 2), expected);
+}
+
+/// A series is watched from the end of its own first window on, however many windows close at once.
+#[test]
+fn who_is_watched_does_not_depend_on_how_windows_come() {
+    let sample = |second: i64, service| Sample {
+        ts: START + second * SECOND,
+        service,
+        value: f64::from(service),
+    };
+    let rows = [sample(0, 0), sample(70, 1), sample(75, 2), sample(300, 0)];
+    let counted = |batch_rows: usize| {
+        block_on(async {
+            let mut registries = Registries::new(100);
+            let fed = fed(&rows, batch_rows, &mut registries);
+            let mut driver = driver(
+                "INSERT INTO signals
+                 SELECT 'c' AS cluster, service, '' AS i, '' AS m, window.start AS a,
+                        window.end AS b, rate AS score, 0.0 AS o, 0.0 AS e, '' AS d,
+                        false AS g, false AS p, '' AS t
+                 FROM (SELECT *, counter_rate(n) OVER (PARTITION BY service ORDER BY window) AS rate
+                       FROM (SELECT service, tumble(interval '1 minute') AS window, sum(value) AS n
+                             FROM metrics GROUP BY service, window))",
+            )
+            .await;
+            feed(&mut driver, fed).await;
+            driver.take_census()
+        })
+    };
+    let minute = 60 * SECOND;
+    for batch_rows in [1, 2, 8192] {
+        assert_eq!(counted(batch_rows), [(START + minute, 1), (START + 2 * minute, 3)]);
+    }
 }
