@@ -151,6 +151,16 @@ pub struct Cause {
     pub score: f64,
     pub confidence: f64,
     pub evidence_ids: Vec<String>,
+    /// What the score is made of, the most first.
+    pub lanes: Vec<Share>,
+}
+
+/// The part of a score that one independent line of evidence gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// `metrics`, `onset`, `graph`, `spans`, `logs` or `changes`.
+    pub lane: String,
+    pub score: f64,
 }
 
 /// Ranked causes of one incident, best first; empty means that nothing stood out.

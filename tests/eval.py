@@ -254,16 +254,23 @@ class Evaluation:
         archive, _ = self.replay(days)
         with open(days / "truth" / "faults.csv", encoding="utf8", newline="") as f:
             faults = sorted(csv.DictReader(f), key=lambda fault: to_ms(fault["start"]))
-        truth = {}
-        for row in csv.DictReader(io.StringIO(self.query(archive, INCIDENTS_SQL))):
+        truth, roots = {}, {}
+        opened = list(csv.DictReader(io.StringIO(self.query(archive, INCIDENTS_SQL))))
+        for row in opened:
             at = to_ms(row["opened_at"])
             for fault in faults:
                 if to_ms(fault["start"]) <= at <= to_ms(fault["end"]):
                     truth[row["incident_id"]] = (at, fault["service"], fault["kind"])
+                    roots.setdefault(fault["fault_id"], row["root_service"])
         split = to_ms(faults[int(len(faults) * PAST)]["start"])
         counts = {"in the first 1": [0, 0], "in the first 3": [0, 0],
                   "chance: three of the past by lot": [0, 0], "latest three of the past": [0, 0],
-                  "cited by the diagnosis of the run": [0, 0], "of those cited, right": [0, 0]}
+                  "cited by the diagnosis of the run": [0, 0], "of those cited, right": [0, 0],
+                  "faults with an incident": [len(roots), len(faults)],
+                  "incidents that open during a fault": [len(truth), len(opened)],
+                  "incidents per detected fault": [len(truth), len(roots)],
+                  "root service first, of all faults": [
+                      sum(roots.get(f["fault_id"]) == f["service"] for f in faults), len(faults)]}
 
         def count(measure, hit):
             counts[measure][0] += hit

@@ -7,13 +7,17 @@ use std::path::PathBuf;
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampNanosecondType;
 use clap::ValueEnum;
+use faultline_storage::archive::{Archive, Open};
 
 use super::llm::LlmArgs;
 use crate::diagnose::advise::Brief;
 use crate::diagnose::{self, Period, Request, Slices};
 use crate::error::{Error, Result};
-use crate::model::{DAY, Diagnosis, Nanos, SECOND, stable_id};
-use crate::monitor::calls::Calls;
+use crate::knowledge::{Model, Writer, intake, load, recall, table_specs};
+use crate::model::{
+    Cause, DAY, Diagnosis, Incident, IncidentState, Nanos, SECOND, Severity, stable_id,
+};
+use crate::monitor::calls::{Callers, Calls};
 use crate::monitor::logs::LogStage;
 use crate::run::now;
 use crate::source::{Next, Outage, Source, escape, timestamp};
@@ -27,7 +31,8 @@ use crate::stream::series::Registries;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   faultline diagnose outage/ --at 2024-03-12T09:20:00Z
-  faultline diagnose outage/ --at 2024-03-12T09:20:00Z --at 2024-03-12T10:55:00Z --format jsonl")]
+  faultline diagnose outage/ --at 2024-03-12T09:20:00Z --at 2024-03-12T10:55:00Z --format jsonl
+  faultline diagnose outage/ --at 2024-03-12T09:20:00Z --archive archive/   and what is known")]
 pub struct Args {
     /// The outage directory.
     dir: PathBuf,
@@ -43,6 +48,10 @@ pub struct Args {
     /// The cluster to look at, and that of rows which name none; needed where there are several.
     #[arg(long)]
     cluster: Option<String>,
+    /// Tells past incidents and runbooks of this archive beside the causes; it also keeps what a
+    /// language model was asked.
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
     #[command(flatten)]
     llm: LlmArgs,
 }
@@ -68,6 +77,13 @@ pub async fn run(args: &Args) -> Result<()> {
         Error::usage(format!("{:?} is no length of time", args.window), "write --window 5m")
     })?;
     let advisor = args.llm.advisor()?;
+    let mut library = match &args.archive {
+        None => None,
+        Some(dir) => {
+            let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;
+            Some(load::load(&archive, Model::built_in()).await?)
+        }
+    };
     let outage = Outage::open(&args.dir, 8192, args.cluster.as_deref().unwrap_or(UNNAMED))?;
     let edges = outage.topology().to_vec();
     let mut moments =
@@ -91,15 +107,26 @@ pub async fn run(args: &Args) -> Result<()> {
             tracing::warn!("no telemetry around {}: {covered}", moment.text);
         }
         let mut diagnosis = diagnose::diagnose(&moment.request, &moment.slices)?;
+        let incident = incident(&moment.request, &diagnosis);
+        let mut passages = Vec::new();
+        if let Some(library) = &mut library {
+            recall::recall(library, &incident, "", &mut diagnosis)?;
+            passages = recall::passages(library, &diagnosis);
+        }
         if let Some(advisor) = &advisor {
             let brief = Brief {
                 diagnosis,
                 calls: moment.request.edges.clone(),
                 // Without an incident no window is known to be abnormal.
                 began: BTreeMap::new(),
-                passages: Vec::new(),
+                passages,
             };
-            diagnosis = advisor.refine(&brief).await.diagnosis;
+            let refined = advisor.refine(&brief).await;
+            diagnosis = refined.diagnosis;
+            if let Some(archive) = &args.archive {
+                let writer = Writer::open(archive).await?;
+                intake::asked(&writer, &incident, &diagnosis, &refined.calls).await?;
+            }
         }
         let text = match args.format {
             Format::Jsonl => json(&moment.text, &diagnosis),
@@ -114,6 +141,23 @@ pub async fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The incident that a moment may be, for what is known of old about such ones.
+fn incident(request: &Request, diagnosis: &Diagnosis) -> Incident {
+    let services: BTreeSet<String> = diagnosis.causes.iter().map(|c| c.service.clone()).collect();
+    Incident {
+        id: request.incident_id.clone(),
+        cluster: request.cluster.clone(),
+        state: IncidentState::Open,
+        severity: Severity::Warning,
+        opened_at: request.at,
+        started_at: request.at,
+        last_seen_at: request.until,
+        closed_at: None,
+        services: services.into_iter().collect(),
+        signals: Vec::new(),
+    }
 }
 
 /// The cluster that the user named, or the only one.
@@ -167,7 +211,7 @@ fn read(
     };
     let mut ingest = Ingest::new(config);
     let mut logs = LogStage::default();
-    let mut calls = Calls::default();
+    let (mut callers, mut calls) = (Callers::default(), Calls::default());
     let mut covered: Option<(Nanos, Nanos)> = None;
     loop {
         let (fed, end) = match source.next(&mut registries)? {
@@ -192,7 +236,8 @@ fn read(
             }
             let rows = match stream {
                 Stream::Logs => logs.annotate(rows, registries.get_mut(stream))?,
-                Stream::Metrics | Stream::Spans | Stream::Changes => rows,
+                Stream::Spans => callers.annotate(rows)?,
+                Stream::Metrics | Stream::Changes => rows,
             };
             diagnose::clusters(&rows.batch, clusters)?;
             if stream == Stream::Spans {
@@ -249,11 +294,31 @@ fn json(at: &str, diagnosis: &Diagnosis) -> String {
             serde_json::json!({
                 "service": c.service, "instance": c.instance, "kind": c.kind,
                 "score": c.score, "confidence": c.confidence, "evidence_ids": c.evidence_ids,
+                "lanes": c.lanes,
             })
         })
         .collect();
-    let method = &diagnosis.method;
-    serde_json::json!({ "at": at, "method": method, "candidates": candidates }).to_string()
+    let evidence: Vec<serde_json::Value> = diagnosis
+        .evidence
+        .iter()
+        .map(|e| {
+            serde_json::json!({
+                "id": e.id, "kind": e.kind, "service": e.service, "instance": e.instance,
+                "statement": e.statement,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "at": at, "method": diagnosis.method, "candidates": candidates, "evidence": evidence,
+    })
+    .to_string()
+}
+
+/// What the score is made of, ` = metrics 0.21 + logs 0.10`.
+fn parts(cause: &Cause) -> String {
+    let parts: Vec<String> =
+        cause.lanes.iter().map(|s| format!("{} {:.2}", s.lane, s.score)).collect();
+    if parts.is_empty() { String::new() } else { format!(" = {}", parts.join(" + ")) }
 }
 
 fn table(at: &str, diagnosis: &Diagnosis) -> String {
@@ -264,17 +329,21 @@ fn table(at: &str, diagnosis: &Diagnosis) -> String {
     for (rank, c) in diagnosis.causes.iter().enumerate() {
         let who = if c.instance.is_empty() { &c.service } else { &c.instance };
         out += &format!(
-            "  {:>2}  {}  {}  score {:.2}\n",
+            "  {:>2}  {}  {}  score {:.2}{}\n",
             rank + 1,
             escape::line(who),
             c.kind,
-            c.score
+            c.score,
+            parts(c)
         );
         for id in &c.evidence_ids {
             if let Some(e) = diagnosis.evidence.iter().find(|e| e.id == *id) {
                 out += &format!("      {id}  {}\n", escape::line(&e.statement));
             }
         }
+    }
+    for e in diagnosis.evidence.iter().filter(|e| e.is_learned()) {
+        out += &format!("  known {}  {}\n", e.id, escape::line(&e.statement));
     }
     out
 }

@@ -64,6 +64,7 @@ fn look_at_the_worst(incident: &Incident) -> Option<Step> {
         score: 0.0,
         confidence: 0.0,
         evidence_ids: Vec::new(),
+        lanes: Vec::new(),
     };
     let remedy = investigate(&worst.service, "no cause stood out, its signal is the strongest");
     Some(step(incident, &cause, remedy))
@@ -179,6 +180,7 @@ mod tests {
             score: confidence,
             confidence,
             evidence_ids: vec!["e1".into(), "e2".into()],
+            lanes: Vec::new(),
         }
     }
 

@@ -11,11 +11,14 @@ use super::lookback::EVENTS_NS_MAX;
 use super::rank::{Candidate, Ranking};
 use super::sql::Scope;
 use super::telemetry::Period;
-use crate::model::{Cause, Evidence, stable_id};
+use crate::model::{Cause, Evidence, Share, stable_id};
 use crate::source::escape;
 
 /// Longer statements are cut: templates have no bound of their own.
 const STATEMENT_BYTES_MAX: usize = 640;
+
+/// Parts of a score that are too small to be told.
+const SHARE_MIN: f64 = 0.005;
 
 /// Causes best first, and the evidence they cite, each fact once.
 pub fn cite(
@@ -34,7 +37,14 @@ pub fn cite(
 fn cause(candidate: &Candidate, facts: &[Evidence]) -> Cause {
     let mut seen = BTreeSet::new();
     let cited = candidate.evidence.iter().map(|index| facts[*index].id.clone());
+    let shares = candidate
+        .lanes
+        .iter()
+        .map(|lane| Share { lane: lane.lane.name().to_owned(), score: lane.value * lane.weight });
+    let mut lanes: Vec<Share> = shares.filter(|share| share.score >= SHARE_MIN).collect();
+    lanes.sort_by(|a, b| b.score.total_cmp(&a.score));
     Cause {
+        lanes,
         service: candidate.service.clone(),
         instance: candidate.instance.clone(),
         kind: candidate.kind.to_string(),

@@ -120,6 +120,19 @@ pub enum Lane {
     Changes,
 }
 
+impl Lane {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Severity => "metrics",
+            Self::Onset => "onset",
+            Self::Graph => "graph",
+            Self::Spans => "spans",
+            Self::Logs => "logs",
+            Self::Changes => "changes",
+        }
+    }
+}
+
 impl Evidence {
     /// The fact in one line.
     pub fn text(&self) -> String {

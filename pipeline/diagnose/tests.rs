@@ -73,6 +73,7 @@ fn spans(rows: &[(Nanos, &str, &str, String, &str, &str, i64)]) -> RecordBatch {
         texts(rows, |r| r.3.clone()),
         texts(rows, |r| r.4.into()),
         texts(rows, |r| r.5.into()),
+        texts(rows, |_| String::new()),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.6))),
     ];
     batch(Stream::Spans, columns)

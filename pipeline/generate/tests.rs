@@ -130,7 +130,7 @@ fn spans_hang_together() {
         }
         let ts = chunk.batch.column(0).as_primitive::<TimestampNanosecondType>();
         let text = |c: usize, row| chunk.batch.column(c).as_string::<i32>().value(row).to_owned();
-        let durations = chunk.batch.column(9).as_primitive::<Int64Type>();
+        let durations = chunk.batch.column(10).as_primitive::<Int64Type>();
         for row in 0..chunk.batch.num_rows() {
             let end = ts.value(row) + durations.value(row) * 1000;
             let span = (text(6, row), text(8, row), ts.value(row), end);

@@ -158,6 +158,7 @@ mod tests {
             score: 0.5,
             confidence: 0.5,
             evidence_ids: Vec::new(),
+            lanes: Vec::new(),
         };
         Diagnosis {
             incident_id: "i".to_owned(),

@@ -7,11 +7,11 @@ use super::hashed;
 use super::import::{self, Changes, Found, Origin};
 use super::learned::{Columns, Feedback, Section, feedback_rows, section_rows, vector_rows};
 use super::load;
-use super::rows::named;
+use super::rows::{call_rows, named};
 use super::writer::{Outbox, Writer};
-use crate::diagnose::advise::Embedder;
+use crate::diagnose::advise::{Call, Embedder};
 use crate::error::{Error, Result};
-use crate::model::{Nanos, stable_id};
+use crate::model::{Diagnosis, Incident, Nanos, stable_id};
 
 /// Vectors that are committed together.
 const VECTORS_PER_COMMIT: usize = 1_024;
@@ -188,6 +188,23 @@ pub async fn feedback(
     outbox.rows("feedback", feedback_rows(std::slice::from_ref(&feedback))?);
     commit(writer, "feedback", feedback.number, outbox, &[incident_id]).await?;
     Ok(feedback)
+}
+
+/// Keeps what a language model was asked about a moment that a person named. `moment` stands for
+/// the incident that it may be.
+pub async fn asked(
+    writer: &Writer,
+    moment: &Incident,
+    diagnosis: &Diagnosis,
+    calls: &[Call],
+) -> Result<()> {
+    let mut outbox = Outbox::default();
+    if !calls.is_empty() {
+        outbox.rows("llm_calls", call_rows(moment, diagnosis, calls)?);
+    }
+    // What is asked later about the same moment counts.
+    let number = writer.archive().commits("llm_calls").await? + 1;
+    commit(writer, "asked", number, outbox, &[&moment.id]).await
 }
 
 /// Commits rows under a name of their own, so that nobody else's number hides them.

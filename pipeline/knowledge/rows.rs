@@ -105,6 +105,15 @@ fn slices_of(slices: &Slices, stream: Stream) -> &[RecordBatch] {
     }
 }
 
+/// What a language model was asked about a moment that no incident stands for.
+pub(super) fn call_rows(
+    moment: &Incident,
+    diagnosis: &Diagnosis,
+    of: &[Call],
+) -> Result<RecordBatch> {
+    Place::of(moment).rows(of.len(), calls(diagnosis, of))
+}
+
 /// Rows of `signals`, each with the incident that it belongs to, if any.
 pub(super) fn signal_rows(settled: &[(Signal, Option<String>)]) -> Result<RecordBatch> {
     let all: Vec<Signal> = settled.iter().map(|(s, _)| s.clone()).collect();
@@ -230,6 +239,8 @@ fn evidence(of: &[Evidence]) -> Columns {
 
 fn causes(diagnosis: &Diagnosis, calls: &[Call]) -> Columns {
     let of: &[Cause] = &diagnosis.causes;
+    let told = |c: &Cause| c.lanes.iter().map(|s| format!("{} {:.2}", s.lane, s.score)).collect();
+    let lanes: Vec<Vec<String>> = of.iter().map(told).collect();
     let tokens = count(calls.iter().map(|c| c.tokens).sum());
     let cost_usd: f64 = calls.iter().map(|c| c.cost_usd).sum();
     let latency = count(calls.iter().map(|c| c.latency_ms).sum());
@@ -244,6 +255,7 @@ fn causes(diagnosis: &Diagnosis, calls: &[Call]) -> Columns {
         ("score", float(of, |c| c.score)),
         ("confidence", float(of, |c| c.confidence)),
         ("evidence_ids", texts(of, |c| &c.evidence_ids)),
+        ("lanes", texts(&lanes, |l| l)),
         ("tokens", integer(of, |_| tokens)),
         ("cost_usd", float(of, |_| cost_usd)),
         ("latency_ms", Arc::new(Int64Array::from(latency))),

@@ -69,6 +69,7 @@ fn case(id: &str, opened_at: Nanos) -> ClosedCase {
         score: confidence,
         confidence,
         evidence_ids: ids.iter().map(|s| (*s).to_owned()).collect(),
+        lanes: Vec::new(),
     };
     let step = |n: u32, action: Action, risk: Risk| Step {
         id: format!("{id}-step-{n}"),

@@ -271,7 +271,10 @@ mod tests {
             let table = tables.iter().find(|t| t.name == stream.name()).unwrap();
             for field in stream.schema().fields() {
                 let column = table.columns.iter().find(|c| c.name == *field.name());
-                assert!(column.is_some_and(|c| !c.nullable), "{}.{}", table.name, field.name());
+                // Archives that are older than the column lack it.
+                let later = field.name() == "caller";
+                let fits = column.is_some_and(|c| c.nullable == later);
+                assert!(fits, "{}.{}", table.name, field.name());
             }
         }
     }

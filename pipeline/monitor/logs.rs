@@ -7,7 +7,7 @@ use arrow::datatypes::UInt32Type;
 use arrow::record_batch::RecordBatch;
 
 use super::template::header::{self, Severity};
-use super::template::{Limits, Miner};
+use super::template::{Limits, Miner, trace};
 use crate::error::Result;
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
@@ -19,6 +19,10 @@ const SEVERITY: usize = 4;
 const BODY: usize = 5;
 const TEMPLATE_ID: usize = 6;
 const TEMPLATE: usize = 7;
+
+/// Stands for all inner lines of stack traces: a new trace is one new kind of line beside the one
+/// that says what happened, and not as many as it has frames.
+const INNER_LINE: &[u8] = b"line of a stack trace";
 
 /// The template miner of one run.
 pub struct LogStage {
@@ -44,11 +48,13 @@ impl LogStage {
         for row in 0..n {
             let line = body.value(row).as_bytes();
             let head = header::parse(line);
-            let id = self.miner.add(head.message);
+            let inner = trace::is_inner_line(line);
+            let id = self.miner.add(if inner { INNER_LINE } else { head.message });
             ids.push(format!("{:016x}", id.0));
             templates.push(self.miner.template(id).unwrap_or_default());
             let severity = known.value(keys[row] as usize);
             if severity.is_empty()
+                && !inner
                 && let Some(found) = head.severity.or_else(|| header::severity(line))
             {
                 let part = |c: usize| {

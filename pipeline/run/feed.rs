@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
-use super::checkpoint::{Share, meta, unreadable};
+use super::checkpoint::{Share, from_bytes, meta, to_bytes, unreadable};
 use super::report::Accounts;
 use super::{Message, Options, Step};
 use crate::error::Result;
 use crate::knowledge::DeadRow;
 use crate::model::{MINUTE, Nanos, SECOND};
+use crate::monitor::calls::Callers;
 use crate::monitor::logs::LogStage;
 use crate::source::{Chunk, Next, Source};
 use crate::stream::ingest::Feed as Fed;
@@ -36,6 +37,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Parts of a checkpoint.
 const TEMPLATES: &str = "templates";
+const CALLERS: &str = "callers.json";
 
 /// How far the clocks of live senders may run ahead.
 const CLOCK_SKEW: Nanos = 5 * MINUTE;
@@ -48,6 +50,7 @@ pub struct Feed {
     ingest: Ingest,
     registries: Registries,
     logs: LogStage,
+    callers: Callers,
     jobs: Jobs,
     out: Sender<(usize, Message)>,
     accounts: Accounts,
@@ -121,6 +124,7 @@ impl Feed {
             ingest,
             registries: Registries::new(SERIES_MAX),
             logs: LogStage::default(),
+            callers: Callers::default(),
             jobs,
             out,
             accounts: Accounts::default(),
@@ -253,6 +257,7 @@ impl Feed {
         let mut templates = Vec::new();
         self.logs.write(&mut templates);
         share.parts.push((TEMPLATES.to_owned(), Part::Bytes(templates)));
+        share.parts.push((CALLERS.to_owned(), to_bytes(&self.callers)?));
         let (clocks, waiting) = self.ingest.save();
         let mut held = Vec::new();
         for (i, rows) in waiting.into_iter().enumerate() {
@@ -282,6 +287,7 @@ impl Feed {
         }
         let templates = LogStage::read(checkpoint.bytes(TEMPLATES)?);
         self.logs = templates.ok_or_else(|| unreadable("the log templates are damaged"))?;
+        self.callers = from_bytes(checkpoint.bytes(CALLERS)?)?;
         let mut waiting = Vec::new();
         for (i, (stream, jump)) in state.held.into_iter().enumerate() {
             let stream = Stream::parse(&stream).ok_or_else(|| unreadable("an unknown stream"))?;
@@ -339,7 +345,8 @@ impl Feed {
                         Stream::Logs => {
                             self.logs.annotate(rows, self.registries.get_mut(stream))?
                         }
-                        Stream::Metrics | Stream::Spans | Stream::Changes => rows,
+                        Stream::Spans => self.callers.annotate(rows)?,
+                        Stream::Metrics | Stream::Changes => rows,
                     };
                     self.accounts.processed += rows.batch.num_rows() as u64;
                     self.rows(stream, rows)

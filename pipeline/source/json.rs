@@ -104,6 +104,7 @@ impl JsonDecoder {
                     ident("trace_id", &record.trace_id)?,
                     ident("span_id", &record.span_id)?,
                     ident("parent_span_id", &record.parent_span_id)?,
+                    Cow::Borrowed(""),
                 ];
                 let key = [
                     &record.cluster,

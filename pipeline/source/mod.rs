@@ -32,7 +32,8 @@ pub struct Chunk {
     pub stream: Stream,
     /// Stable number of the file within its source.
     pub partition: u32,
-    /// Columns of [`Stream::schema`]; `template_id` and `template` are empty. May have no rows.
+    /// Columns of [`Stream::schema`]; `template_id`, `template` and `caller` are empty. May
+    /// have no rows.
     pub batch: RecordBatch,
     pub dead: Vec<DeadLetter>,
     /// Input bytes (as stored, so compressed where the file is) consumed since the last chunk.

@@ -34,7 +34,8 @@ impl Rows {
         let texts = match stream {
             Stream::Metrics => 0,
             Stream::Logs => 5,
-            Stream::Spans | Stream::Changes => 3,
+            Stream::Spans => 4,
+            Stream::Changes => 3,
         };
         Self {
             stream,
@@ -59,7 +60,7 @@ impl Rows {
         self.values.push(value);
     }
 
-    pub fn span(&mut self, ts: Nanos, id: u32, texts: [Cow<'_, str>; 3], duration_us: i64) {
+    pub fn span(&mut self, ts: Nanos, id: u32, texts: [Cow<'_, str>; 4], duration_us: i64) {
         self.durations.push(duration_us);
         self.text(ts, id, &texts);
     }

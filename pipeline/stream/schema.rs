@@ -56,7 +56,7 @@ impl Stream {
             Self::Metrics => vec![Field::new("value", DataType::Float64, false)],
             Self::Logs => text(&["body", "template_id", "template", "trace_id", "span_id"]),
             Self::Spans => {
-                let mut f = text(&["trace_id", "span_id", "parent_span_id"]);
+                let mut f = text(&["trace_id", "span_id", "parent_span_id", "caller"]);
                 f.push(Field::new("duration_us", DataType::Int64, false));
                 f
             }

@@ -16,6 +16,7 @@ CREATE TABLE diagnoses (
     score        DOUBLE NOT NULL,      -- strength, 0 to 1, comparable within one diagnosis only
     confidence   DOUBLE NOT NULL,      -- 0 to 1, comparable between diagnoses
     evidence_ids TEXT[] NOT NULL,      -- evidence.evidence_id of the facts that the cause rests on; use array_has(evidence_ids, …)
+    lanes        TEXT[],               -- what the score is made of, the most first: a line of evidence (metrics, onset, graph, spans, logs, changes) and its part
     tokens       BIGINT NOT NULL,      -- tokens that a language model read and wrote for the diagnosis; 0 without one
     cost_usd     DOUBLE NOT NULL,      -- money that the diagnosis cost, in US dollars; 0 without a model
     latency_ms   BIGINT,               -- time that the model took, in milliseconds of wall clock; null without one

@@ -14,6 +14,7 @@ CREATE TABLE spans (
     trace_id       TEXT NOT NULL,        -- trace of the span
     span_id        TEXT NOT NULL,        -- identifier of the span
     parent_span_id TEXT NOT NULL,        -- span that called; empty for a root
+    caller         TEXT,                 -- other service that called: that of the parent span; empty for roots and within a service
     duration_us    BIGINT NOT NULL,      -- duration in microseconds
     written        BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

@@ -1,8 +1,9 @@
-//! The shipped jobs, on counters and on services that stop reporting.
+//! The shipped jobs, on counters, calls and severities, and on what stops being reported.
 
 use std::fs;
 
 use faultline::source::timestamp;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::program::{ask, replay};
@@ -71,4 +72,139 @@ fn a_service_that_falls_silent_is_a_critical_incident_and_a_pause_of_all_is_none
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 2, "{told}");
     assert!(lines[1].starts_with("cart,critical,2026-03-01T04:1"), "{told}");
+}
+
+#[test]
+fn a_metric_that_is_no_longer_reported_is_told_and_one_that_comes_and_goes_is_not() {
+    let mut random = Random::new(5);
+    let dir = archive(300, "silent_series", |minute, service| {
+        let mut rows = vec![("cpu", 1.0), ("memory", 2.0), ("threads", 3.0)];
+        if !(service == "api" && minute >= 250) {
+            rows.push(("checkout_latency", 4.0));
+        }
+        if random.unit() < 0.7 {
+            rows.push(("batch_latency", 5.0));
+        }
+        rows
+    });
+    let sql = "SELECT DISTINCT service, metric FROM signals";
+    let told = ask(&dir.path().join("archive"), sql);
+    assert_eq!(told, "service,metric\napi,samples:checkout_latency\n");
+}
+
+/// Replays spans of traces that go from web to api and on to db, and from batch to db.
+fn traces(job: &str, db: impl Fn(i64, &str) -> Option<i64>) -> TempDir {
+    let mut random = Random::new(6);
+    let (mut rows, mut trace) = (String::new(), 0);
+    for minute in 0..300 {
+        for second in (0..60).step_by(4) {
+            let ts = START + minute * MINUTE + second * 1_000_000_000;
+            for path in [&["web", "api", "db"][..], &["batch", "db"]] {
+                trace += 1;
+                for (depth, service) in path.iter().enumerate() {
+                    let caller = if depth > 0 { path[depth - 1] } else { "" };
+                    let usual = 10_000 / (1 << depth);
+                    let slow = if *service == "db" { db(minute, caller) } else { Some(1) };
+                    let Some(slow) = slow else { continue };
+                    let parent = if depth > 0 { format!("s{}", depth - 1) } else { String::new() };
+                    rows += &format!(
+                        "{{\"ts\":\"{}\",\"service\":\"{service}\",\"operation\":\"work\",\
+                         \"trace_id\":\"t{trace}\",\"span_id\":\"s{depth}\",\
+                         \"parent_span_id\":\"{parent}\",\"duration_us\":{}}}\n",
+                        timestamp::format(ts + depth as i64 * 1_000_000),
+                        slow * usual + (random.unit() * 500.0) as i64,
+                    );
+                }
+            }
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("spans.jsonl"), rows).unwrap();
+    let jobs = format!("sql/detect/{job}.sql");
+    replay(dir.path(), &dir.path().join("archive"), &["--jobs", &jobs]);
+    dir
+}
+
+#[test]
+fn calls_that_are_slow_for_one_caller_only_are_told_of_that_caller() {
+    let dir = traces("call_latency", |minute, caller| {
+        Some(if minute >= 250 && caller == "batch" { 20 } else { 1 })
+    });
+    let sql = "SELECT DISTINCT service, metric FROM signals";
+    let told = ask(&dir.path().join("archive"), sql);
+    assert_eq!(told, "service,metric\ndb,span:from batch:p95\n");
+}
+
+#[test]
+fn a_call_that_is_no_longer_made_is_told_of_the_caller() {
+    let dir =
+        traces("missing_callee", |minute, caller| (minute < 250 || caller != "api").then_some(1));
+    let sql = "SELECT DISTINCT service, metric FROM signals";
+    let told = ask(&dir.path().join("archive"), sql);
+    assert_eq!(told, "service,metric\napi,span:calls to db\n");
+    // The archive keeps who called.
+    let sql = "SELECT DISTINCT service, caller FROM spans WHERE caller <> '' ORDER BY 1, 2";
+    let told = ask(&dir.path().join("archive"), sql);
+    assert_eq!(told, "service,caller\napi,web\ndb,api\ndb,batch\n");
+}
+
+#[test]
+fn a_trace_that_is_sent_line_by_line_is_one_kind_of_line_beside_what_it_says() {
+    let mut rows = String::new();
+    for minute in 0..300 {
+        let mut line = |at: i64, body: &str| {
+            let ts = timestamp::format(START + minute * MINUTE + at * 1_000_000);
+            let line = json!({ "ts": ts, "service": "api", "body": body });
+            rows += &format!("{line}\n");
+        };
+        (0..20).for_each(|at| line(at, "served a request"));
+        if minute < 250 {
+            continue;
+        }
+        line(20, "ERROR checkout failed");
+        line(21, "com.acme.CartException: no cart");
+        for (n, method) in ["add", "find", "open", "read", "send", "close"].iter().enumerate() {
+            let at = n as i64 + 22;
+            line(at, &format!("\tat com.acme.{method}.Cart.{method}(Cart.java:{n})"));
+        }
+        line(30, "Caused by: java.io.IOException: connection reset");
+        line(31, "\t... 12 more");
+    }
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("logs.jsonl"), rows).unwrap();
+    let archive = dir.path().join("archive");
+    let jobs = ["new_template", "log_mix"].map(|job| format!("sql/detect/{job}.sql"));
+    replay(dir.path(), &archive, &["--jobs", &jobs[0], "--jobs", &jobs[1]]);
+    let sql = "SELECT window_start, observed FROM signals WHERE job = 'new_template'";
+    assert_eq!(ask(&archive, sql), "window_start,observed\n2026-03-01T04:10:00Z,4.0\n");
+    let sql = "SELECT DISTINCT template FROM logs WHERE template <> 'served a request' ORDER BY 1";
+    let found = ask(&archive, sql);
+    assert_eq!(found.lines().count(), 5, "{found}");
+    assert!(found.contains("\nline of a stack trace\n"), "{found}");
+}
+
+#[test]
+fn other_severities_in_proportion_are_told_and_more_lines_are_not() {
+    let mut random = Random::new(7);
+    let mut rows = String::new();
+    for minute in 0..300 {
+        for service in ["web", "api", "db"] {
+            let busy = if service == "db" && minute >= 250 { 5 } else { 1 };
+            for _ in 0..20 * busy {
+                let warns = if service == "api" && minute >= 250 { 0.5 } else { 0.05 };
+                let severity = if random.unit() < warns { "WARN" } else { "INFO" };
+                rows += &format!(
+                    "{{\"ts\":\"{}\",\"service\":\"{service}\",\"severity\":\"{severity}\",\
+                     \"body\":\"served\"}}\n",
+                    timestamp::format(START + minute * MINUTE),
+                );
+            }
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("logs.jsonl"), rows).unwrap();
+    let archive = dir.path().join("archive");
+    replay(dir.path(), &archive, &["--jobs", "sql/detect/severity_mix.sql"]);
+    let told = ask(&archive, "SELECT DISTINCT service, metric FROM signals");
+    assert_eq!(told, "service,metric\napi,log:severities\n");
 }

@@ -1,11 +1,11 @@
-//! The shipped forecast, on disks that fill, that are emptied in time, and that stay as they are.
+//! The shipped forecasts: what fills, empties or expires, and what does not.
 
 use std::fs;
 
 use faultline::source::timestamp;
 use tempfile::TempDir;
 
-use crate::program::{faultline, replay, text};
+use crate::program::{ask, faultline, replay, text};
 use crate::random::Random;
 
 /// 2026-03-01T00:00:00Z
@@ -45,4 +45,75 @@ fn a_disk_that_fills_is_foretold_once_and_no_other_is() {
     assert_eq!(lines[0], "instance,predicted,detail");
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].starts_with("db-0,true,full in "), "{lines:?}");
+}
+
+/// Replays what `value` says of each metric at a minute.
+fn told(job: &str, minutes: i64, value: impl Fn(&str, f64) -> Option<f64>) -> String {
+    let mut rows = "ts,service,instance,metric,value\n".to_owned();
+    for minute in 0..minutes {
+        let ts = timestamp::format(START + minute * 60_000_000_000);
+        for metric in METRICS {
+            if let Some(value) = value(metric, minute as f64) {
+                rows += &format!("{ts},node,node-0,{metric},{value:.3}\n");
+            }
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("metrics.csv"), rows).unwrap();
+    let archive = dir.path().join("archive");
+    replay(dir.path(), &archive, &["--jobs", &format!("sql/detect/{job}.sql")]);
+    ask(&archive, "SELECT metric, direction, predicted, detail FROM signals ORDER BY metric")
+}
+
+const METRICS: [&str; 9] = [
+    "node_memory_MemAvailable_bytes",
+    "node_memory_MemFree_bytes",
+    "node_filesystem_avail_bytes",
+    "node_filesystem_size_bytes",
+    "process_heap_used_percent",
+    "queue_used_ratio",
+    "probe_ssl_earliest_cert_expiry",
+    "x509_cert_not_after",
+    "tls_cert_expires_at",
+];
+
+#[test]
+fn what_is_left_counts_down_to_nothing_and_a_leak_up_to_its_limit() {
+    let mut random = Random::new(8);
+    let noise: Vec<f64> = (0..480).map(|_| random.unit() - 0.5).collect();
+    let told = told("forecast_breach", 480, |metric, minute| {
+        let noise = noise[minute as usize];
+        Some(match metric {
+            // Gone in two hours more, as is the heap.
+            "node_memory_MemAvailable_bytes" => 8e9 - minute * 8e9 / 600.0 + 1e7 * noise,
+            "process_heap_used_percent" => 20.0 + minute * 80.0 / 600.0 + noise,
+            // Page cache takes what is free, which is as it should be.
+            "node_memory_MemFree_bytes" => 8e9 - minute * 8e9 / 600.0 + 1e7 * noise,
+            // Twenty hours more, which is soon for a disk and not for a queue.
+            "node_filesystem_avail_bytes" => 9e11 - minute * 9e11 / 1680.0 + 1e8 * noise,
+            "queue_used_ratio" => minute / 1680.0 + 0.001 * noise,
+            "node_filesystem_size_bytes" => 9e11,
+            _ => return None,
+        })
+    });
+    let lines: Vec<&str> = told.lines().skip(1).collect();
+    assert_eq!(lines.len(), 3, "{told}");
+    assert!(lines[0].starts_with("node_filesystem_avail_bytes,down,true,empty in 2"), "{told}");
+    assert!(lines[1].starts_with("node_memory_MemAvailable_bytes,down,true,empty in "), "{told}");
+    assert!(lines[2].starts_with("process_heap_used_percent,up,true,full in "), "{told}");
+}
+
+#[test]
+fn what_expires_within_a_week_is_told_in_time() {
+    let (day, now) = (86_400.0, START as f64 / 1e9);
+    let told = told("certificate_expiry", 60, |metric, _| match metric {
+        "probe_ssl_earliest_cert_expiry" => Some(now + 3.5 * day),
+        "x509_cert_not_after" => Some(now + 90.0 * day),
+        "tls_cert_expires_at" => Some(now - day),
+        _ => None,
+    });
+    let lines: Vec<&str> = told.lines().skip(1).collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert_eq!(lines[0], "probe_ssl_earliest_cert_expiry,up,true,expires in 83 h", "{told}");
+    assert_eq!(lines[1], "tls_cert_expires_at,up,false,has expired", "{told}");
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::archive::{contents, count};
 use crate::outage::TIMED;
-use crate::program::{Running, command, done, faultline, replay, signal, text, until};
+use crate::program::{Running, ask, command, done, faultline, replay, signal, text, until};
 
 /// A chat endpoint and what it says to a request; it may say nothing for ever.
 struct Model {
@@ -181,6 +181,33 @@ fn diagnose_asks_where_it_is_told_to() {
     assert_eq!((&recorded["method"], model.asked()), (&"llm".into(), 1));
     assert_eq!(recorded, ask(&["--llm", "replay", "--config", &config]));
     assert_eq!(model.asked(), 1);
+}
+
+#[test]
+fn diagnose_knows_what_the_archive_knows_and_keeps_there_what_it_asked() {
+    let dir = TempDir::new().unwrap();
+    let model = Model::new(second_first);
+    let config = text(&config(dir.path(), &model.url, ""));
+    let archive = dir.path().join("archive");
+    replay(Path::new(OUTAGE), &archive, &[]);
+    let before = count(&contents(&archive), "llm_calls");
+    let runbooks = dir.path().join("runbooks");
+    fs::create_dir(&runbooks).unwrap();
+    let runbook = "---\nservices: [vault-db]\n---\n# Slow\n\nOn a scan create the index again.\n";
+    fs::write(runbooks.join("vault.md"), runbook).unwrap();
+    let place = text(&archive);
+    done(&["knowledge", "import", &text(&runbooks), "--archive", &place]);
+    let known = ["diagnose", OUTAGE, "--at", RIVALS_AT, "--archive", &place];
+    let told = done(&known);
+    assert!(told.contains("\n  known ") && told.contains("(vault.md)"), "{told}");
+    assert!(told.contains(" = graph 0.") && !told.contains("like incident"), "{told}");
+    assert!(!done(&known[..4]).contains("\n  known "));
+    done(&[&known[..], &["--llm", "record", "--config", &config]].concat());
+    let calls = ask(&archive, "SELECT cluster, verdict, prompt FROM llm_calls");
+    assert_eq!((before, model.asked(), calls.lines().count()), (0, 1, 2), "{calls}");
+    assert!(calls.contains("accepted") && calls.contains("create the index again"), "{calls}");
+    let nowhere = faultline(&["diagnose", OUTAGE, "--at", RIVALS_AT, "--archive", "no/archive"]);
+    assert_eq!(nowhere.code, Some(2), "{nowhere:?}");
 }
 
 #[test]

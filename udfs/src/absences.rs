@@ -7,23 +7,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float64Array, StringArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Float64Type};
 use datafusion::common::Result;
 
 use crate::absence::{Absent, State};
-use crate::stateful::{self, Rows, Stateful};
+use crate::stateful::{Member, Rows};
 
-/// Who is there, of all groups of one call.
-#[derive(Default)]
-pub(crate) struct Absences {
-    states: Vec<State>,
-}
+impl Member for State {
+    fn new() -> Self {
+        Self::default()
+    }
 
-impl Stateful for Absences {
-    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
-        self.states.resize_with(rows.series_count.max(self.states.len()), State::default);
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
+    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef> {
         let names = cast(&rows.args[0], &DataType::Utf8)?;
         let names = names.as_string::<i32>();
         let counts = rows.args[1].as_primitive::<Float64Type>();
@@ -35,21 +40,11 @@ impl Stateful for Absences {
                 *there.entry(names.value(*row)).or_default() += count;
             }
             members.sort_by_key(|row| names.value(*row));
-            for (row, absent) in members.into_iter().zip(self.states[series as usize].step(&there))
-            {
+            for (row, absent) in members.into_iter().zip(states[series as usize].step(&there)) {
                 answers[row] = Some(absent);
             }
         }
         Ok(column(&answers))
-    }
-
-    fn save(&self) -> BinaryArray {
-        stateful::saved(&self.states, State::write)
-    }
-
-    fn restore(&mut self, states: &BinaryArray) -> Result<()> {
-        self.states = stateful::restored(states, State::read)?;
-        Ok(())
     }
 }
 
@@ -79,9 +74,12 @@ fn column(answers: &[Option<Absent>]) -> ArrayRef {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use arrow::array::BinaryArray;
 
-    fn rows(absences: &mut Absences, start: i64, names: &[&str]) -> StructArray {
+    use super::*;
+    use crate::stateful::{Stateful, States};
+
+    fn rows(absences: &mut States<State>, start: i64, names: &[&str]) -> StructArray {
         let (series, start) = (vec![0; names.len()], vec![start; names.len()]);
         let (width, rows) = (vec![1; names.len()], vec![2.0; names.len()]);
         let args: Vec<ArrayRef> =
@@ -93,15 +91,15 @@ mod tests {
 
     #[test]
     fn the_missing_are_told_on_the_rows_of_the_others_in_any_order_and_after_a_restart() {
-        let (mut forth, mut back) = (Absences::default(), Absences::default());
+        let (mut forth, mut back) = (States::<State>::default(), States::<State>::default());
         for start in 0..60 {
             rows(&mut forth, start, &["a", "b", "c", "d"]);
             rows(&mut back, start, &["d", "b", "a", "c"]);
         }
         assert_eq!(forth.save(), back.save());
-        let mut restored = Absences::default();
+        let mut restored = States::<State>::default();
         restored.restore(&forth.save()).unwrap();
-        let told = |absences: &mut Absences, names: &[&str], on: &str| {
+        let told = |absences: &mut States<State>, names: &[&str], on: &str| {
             let answer = rows(absences, 60, names);
             let told = answer.column(0).as_string::<i32>().clone();
             let at = names.iter().position(|name| *name == on).unwrap();
@@ -109,6 +107,6 @@ mod tests {
         };
         assert_eq!(told(&mut restored, &["d", "b", "a"], "a"), ("c".to_owned(), 2));
         assert_eq!(told(&mut forth, &["a", "b", "d"], "a"), ("c".to_owned(), 2));
-        assert!(Absences::default().restore(&BinaryArray::from_vec(vec![b"x"])).is_err());
+        assert!(States::<State>::default().restore(&BinaryArray::from_vec(vec![b"x"])).is_err());
     }
 }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, StringArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, StructArray,
 };
 use arrow::datatypes::{DataType, Field, Fields, Float64Type};
 use datafusion::common::Result;
 
-use crate::stateful::{self, Function, Rows, Stateful};
+use crate::stateful::{Function, Member, Rows, States};
 use crate::verdict::Verdict;
-use crate::{absences, alerting, count_anomaly, counter_rate, metric_anomaly, mixes, readings};
+use crate::{
+    absence, absences, alerting, count_anomaly, counter_rate, metric_anomaly, mix_shift, mixes,
+    reading, readings,
+};
 
 /// Score from which a window is abnormal where a job does not say: one window in a thousand.
 pub const THRESHOLD: f64 = 3.0;
@@ -22,56 +25,56 @@ pub const FUNCTIONS: [Function; 8] = [
         args: &[DataType::Utf8, DataType::Float64],
         optional: 0,
         returns: absences::absence_type,
-        make: || Box::new(absences::Absences::default()),
+        make: || Box::new(States::<absence::State>::default()),
     },
     Function {
         name: "metric_anomaly",
         args: &[DataType::Float64],
         optional: 0,
         returns: verdict_type,
-        make: || Box::new(Series::<metric_anomaly::State>::default()),
+        make: || Box::new(States::<Alone<metric_anomaly::State>>::default()),
     },
     Function {
         name: "count_anomaly",
         args: &[DataType::Float64],
         optional: 0,
         returns: verdict_type,
-        make: || Box::new(Series::<count_anomaly::State>::default()),
+        make: || Box::new(States::<Alone<count_anomaly::State>>::default()),
     },
     Function {
         name: "counter_rate",
         args: &[DataType::Float64],
         optional: 0,
         returns: || DataType::Float64,
-        make: || Box::new(Series::<counter_rate::State>::default()),
+        make: || Box::new(States::<Alone<counter_rate::State>>::default()),
     },
     Function {
         name: "first_seen",
         args: &[DataType::Float64],
         optional: 0,
         returns: || DataType::Float64,
-        make: || Box::new(Series::<FirstSeen>::default()),
+        make: || Box::new(States::<Alone<FirstSeen>>::default()),
     },
     Function {
         name: "mix_shift",
         args: &[DataType::Utf8, DataType::Float64],
         optional: 0,
         returns: mixes::shift_type,
-        make: || Box::new(mixes::Mixes::default()),
+        make: || Box::new(States::<mix_shift::State>::default()),
     },
     Function {
         name: "reading",
         args: &[DataType::Float64, DataType::Float64, DataType::Utf8],
         optional: 0,
         returns: readings::reading_type,
-        make: || Box::new(readings::Readings::default()),
+        make: || Box::new(States::<Option<reading::State>>::default()),
     },
     Function {
         name: "alerting",
         args: &[DataType::Float64, DataType::Float64],
         optional: 1,
         returns: alert_type,
-        make: || Box::new(Series::<alerting::State>::default()),
+        make: || Box::new(States::<Alone<alerting::State>>::default()),
     },
 ];
 
@@ -86,20 +89,23 @@ trait Detector: Send + Sized + 'static {
     fn column(answers: Vec<Self::Answer>) -> ArrayRef;
 }
 
-/// States of all series of one call.
-struct Series<D> {
-    states: Vec<D>,
-}
+/// A detector that sees the rows of its series one by one.
+struct Alone<D>(D);
 
-impl<D> Default for Series<D> {
-    fn default() -> Self {
-        Self { states: Vec::new() }
+impl<D: Detector> Member for Alone<D> {
+    fn new() -> Self {
+        Self(D::new())
     }
-}
 
-impl<D: Detector> Stateful for Series<D> {
-    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
-        self.states.resize_with(rows.series_count.max(self.states.len()), D::new);
+    fn write(&self, out: &mut Vec<u8>) {
+        self.0.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        D::read(bytes).map(Self)
+    }
+
+    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef> {
         let columns: Vec<&Float64Array> =
             rows.args.iter().map(|a| a.as_primitive::<Float64Type>()).collect();
         let mut args = vec![0.0; columns.len()];
@@ -109,19 +115,10 @@ impl<D: Detector> Stateful for Series<D> {
                 // A null says nothing about its series, like NaN.
                 *slot = if column.is_valid(row) { column.value(row) } else { f64::NAN };
             }
-            let state = &mut self.states[*series as usize];
+            let state = &mut states[*series as usize].0;
             answers.push(state.step(rows.start[row], rows.width[row], &args));
         }
         Ok(D::column(answers))
-    }
-
-    fn save(&self) -> BinaryArray {
-        stateful::saved(&self.states, D::write)
-    }
-
-    fn restore(&mut self, states: &BinaryArray) -> Result<()> {
-        self.states = stateful::restored(states, D::read)?;
-        Ok(())
     }
 }
 

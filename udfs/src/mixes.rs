@@ -6,24 +6,29 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, StringArray, StructArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, StructArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Float64Type};
 use datafusion::common::Result;
 
 use crate::mix_shift::{Shift, State};
-use crate::stateful::{self, Rows, Stateful};
+use crate::stateful::{Member, Rows};
 
-/// The mixes of all series of one call.
-#[derive(Default)]
-pub(crate) struct Mixes {
-    states: Vec<State>,
-}
+impl Member for State {
+    fn new() -> Self {
+        Self::new()
+    }
 
-impl Stateful for Mixes {
-    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
-        self.states.resize_with(rows.series_count.max(self.states.len()), State::new);
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
+    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef> {
         let kinds = cast(&rows.args[0], &DataType::Utf8)?;
         let kinds = kinds.as_string::<i32>();
         let lines = rows.args[1].as_primitive::<Float64Type>();
@@ -36,7 +41,7 @@ impl Stateful for Mixes {
             };
             let mut counts: Vec<(u64, f64)> = members.iter().map(count).collect();
             counts.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-            let state = &mut self.states[series as usize];
+            let state = &mut states[series as usize];
             let known: Vec<bool> = members.iter().map(|row| state.knows(ids[*row])).collect();
             let shift = state.step(&counts);
             for (row, known) in members.into_iter().zip(known) {
@@ -45,15 +50,6 @@ impl Stateful for Mixes {
             }
         }
         Ok(column(&answers))
-    }
-
-    fn save(&self) -> BinaryArray {
-        stateful::saved(&self.states, State::write)
-    }
-
-    fn restore(&mut self, states: &BinaryArray) -> Result<()> {
-        self.states = stateful::restored(states, State::read)?;
-        Ok(())
     }
 }
 
@@ -103,9 +99,12 @@ fn column(answers: &[Option<(Shift, bool)>]) -> ArrayRef {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use arrow::array::BinaryArray;
 
-    fn rows(mixes: &mut Mixes, start: i64, counts: &[(&str, f64)]) -> StructArray {
+    use super::*;
+    use crate::stateful::{Stateful, States};
+
+    fn rows(mixes: &mut States<State>, start: i64, counts: &[(&str, f64)]) -> StructArray {
         let kinds: StringArray = counts.iter().map(|(kind, _)| Some(*kind)).collect();
         let lines: Float64Array = counts.iter().map(|(_, lines)| Some(*lines)).collect();
         let (series, start) = (vec![0; counts.len()], vec![start; counts.len()]);
@@ -118,14 +117,14 @@ mod tests {
 
     #[test]
     fn the_rows_of_a_window_are_one_observation_in_any_order_and_after_a_restart() {
-        let mut forth = Mixes::default();
-        let mut back = Mixes::default();
+        let mut forth = States::<State>::default();
+        let mut back = States::<State>::default();
         for start in 0..30 {
             rows(&mut forth, start, &[("in", 30.0), ("out", 30.0 + (start % 3) as f64)]);
             rows(&mut back, start, &[("out", 30.0 + (start % 3) as f64), ("in", 30.0)]);
         }
         assert_eq!(forth.save(), back.save());
-        let mut restored = Mixes::default();
+        let mut restored = States::<State>::default();
         restored.restore(&forth.save()).unwrap();
         for mixes in [&mut forth, &mut restored] {
             let answer = rows(mixes, 30, &[("in", 30.0), ("fail", 30.0)]);
@@ -133,6 +132,6 @@ mod tests {
             assert!(score.value(0) > 3.0 && score.value(0) == score.value(1));
             assert!(!answer.column(4).as_boolean().value(0));
         }
-        assert!(Mixes::default().restore(&BinaryArray::from_vec(vec![b"x"])).is_err());
+        assert!(States::<State>::default().restore(&BinaryArray::from_vec(vec![b"x"])).is_err());
     }
 }

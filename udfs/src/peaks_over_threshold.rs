@@ -40,6 +40,10 @@ const SHAPE_EXCESSES: f64 = 25.0;
 /// exist; below −1/2 the likelihood is not regular (Smith, 1985).
 const SHAPES: (f64, f64) = (-0.5, 0.5);
 
+/// Share of the prior threshold below which none is learnt: where a series never moves, what is
+/// next to nothing is no tail.
+const LEAST: f64 = 0.1;
+
 /// Probability of an alarm. A value beyond this quantile is learnt as if it were the quantile, as
 /// long as alarms come no more often than they should.
 const CLIP: f64 = 1e-3;
@@ -200,7 +204,8 @@ impl Tail {
         }
         // Robbins–Monro: the density at the threshold of an exponential tail is LEVEL/σ, so this
         // is Newton's step with gain `pace`.
-        self.threshold = (t + mean / LEVEL * pace * (hit - LEVEL)).max(0.0) as f32;
+        let threshold = t + mean / LEVEL * pace * (hit - LEVEL);
+        self.threshold = threshold.max(LEAST * prior.threshold) as f32;
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
@@ -259,6 +264,15 @@ mod tests {
             let score = tail.score(decades * std::f64::consts::LN_10, PRIOR);
             assert!((score - decades).abs() < 0.4, "{decades}: {score}");
         }
+    }
+
+    #[test]
+    fn next_to_nothing_is_no_tail_of_what_never_moves() {
+        let mut tail = Tail::new(PRIOR);
+        for _ in 0..5_000 {
+            tail.learn(0.0, PRIOR, true);
+        }
+        assert!(tail.score(1e-6, PRIOR) < 0.1 && tail.score(30.0, PRIOR) > 4.0);
     }
 
     #[test]

@@ -2,25 +2,34 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, StructArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Float64Type};
 use datafusion::common::Result;
 
 use crate::reading::{Reading, State};
-use crate::stateful::{self, Rows, Stateful};
+use crate::stateful::{Member, Rows};
 
-/// The series of one call; `None` for those that have had no row yet.
-#[derive(Default)]
-pub(crate) struct Readings {
-    states: Vec<Option<State>>,
-}
+/// `None` for a series that has had no row yet: its first one names the metric.
+impl Member for Option<State> {
+    fn new() -> Self {
+        None
+    }
 
-impl Stateful for Readings {
-    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
-        self.states.resize(rows.series_count.max(self.states.len()), None);
+    fn write(&self, out: &mut Vec<u8>) {
+        if let Some(state) = self {
+            state.write(out);
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [] => Some(None),
+            bytes => State::read(bytes).map(Some),
+        }
+    }
+
+    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef> {
         let [mean, highest] = [0, 1].map(|at| rows.args[at].as_primitive::<Float64Type>());
         let names = cast(&rows.args[2], &DataType::Utf8)?;
         let names = names.as_string::<i32>();
@@ -28,28 +37,12 @@ impl Stateful for Readings {
             |of: &Float64Array, row| if of.is_valid(row) { of.value(row) } else { f64::NAN };
         let mut answers = Vec::with_capacity(rows.series.len());
         for (row, series) in rows.series.iter().enumerate() {
-            let state = self.states[*series as usize].get_or_insert_with(|| {
+            let state = states[*series as usize].get_or_insert_with(|| {
                 State::of(if names.is_valid(row) { names.value(row) } else { "" })
             });
             answers.push(state.step(rows.start[row], number(mean, row), number(highest, row)));
         }
         Ok(column(&answers))
-    }
-
-    fn save(&self) -> BinaryArray {
-        stateful::saved(&self.states, |state, out| {
-            if let Some(state) = state {
-                state.write(out);
-            }
-        })
-    }
-
-    fn restore(&mut self, states: &BinaryArray) -> Result<()> {
-        self.states = stateful::restored(states, |bytes| match bytes {
-            [] => Some(None),
-            bytes => State::read(bytes).map(Some),
-        })?;
-        Ok(())
     }
 }
 

@@ -42,29 +42,6 @@ impl Rows<'_> {
     }
 }
 
-/// One binary value per state, in order.
-pub(crate) fn saved<S>(states: &[S], write: impl Fn(&S, &mut Vec<u8>)) -> BinaryArray {
-    let mut out = BinaryBuilder::new();
-    let mut bytes = Vec::new();
-    for state in states {
-        bytes.clear();
-        write(state, &mut bytes);
-        out.append_value(&bytes);
-    }
-    out.finish()
-}
-
-/// What [`saved`] wrote.
-pub(crate) fn restored<S>(
-    states: &BinaryArray,
-    read: impl Fn(&[u8]) -> Option<S>,
-) -> Result<Vec<S>> {
-    let unreadable =
-        || exec_datafusion_err!("the saved state of a detector is damaged or of another version");
-    let read = |bytes: Option<&[u8]>| bytes.and_then(&read).ok_or_else(unreadable);
-    states.iter().map(read).collect()
-}
-
 /// The states of all series of one call of a stateful function.
 pub trait Stateful: Send {
     /// Advances each row's series and returns one value per row.
@@ -74,6 +51,59 @@ pub trait Stateful: Send {
     fn save(&self) -> BinaryArray;
 
     fn restore(&mut self, states: &BinaryArray) -> Result<()>;
+}
+
+/// The state of one series, and how the rows of all series advance theirs.
+pub(crate) trait Member: Send + Sized {
+    /// A series that has had no row yet.
+    fn new() -> Self;
+
+    /// Appends the state to `out`.
+    fn write(&self, out: &mut Vec<u8>);
+
+    /// What `write` wrote, or `None` if the bytes are damaged or of another version.
+    fn read(bytes: &[u8]) -> Option<Self>;
+
+    /// Advances each row's series, of which there is a state, and returns one value per row.
+    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef>;
+}
+
+/// A stateful function by the states of its series.
+pub(crate) struct States<M> {
+    states: Vec<M>,
+}
+
+impl<M> Default for States<M> {
+    fn default() -> Self {
+        Self { states: Vec::new() }
+    }
+}
+
+impl<M: Member> Stateful for States<M> {
+    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
+        self.states.resize_with(rows.series_count.max(self.states.len()), M::new);
+        M::advance(&mut self.states, rows)
+    }
+
+    fn save(&self) -> BinaryArray {
+        let mut out = BinaryBuilder::new();
+        let mut bytes = Vec::new();
+        for state in &self.states {
+            bytes.clear();
+            state.write(&mut bytes);
+            out.append_value(&bytes);
+        }
+        out.finish()
+    }
+
+    fn restore(&mut self, states: &BinaryArray) -> Result<()> {
+        let unreadable = || {
+            exec_datafusion_err!("the saved state of a detector is damaged or of another version")
+        };
+        let read = |bytes: Option<&[u8]>| bytes.and_then(M::read).ok_or_else(unreadable);
+        self.states = states.iter().map(read).collect::<Result<_>>()?;
+        Ok(())
+    }
 }
 
 /// A stateful function as SQL sees it.

@@ -50,6 +50,7 @@ fn brief(scores: [f64; 4]) -> Brief {
             score,
             confidence: score,
             evidence_ids: own.iter().take(2).map(|e| e.id.clone()).collect(),
+            lanes: Vec::new(),
         });
         evidence.extend(own);
     }

@@ -107,6 +107,7 @@ mod tests {
             score: *score,
             confidence: *score,
             evidence_ids: vec!["a".to_owned()],
+            lanes: Vec::new(),
         };
         scores.iter().enumerate().map(cause).collect()
     }

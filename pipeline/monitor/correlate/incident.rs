@@ -80,6 +80,11 @@ impl OpenIncident {
             || next.window_end - self.opened_at <= around.config.growth(track.width)
     }
 
+    /// Whether windows that are no signals keep this series of it going.
+    pub fn goes_on_with(&self, key: &SeriesKey) -> bool {
+        self.tracks.get(key).is_some_and(|track| track.restless)
+    }
+
     /// Lists a series as context; one that it held before it had recovered stays as it was.
     pub fn list(&mut self, key: SeriesKey, track: Track, around: &Surroundings) {
         if let Some(kept) = self.tracks.get_mut(&key) {
@@ -201,6 +206,11 @@ impl OpenIncident {
     /// Series that chance explains.
     pub fn context(&self) -> impl Iterator<Item = &Track> {
         self.tracks.values().filter(|track| !track.binding)
+    }
+
+    /// Series that chance does not explain.
+    pub fn binding_keys(&self) -> impl Iterator<Item = &SeriesKey> {
+        self.tracks.iter().filter(|(_, track)| track.binding).map(|(key, _)| key)
     }
 
     fn binding(&self) -> impl Iterator<Item = &Track> + Clone {

@@ -9,7 +9,8 @@
 //! At each tick of event time: abnormal windows extend the series that incidents or the waiting
 //! room already hold; waiting series join an open incident that they are related to
 //! ([`relation`], [`incident`]); what remains may open one, if it is surprising at once
-//! ([`pending`], [`surprise`]) or by lasting ([`unrest`]). A series
+//! ([`pending`], [`surprise`]) or by lasting ([`unrest`]); what was abnormal in an earlier
+//! incident opens one on less ([`known`]). A series
 //! that more than chance ties to several fresh incidents makes them one, and the earliest keeps
 //! its id.
 //!
@@ -25,6 +26,7 @@ mod config;
 mod credibility;
 mod entries;
 mod incident;
+mod known;
 mod pending;
 mod relation;
 #[cfg(test)]
@@ -47,6 +49,7 @@ pub use surroundings::Watched;
 pub use track::MAX_SCORE;
 
 use self::incident::OpenIncident;
+use self::known::Known;
 use self::pending::Pending;
 use self::surroundings::Surroundings;
 use self::unrest::Unrest;
@@ -152,6 +155,7 @@ pub struct Correlator {
     edges_from: BTreeMap<Nanos, Vec<(String, String)>>,
     pending: Pending,
     unrest: Unrest,
+    known: Known,
     open: BTreeMap<String, OpenIncident>,
     dispatcher: Dispatcher,
     counts: Counts,
@@ -169,6 +173,7 @@ impl Correlator {
             edges_from: BTreeMap::new(),
             pending: Pending::default(),
             unrest: Unrest::default(),
+            known: Known::default(),
             open: BTreeMap::new(),
             counts: Counts::default(),
         }

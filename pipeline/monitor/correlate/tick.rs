@@ -125,6 +125,7 @@ impl Correlator {
                     let surprise = self.around.claimed(track);
                     self.around.credibility.learn(track, surprise);
                 }
+                incident.binding_keys().for_each(|key| self.known.learn(key, at));
                 let signal_count = incident.signal_count();
                 outputs.push(Output::Closed { incident: incident.view(Some(at)), signal_count });
             }
@@ -140,7 +141,7 @@ impl Correlator {
         let told = announced || signal.score >= self.around.config.score_floor;
         let continued = |i: &&mut OpenIncident| i.continues(&key, &signal, &self.around);
         if let Some(incident) = self.open.values_mut().find(continued) {
-            if !told {
+            if !told && !incident.goes_on_with(&key) {
                 return;
             }
             let rose = incident.extend(&key, &signal, &self.around);
@@ -181,12 +182,18 @@ impl Correlator {
     /// series belong to one.
     fn open_restless(&mut self, tick: &mut Tick) {
         let (services, budget) = (self.around.watched.services, self.around.budget());
-        while let Some(series) = self.unrest.opening(tick.at, services, budget) {
+        // What goes wrong beside an open incident of the service is most likely part of it.
+        let open: BTreeSet<(String, String)> =
+            self.open.values().flat_map(OpenIncident::binding_keys).map(SeriesKey::place).collect();
+        while let Some(series) = self.unrest.opening(tick.at, services, budget, |key| {
+            self.known.knows(key, tick.at) && !open.contains(&key.place())
+        }) {
             let keys: Vec<SeriesKey> = series.iter().map(|s| s.key.clone()).collect();
             for Restless { key, track } in series {
                 self.unrest.spend(&key);
-                if self.pending.get(&key).is_none() {
-                    self.wait(key, track, tick);
+                match self.pending.get_mut(&key) {
+                    Some(waiting) => waiting.restless = true,
+                    None => self.wait(key, track, tick),
                 }
             }
             self.join_all(tick);

@@ -35,6 +35,11 @@ impl SeriesKey {
             job: signal.job.clone(),
         }
     }
+
+    /// Cluster and service.
+    pub fn place(&self) -> (String, String) {
+        (self.cluster.clone(), self.service.clone())
+    }
 }
 
 /// A series that is, or lately was, abnormal.
@@ -53,6 +58,8 @@ pub struct Track {
     counted_until: Nanos,
     /// A job made a signal of one of its windows.
     pub announced: bool,
+    /// It opened an incident by windows of which some are no signals: such go on with it.
+    pub restless: bool,
     /// Ids of signals of which nobody has been told yet where they belong.
     pub unsettled: Vec<String>,
     /// More than chance connects it with its incident; see
@@ -70,6 +77,7 @@ impl Track {
             windows: 1,
             counted_until: signal.window_end,
             announced,
+            restless: false,
             unsettled: if announced { vec![signal.id.clone()] } else { Vec::new() },
             binding: false,
             signal,

@@ -54,7 +54,7 @@ pub const METRIC: &str = "metric";
 /// Kind of telemetry, and what of it counts as one: all templates of a service, all operations.
 pub fn family(metric: &str) -> (&str, &str) {
     match metric.split_once(':') {
-        Some((kind @ ("log" | "span"), _)) => (kind, ""),
+        Some((kind @ ("log" | "span" | "samples"), _)) => (kind, ""),
         _ => (METRIC, metric),
     }
 }

@@ -84,6 +84,20 @@ pub fn trace_owner(body: &[u8]) -> Option<&str> {
     owner.or(fallback)
 }
 
+/// Whether a record is one inner line of a stack trace, as writers leave them that send each line
+/// on its own: a frame, or what stands around frames. What says what happened is none.
+pub fn is_inner_line(body: &[u8]) -> bool {
+    let Ok(line) = std::str::from_utf8(body.trim_ascii()) else { return false };
+    if line.contains('\n') {
+        return false;
+    }
+    let more = || {
+        let count = line.strip_prefix("... ").and_then(|rest| rest.strip_suffix(" more"));
+        count.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    matches!(frame(line, false), Some(Frame::Inner { .. })) || is_python(line) || more()
+}
+
 /// Lines, also where a formatter has escaped the line ends.
 fn lines(body: &[u8]) -> impl Iterator<Item = &str> {
     let text = match std::str::from_utf8(body) {
@@ -230,6 +244,30 @@ mod tests {
              at q (/app/node_modules/pg/lib/a.js:1:2)\n    at Cart.add (/app/src/cart.js:12:7)",
             Some("/app/src/cart.js"),
         );
+    }
+
+    #[test]
+    fn inner_lines_are_frames_and_what_stands_around_them() {
+        for line in [
+            "\tat com.acme.cart.Store.get(Store.java:7)",
+            "at java.base/java.lang.Thread.run(Thread.java:840)",
+            "    at Cart.add (/app/src/cart.js:12:7)",
+            "  File \"/app/cart.py\", line 9, in add",
+            "Traceback (most recent call last):",
+            "\t... 12 more",
+        ] {
+            assert!(is_inner_line(line.as_bytes()), "{line}");
+        }
+        for line in [
+            "",
+            "at 12:00 all is well",
+            "Caused by: java.io.IOException: reset",
+            "java.io.IOException: reset",
+            "... and more",
+            "failed\n\tat com.acme.cart.Store.get(Store.java:7)",
+        ] {
+            assert!(!is_inner_line(line.as_bytes()), "{line}");
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Collector, DIAGNOSIS_WINDOW, recall};
+use super::{Collector, DIAGNOSIS_WINDOW};
 use crate::diagnose::{self, Caps, Period, Request, Slices};
 use crate::error::{Error, Result};
-use crate::knowledge::{ClosedCase, Model, load};
+use crate::knowledge::{ClosedCase, Model, load, recall};
 use crate::model::{Change, DAY, Diagnosis, HOUR, Incident, Nanos};
 use crate::run::changes;
 use crate::run::refine::Beside;

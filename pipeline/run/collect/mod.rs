@@ -2,7 +2,6 @@
 
 mod causes;
 mod commit;
-mod recall;
 mod resume;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -32,7 +32,7 @@ fn texts(stream: Stream) -> &'static [Option<&'static str>] {
     match stream {
         Stream::Metrics => &[],
         Stream::Logs => &[Some("body"), None, None, Some("trace_id"), Some("span_id")],
-        Stream::Spans => &[Some("trace_id"), Some("span_id"), Some("parent_span_id")],
+        Stream::Spans => &[Some("trace_id"), Some("span_id"), Some("parent_span_id"), None],
         Stream::Changes => &[Some("object"), Some("actor"), Some("detail")],
     }
 }

@@ -77,6 +77,23 @@ fn replicas_and_detectors_of_one_metric_are_one_witness() {
 }
 
 #[test]
+fn a_fault_that_comes_back_opens_on_less() {
+    let windows = |from: i64, score: f64, kinds: [&str; 2]| -> Vec<Input> {
+        let window = |minute| kinds.map(|kind| Input::Ongoing(signal("cart", kind, minute, score)));
+        (from..from + 8).flat_map(window).collect()
+    };
+    let (errors, others) = (["errors", "log:mix"], ["cpu", "span:mix"]);
+    let again = windows(60, 2.95, errors);
+    assert!(opened(&of(shop(), &again, 90)).is_empty());
+    let after = |kinds| [windows(5, 6.0, kinds), again.clone()].concat();
+    assert_eq!(opened(&of(shop(), &after(others), 90)).len(), 1, "another fault");
+    let outputs = of(shop(), &after(errors), 90);
+    let both = opened(&outputs);
+    assert_eq!(both.len(), 2);
+    assert!(both[1].opened_at > 60 * MINUTE && both[1].opened_at < 68 * MINUTE);
+}
+
+#[test]
 fn a_weak_series_that_lasts_opens_in_the_end() {
     let mut lasting = vec![one("a", "disk", 5, 3.0)];
     lasting.extend((6..40).map(|m| Input::Ongoing(signal("a", "disk", m, 3.0))));

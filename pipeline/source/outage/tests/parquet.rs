@@ -189,7 +189,7 @@ fn logs_spans_and_changes_have_their_columns() {
         [
             "0 logs: 2024-05-01T00:00:00|main|a||ERROR|caf\\xe9||||",
             "0 logs: 2024-05-01T00:00:00.000000001|main|b||DEBUG|\\x1b[0m||||",
-            "1 spans: 2024-05-01T00:00:00|main|a||GET|||7||5",
+            "1 spans: 2024-05-01T00:00:00|main|a||GET|||7|||5",
             "2 changes: 2024-05-01T00:00:00|main|a|deploy|||",
             "2 changes: 2024-05-01T00:00:00.000000001|main|b|scale|||",
         ]

@@ -26,7 +26,7 @@ fn streams_are_merged_by_time_and_keep_their_columns() {
     let expected = [
         "0 metrics: 2024-05-01T00:00:00|main|api|api-0|cpu||0.5",
         "0 metrics: 2024-05-01T00:00:00|main|api|api-1|cpu||0.25",
-        "2 spans: 2024-05-01T00:00:10|main|api||GET /|ok|t|s||12",
+        "2 spans: 2024-05-01T00:00:10|main|api||GET /|ok|t|s|||12",
         "3 changes: 2024-05-01T00:00:20|eu|api|deploy|api|ci|v2",
         "1 logs: 2024-05-01T00:00:30|main|api|api-0|WARN|slow||||",
         "0 metrics: 2024-05-01T00:01:00|main|api|api-0|cpu||1000.0",

@@ -1,9 +1,10 @@
 //! What is known of old about an incident: past cases and runbooks become evidence of its
 //! diagnosis, and the prose of runbooks is laid out for the language model.
 
+use super::{Fitting, Library, Question, Similar, described, names_of};
 use crate::diagnose::advise::Passage;
 use crate::diagnose::sql::literal;
-use crate::knowledge::{Fitting, Library, Question, Similar, described, names_of};
+use crate::error::Result;
 use crate::model::{Diagnosis, Evidence, Incident, stable_id};
 
 /// Past cases and sections of runbooks that an incident is told with, and how many are looked at
@@ -29,7 +30,7 @@ pub fn recall(
     incident: &Incident,
     title: &str,
     diagnosis: &mut Diagnosis,
-) -> crate::error::Result<()> {
+) -> Result<()> {
     let (text, fingerprint) = described(incident, title, diagnosis);
     let names = names_of(incident, &fingerprint);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -1,0 +1,91 @@
+//! What was part of an incident before, by service.
+//!
+//! Every series judges a window by its own past, so a fault that comes back looks less rare each
+//! time: what happened twice today is no surprise. As noise it is not; but two kinds of telemetry
+//! that were abnormal together in an incident of the same service, and are so again, are more
+//! likely that fault than noise. So a service opens an incident on less, if what is abnormal
+//! about it is known: see [`super::unrest`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::track::SeriesKey;
+use super::witness::family;
+use crate::model::{DAY, Nanos};
+
+/// After this long without coming back, it is as if it had never been.
+const MEMORY: Nanos = 14 * DAY;
+
+/// Services remembered, and kinds of telemetry of each; further ones are left out until others
+/// are forgotten.
+const MAX_SERVICES: usize = 4096;
+const MAX_KINDS: usize = 64;
+
+/// When each kind of each service was last part of an incident.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Known {
+    #[serde(with = "super::entries")]
+    services: BTreeMap<(String, String), BTreeMap<String, Nanos>>,
+}
+
+impl Known {
+    /// The series is part of an incident at `at`.
+    pub fn learn(&mut self, key: &SeriesKey, at: Nanos) {
+        let service = key.place();
+        if !self.services.contains_key(&service) && self.services.len() >= MAX_SERVICES {
+            self.forget(at);
+            if self.services.len() >= MAX_SERVICES {
+                return;
+            }
+        }
+        let kinds = self.services.entry(service).or_default();
+        let kind = kind(key);
+        if kinds.contains_key(&kind) || kinds.len() < MAX_KINDS {
+            kinds.insert(kind, at);
+        } else {
+            kinds.retain(|_, last| at - *last <= MEMORY);
+        }
+    }
+
+    /// Whether a series of this kind was part of an incident of its service.
+    pub fn knows(&self, key: &SeriesKey, at: Nanos) -> bool {
+        let last = self.services.get(&key.place()).and_then(|kinds| kinds.get(&kind(key)));
+        last.is_some_and(|last| at - last <= MEMORY)
+    }
+
+    fn forget(&mut self, at: Nanos) {
+        self.services.retain(|_, kinds| {
+            kinds.retain(|_, last| at - *last <= MEMORY);
+            !kinds.is_empty()
+        });
+    }
+}
+
+fn kind(key: &SeriesKey) -> String {
+    let (kind, name) = family(&key.metric);
+    format!("{kind}:{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::signal;
+    use super::*;
+
+    #[test]
+    fn a_kind_is_known_where_it_was_and_for_two_weeks() {
+        let mut known = Known::default();
+        let key = |service: &str, metric: &str| SeriesKey::of(&signal(service, metric, 1, 5.0));
+        known.learn(&key("a", "cpu"), DAY);
+        known.learn(&key("a", "log:1"), DAY);
+        assert!(known.knows(&key("a", "cpu"), 2 * DAY) && known.knows(&key("a", "log:2"), DAY));
+        assert!(!known.knows(&key("b", "cpu"), DAY) && !known.knows(&key("a", "memory"), DAY));
+        assert!(!known.knows(&key("a", "cpu"), 16 * DAY));
+        for n in 0..2 * MAX_SERVICES {
+            known.learn(&key(&n.to_string(), "cpu"), 2 * DAY);
+        }
+        assert!(known.services.len() <= MAX_SERVICES && known.knows(&key("a", "cpu"), 2 * DAY));
+        known.learn(&key("late", "cpu"), 30 * DAY);
+        assert!(known.services.len() == 1 && known.knows(&key("late", "cpu"), 30 * DAY));
+    }
+}
