@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampNanosecondType;
@@ -10,10 +11,10 @@ use clap::ValueEnum;
 use faultline_storage::archive::{Archive, Open};
 
 use super::llm::LlmArgs;
-use crate::diagnose::advise::Brief;
+use crate::diagnose::advise::{Advisor, Brief, Refined};
 use crate::diagnose::{self, Period, Request, Slices};
 use crate::error::{Error, Result};
-use crate::knowledge::{Model, Writer, intake, load, recall, table_specs};
+use crate::knowledge::{Library, Model, Writer, intake, load, recall, table_specs};
 use crate::model::{
     Cause, DAY, Diagnosis, Incident, IncidentState, Nanos, SECOND, Severity, stable_id,
 };
@@ -76,14 +77,7 @@ pub async fn run(args: &Args) -> Result<()> {
     let window = interval::parse(&args.window).filter(|w| *w > 0).ok_or_else(|| {
         Error::usage(format!("{:?} is no length of time", args.window), "write --window 5m")
     })?;
-    let advisor = args.llm.advisor()?;
-    let mut library = match &args.archive {
-        None => None,
-        Some(dir) => {
-            let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;
-            Some(load::load(&archive, Model::built_in()).await?)
-        }
-    };
+    let mut beside = Beside::open(args).await?;
     let outage = Outage::open(&args.dir, 8192, args.cluster.as_deref().unwrap_or(UNNAMED))?;
     let edges = outage.topology().to_vec();
     let mut moments =
@@ -106,28 +100,7 @@ pub async fn run(args: &Args) -> Result<()> {
         if moment.slices.is_empty() {
             tracing::warn!("no telemetry around {}: {covered}", moment.text);
         }
-        let mut diagnosis = diagnose::diagnose(&moment.request, &moment.slices)?;
-        let incident = incident(&moment.request, &diagnosis);
-        let mut passages = Vec::new();
-        if let Some(library) = &mut library {
-            recall::recall(library, &incident, "", &mut diagnosis)?;
-            passages = recall::passages(library, &diagnosis);
-        }
-        if let Some(advisor) = &advisor {
-            let brief = Brief {
-                diagnosis,
-                calls: moment.request.edges.clone(),
-                // Without an incident no window is known to be abnormal.
-                began: BTreeMap::new(),
-                passages,
-            };
-            let refined = advisor.refine(&brief).await;
-            diagnosis = refined.diagnosis;
-            if let Some(archive) = &args.archive {
-                let writer = Writer::open(archive).await?;
-                intake::asked(&writer, &incident, &diagnosis, &refined.calls).await?;
-            }
-        }
+        let diagnosis = beside.explain(args, moment).await?;
         let text = match args.format {
             Format::Jsonl => json(&moment.text, &diagnosis),
             Format::Table if moment.slices.is_empty() => {
@@ -141,6 +114,52 @@ pub async fn run(args: &Args) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is asked beside the telemetry.
+struct Beside {
+    library: Option<Library>,
+    advisor: Option<Arc<Advisor>>,
+    /// Keeps what the advisor is asked.
+    writer: Option<Writer>,
+}
+
+impl Beside {
+    async fn open(args: &Args) -> Result<Self> {
+        let advisor = args.llm.advisor()?;
+        let (mut library, mut writer) = (None, None);
+        if let Some(dir) = &args.archive {
+            let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;
+            library = Some(load::load(&archive, Model::built_in()).await?);
+            // What cannot be kept is not asked.
+            if advisor.is_some() {
+                writer = Some(Writer::open(dir).await?);
+            }
+        }
+        Ok(Self { library, advisor, writer })
+    }
+
+    async fn explain(&mut self, args: &Args, moment: &Moment) -> Result<Diagnosis> {
+        let mut diagnosis = diagnose::diagnose(&moment.request, &moment.slices)?;
+        let incident = incident(&moment.request, &diagnosis);
+        let mut passages = Vec::new();
+        if let Some(library) = &mut self.library {
+            recall::recall(library, &incident, "", &mut diagnosis)?;
+            passages = recall::passages(library, &diagnosis);
+        }
+        let Some(advisor) = &self.advisor else { return Ok(diagnosis) };
+        // Without an incident no window is known to be abnormal.
+        let (calls, began) = (moment.request.edges.clone(), BTreeMap::new());
+        let refined = advisor.refine(&Brief { diagnosis, calls, began, passages }).await;
+        if let Some(writer) = &self.writer {
+            let Refined { diagnosis, calls } = &refined;
+            let kept = intake::asked(writer, &args.dir, &incident, diagnosis, calls).await;
+            if let Err(error) = kept {
+                tracing::warn!("what the model was asked is not archived: {error}");
+            }
+        }
+        Ok(refined.diagnosis)
+    }
 }
 
 /// The incident that a moment may be, for what is known of old about such ones.

@@ -190,21 +190,24 @@ pub async fn feedback(
     Ok(feedback)
 }
 
-/// Keeps what a language model was asked about a moment that a person named. `moment` stands for
-/// the incident that it may be.
+/// Keeps what a language model was asked about a moment of an outage that a person named. `moment`
+/// stands for the incident that it may be; every asking has an id of its own.
 pub async fn asked(
     writer: &Writer,
+    outage: &Path,
     moment: &Incident,
     diagnosis: &Diagnosis,
     calls: &[Call],
 ) -> Result<()> {
+    let number = writer.archive().commits("llm_calls").await? + 1;
+    let outage = outage.to_string_lossy();
+    let id = stable_id(&["asked", &outage, &moment.id, &number.to_string()]);
+    let asking = Incident { id: id.clone(), ..moment.clone() };
     let mut outbox = Outbox::default();
     if !calls.is_empty() {
-        outbox.rows("llm_calls", call_rows(moment, diagnosis, calls)?);
+        outbox.rows("llm_calls", call_rows(&asking, diagnosis, calls)?);
     }
-    // What is asked later about the same moment counts.
-    let number = writer.archive().commits("llm_calls").await? + 1;
-    commit(writer, "asked", number, outbox, &[&moment.id]).await
+    commit(writer, "asked", number, outbox, &[&id]).await
 }
 
 /// Commits rows under a name of their own, so that nobody else's number hides them.

@@ -40,19 +40,27 @@ pub struct Callers {
 
 impl Callers {
     /// Fills `caller`: the service of the parent span where that is another one. Rows come in
-    /// event time order; a parent has to come before its child.
+    /// event time order, those of one moment together; a parent must not begin after its child.
     pub fn annotate(&mut self, rows: Rows) -> Result<Rows> {
         let (services, names) = interned(&rows, SERVICE);
         let text = |c: usize| rows.batch.column(c).as_string::<i32>();
         let (traces, spans, parents) = (text(TRACE), text(SPAN), text(PARENT));
         let mut callers = StringBuilder::new();
-        for (row, at) in rows.ts.iter().enumerate() {
-            let service = names.value(services[row] as usize);
-            let id = |span: &str| format!("{}/{span}", traces.value(row));
-            let parent = Some(parents.value(row)).filter(|parent| !parent.is_empty());
-            let caller = parent.and_then(|parent| self.service_of.get(&id(parent)));
-            callers.append_value(caller.filter(|caller| *caller != service).map_or("", |c| c));
-            self.remember(*at, id(spans.value(row)), service);
+        let service = |row: usize| names.value(services[row] as usize);
+        let id = |row: usize, span: &str| format!("{}/{span}", traces.value(row));
+        let mut from = 0;
+        while let Some(at) = rows.ts.get(from) {
+            let moment = from..from + rows.ts[from..].iter().take_while(|ts| *ts == at).count();
+            for row in moment.clone() {
+                self.remember(*at, id(row, spans.value(row)), service(row));
+            }
+            for row in moment.clone() {
+                let parent = Some(parents.value(row)).filter(|parent| !parent.is_empty());
+                let caller = parent.and_then(|parent| self.service_of.get(&id(row, parent)));
+                let caller = caller.filter(|caller| *caller != service(row));
+                callers.append_value(caller.map_or("", String::as_str));
+            }
+            from = moment.end;
         }
         let mut columns = rows.batch.columns().to_vec();
         columns[CALLER] = Arc::new(callers.finish());

@@ -20,8 +20,9 @@ const BODY: usize = 5;
 const TEMPLATE_ID: usize = 6;
 const TEMPLATE: usize = 7;
 
-/// Stands for all inner lines of stack traces: a new trace is one new kind of line beside the one
-/// that says what happened, and not as many as it has frames.
+/// Stands for all inner lines of stack traces of the JVM, JavaScript and Python: a new trace is one
+/// new kind of line beside the one that says what happened, and not as many as it has frames.
+/// Python's lines of source and Go's frames look like any other line and stay kinds of their own.
 const INNER_LINE: &[u8] = b"line of a stack trace";
 
 /// The template miner of one run.
@@ -54,7 +55,6 @@ impl LogStage {
             templates.push(self.miner.template(id).unwrap_or_default());
             let severity = known.value(keys[row] as usize);
             if severity.is_empty()
-                && !inner
                 && let Some(found) = head.severity.or_else(|| header::severity(line))
             {
                 let part = |c: usize| {

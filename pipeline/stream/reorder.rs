@@ -66,7 +66,8 @@ impl Reorder {
         self.parts.iter().map(|p| p.batch.clone())
     }
 
-    /// Takes the rows before the watermark, in order, in batches of at most `batch_rows`.
+    /// Takes the rows before the watermark, in order, in batches of at most `batch_rows`. Spans of
+    /// one moment stay together: a parent may come behind its child.
     pub fn release(
         &mut self,
         watermark: Nanos,
@@ -91,8 +92,17 @@ impl Reorder {
             return Ok(Vec::new());
         }
         let order = self.order(&due, registry);
-        let step = batch_rows.max(1);
-        order.chunks(step).map(|entries| self.gather(&due, entries, registry)).collect()
+        let (mut out, mut from) = (Vec::new(), 0);
+        while from < order.len() {
+            let mut to = (from + batch_rows.max(1)).min(order.len());
+            if self.stream == Stream::Spans {
+                let last = order[to - 1].ts;
+                to += order[to..].iter().take_while(|entry| entry.ts == last).count();
+            }
+            out.push(self.gather(&due, &order[from..to], registry)?);
+            from = to;
+        }
+        Ok(out)
     }
 
     /// Event time, then series, then content: nothing about arrival.

@@ -4,8 +4,9 @@
 --
 -- Metrics are known by the names that Prometheus conventions give them: what is used, as `_ratio`
 -- (full at 1) or `_percent` (full at 100), or what is still available (empty at 0). What only
--- grows is looked at a day ahead; memory and queues, which follow the load, no further than they
--- have been seen. The trend has to be real, and to hold in the recent half of four hours that are
+-- grows is looked at a day ahead; memory, pools and queues, which follow the load, no further than
+-- they have been seen. Caches are meant to fill. What is used counts from half of it on: something
+-- that is emptied every few hours is no news. The trend has to be real, and to hold in the recent half of four hours that are
 -- covered by data; then the score is the surprise of its not being met.
 INSERT INTO signals
 SELECT cluster, service, instance,
@@ -21,6 +22,7 @@ FROM (
     SELECT *, CASE WHEN seconds IS NULL OR confidence < 0.99 THEN 0.0
                    WHEN since > window.start + interval '30 minutes' THEN 0.0
                    WHEN until < window.end - interval '30 minutes' THEN 0.0
+                   WHEN ends_at > 0 AND observed < 0.5 * ends_at THEN 0.0
                    WHEN confidence > 0.999999 THEN 6.0
                    ELSE -log10(1.0 - confidence) END AS score
     FROM (
@@ -31,19 +33,25 @@ FROM (
              forecast_breach(ts, value, ends_at, horizon) AS seconds,
              forecast_confidence(ts, value, ends_at, horizon) AS confidence
       FROM (
-        SELECT *, CASE WHEN metric ILIKE '%percent' THEN 100.0 WHEN metric ILIKE '%ratio' THEN 1.0 ELSE 0.0 END AS ends_at,
-               CASE WHEN metric ILIKE '%mem%' OR metric ILIKE '%heap%' OR metric ILIKE '%queue%' THEN 14400.0
-                    ELSE 86400.0 END AS horizon
+        SELECT *, CASE WHEN metric LIKE '%vail%' OR metric LIKE '%free%' THEN 0.0
+                       WHEN metric LIKE '%percent' THEN 100.0 ELSE 1.0 END AS ends_at,
+               CASE WHEN metric LIKE '%memory%' OR metric LIKE '%heap%' OR metric LIKE '%queue%'
+                         OR metric LIKE '%pool%' OR metric LIKE '%MemAvail%'
+                    THEN 14400.0 ELSE 86400.0 END AS horizon
         FROM metrics
-        WHERE (metric ILIKE '%disk%' OR metric ILIKE '%filesystem%' OR metric ILIKE '%inode%'
-               OR metric ILIKE '%volume%' OR metric ILIKE '%quota%' OR metric ILIKE '%pool%'
-               OR metric ILIKE '%memory%' OR metric ILIKE '%heap%' OR metric ILIKE '%queue%'
-               OR metric ILIKE '%fds%' OR metric ILIKE '%descriptor%')
-          AND ((metric ILIKE '%used%' OR metric ILIKE '%usage%' OR metric ILIKE '%utili_ation%')
-               AND (metric ILIKE '%ratio' OR metric ILIKE '%percent')
-               OR metric ILIKE '%avail%'
-               OR metric ILIKE '%free%' AND metric NOT ILIKE '%mem%')
-          AND metric NOT ILIKE '%total' AND metric NOT ILIKE '%limit%'
+        WHERE (((metric LIKE '%avail%' OR metric LIKE '%free%')
+                AND (metric LIKE '%disk%' OR metric LIKE '%filesystem%' OR metric LIKE '%inode%'
+                     OR metric LIKE '%volume%' OR metric LIKE '%quota%' OR metric LIKE '%descriptor%'
+                     OR metric LIKE '%fds%'))
+               OR metric LIKE '%MemAvail%' OR (metric LIKE '%memory%' AND metric LIKE '%avail%')
+               OR ((metric LIKE '%ratio' OR metric LIKE '%percent')
+                   AND (metric LIKE '%used%' OR metric LIKE '%usage%' OR metric LIKE '%utili%')
+                   AND (metric LIKE '%disk%' OR metric LIKE '%filesystem%' OR metric LIKE '%inode%'
+                        OR metric LIKE '%volume%' OR metric LIKE '%quota%' OR metric LIKE '%descriptor%'
+                        OR metric LIKE '%fds%' OR metric LIKE '%pool%' OR metric LIKE '%memory%'
+                        OR metric LIKE '%heap%' OR metric LIKE '%queue%')))
+          AND metric NOT LIKE '%total' AND metric NOT LIKE '%limit%'
+          AND metric NOT LIKE '%cache%' AND metric NOT LIKE '%buffer%'
       )
       GROUP BY cluster, service, instance, metric, labels, ends_at, horizon, window
     )

@@ -3,28 +3,22 @@
 -- severity: warning
 --
 -- One window without a call is little; the longer it lasts, the surer it is. Calls that come and go
--- are learned to, and where most calls of a cluster go missing at once the collector has failed.
+-- are learned to; fewer than five a minute may all have escaped sampling; and where most calls of a
+-- cluster go missing at once the collector has failed.
 INSERT INTO signals
-SELECT cluster, caller AS service, '' AS instance, concat('span:calls to ', callee) AS metric,
-       window.start AS window_start, window.end AS window_end, score, 0 AS observed, expected, 'down' AS direction,
-       NOT alert.fire AS ongoing, false AS predicted, '' AS detail
+SELECT cluster, split_part(a.name, ' > ', 1) AS service, '' AS instance,
+       concat('span:calls to ', split_part(a.name, ' > ', 2)) AS metric,
+       window.start AS window_start, window.end AS window_end, a.score AS score, 0 AS observed,
+       a.expected AS expected, 'down' AS direction, NOT a.fresh AS ongoing, false AS predicted, '' AS detail
 FROM (
-  SELECT *, alerting(score) OVER (PARTITION BY cluster, caller, callee ORDER BY window) AS alert
+  SELECT cluster, window,
+         absence(concat(caller, ' > ', service), calls) OVER (PARTITION BY cluster ORDER BY window) AS a
   FROM (
-    SELECT cluster, window, split_part(a.name, ' > ', 1) AS caller, split_part(a.name, ' > ', 2) AS callee,
-           a.score AS score, a.expected AS expected
-    FROM (
-      SELECT cluster, window,
-             absence(concat(caller, ' > ', service), calls) OVER (PARTITION BY cluster ORDER BY window) AS a
-      FROM (
-        SELECT cluster, caller, service, tumble(interval '1 minute') AS window,
-               CAST(count(*) AS DOUBLE) AS calls
-        FROM spans
-        WHERE caller <> ''
-        GROUP BY cluster, caller, service, window
-      )
-    )
-    WHERE a.score >= 2
+    SELECT cluster, caller, service, tumble(interval '1 minute') AS window,
+           CAST(count(*) AS DOUBLE) AS calls
+    FROM spans
+    WHERE caller <> ''
+    GROUP BY cluster, caller, service, window
   )
 )
-WHERE alert.fire OR alert.active OR score >= 2;
+WHERE a.score >= 2 AND a.expected >= 5;

@@ -6,7 +6,7 @@
 CREATE TABLE llm_calls (
     cluster     TEXT NOT NULL,        -- cluster of the incident
     day         TEXT NOT NULL,        -- UTC day of the incident's opened_at, YYYY-MM-DD
-    incident_id TEXT NOT NULL,        -- incident that was asked about; for `faultline diagnose`, an id of the moment
+    incident_id TEXT NOT NULL,        -- incident that was asked about; for `faultline diagnose`, an id of the asking
     asked_at    TIMESTAMPTZ NOT NULL, -- event time of the diagnosis that the model was to rank again
     round       BIGINT NOT NULL,      -- 1 for the first call about the incident
     model       TEXT NOT NULL,        -- name of the model

@@ -65,7 +65,12 @@ fn told(job: &str, minutes: i64, value: impl Fn(&str, f64) -> Option<f64>) -> St
     ask(&archive, "SELECT metric, direction, predicted, detail FROM signals ORDER BY metric")
 }
 
-const METRICS: [&str; 9] = [
+const METRICS: [&str; 14] = [
+    "spiffe_tls_cert_expires_at",
+    "tls_ca_cert_expires_at",
+    "disk_free_percent",
+    "mysql_buffer_pool_pages_free",
+    "queue_messages_available",
     "node_memory_MemAvailable_bytes",
     "node_memory_MemFree_bytes",
     "node_filesystem_avail_bytes",
@@ -93,27 +98,35 @@ fn what_is_left_counts_down_to_nothing_and_a_leak_up_to_its_limit() {
             "node_filesystem_avail_bytes" => 9e11 - minute * 9e11 / 1680.0 + 1e8 * noise,
             "queue_used_ratio" => minute / 1680.0 + 0.001 * noise,
             "node_filesystem_size_bytes" => 9e11,
+            "disk_free_percent" => 90.0 - minute * 90.0 / 1680.0 + 0.1 * noise,
+            // A cache that fills and a queue that is worked off are as they should be.
+            "mysql_buffer_pool_pages_free" => 9e4 - minute * 9e4 / 600.0 + 100.0 * noise,
+            "queue_messages_available" => 9e4 - minute * 9e4 / 600.0 + 100.0 * noise,
             _ => return None,
         })
     });
     let lines: Vec<&str> = told.lines().skip(1).collect();
-    assert_eq!(lines.len(), 3, "{told}");
-    assert!(lines[0].starts_with("node_filesystem_avail_bytes,down,true,empty in 2"), "{told}");
-    assert!(lines[1].starts_with("node_memory_MemAvailable_bytes,down,true,empty in "), "{told}");
-    assert!(lines[2].starts_with("process_heap_used_percent,up,true,full in "), "{told}");
+    assert_eq!(lines.len(), 4, "{told}");
+    assert!(lines[0].starts_with("disk_free_percent,down,true,empty in 2"), "{told}");
+    assert!(lines[1].starts_with("node_filesystem_avail_bytes,down,true,empty in 2"), "{told}");
+    assert!(lines[2].starts_with("node_memory_MemAvailable_bytes,down,true,empty in "), "{told}");
+    assert!(lines[3].starts_with("process_heap_used_percent,up,true,full in "), "{told}");
 }
 
 #[test]
 fn what_expires_within_a_week_is_told_in_time() {
     let (day, now) = (86_400.0, START as f64 / 1e9);
-    let told = told("certificate_expiry", 60, |metric, _| match metric {
-        "probe_ssl_earliest_cert_expiry" => Some(now + 3.5 * day),
+    let told = told("certificate_expiry", 5 * 1_440, |metric, minute| match metric {
+        "probe_ssl_earliest_cert_expiry" => Some(now + 11.0 * day),
         "x509_cert_not_after" => Some(now + 90.0 * day),
-        "tls_cert_expires_at" => Some(now - day),
+        "tls_cert_expires_at" => Some(now + 4.9 * day),
+        // Renewed every twelve hours, for a day each time.
+        "spiffe_tls_cert_expires_at" => Some(now + ((minute / 720.0).floor() * 0.5 + 1.0) * day),
+        "tls_ca_cert_expires_at" => Some(now - 300.0 * day),
         _ => None,
     });
     let lines: Vec<&str> = told.lines().skip(1).collect();
     assert_eq!(lines.len(), 2, "{told}");
-    assert_eq!(lines[0], "probe_ssl_earliest_cert_expiry,up,true,expires in 83 h", "{told}");
-    assert_eq!(lines[1], "tls_cert_expires_at,up,false,has expired", "{told}");
+    assert_eq!(lines[0], "tls_cert_expires_at,up,true,expires in 39 h", "{told}");
+    assert_eq!(lines[1], "tls_cert_expires_at,up,true,expires in 23 h", "{told}");
 }

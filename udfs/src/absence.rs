@@ -4,23 +4,34 @@
 //! often it then stays so, `c = (longer + 1)/(missed + 2)`: the rules of succession of Jeffreys and
 //! of Laplace. A run of `k` windows without it has the probability `p = a·c^(k−1)`, and the score
 //! is `−log10 p`: it grows while the silence lasts, and stays small for who comes and goes.
+//! It is told once, when it is certain enough and has lasted.
 //!
-//! Where more than half of those who were there a window ago are missing at once, the collector has
-//! failed and not they: such a window is left out. A name that is missing for `PATIENCE` windows
-//! has been taken away on purpose, and is forgotten.
+//! Where more than half of the steady ones who were there a window ago are missing at once, the
+//! collector has failed and not they: such a window is left out. If that lasts, those who are there
+//! are the new normal. A name that is missing for `PATIENCE` windows is asleep: no longer missed,
+//! and once it has woken again known to sleep, so that a pause every night is no news.
 
 use std::collections::BTreeMap;
 
 use crate::codec::{Reader, put_f32s};
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Windows before a name may be missed.
 const WARM_UP: f32 = 12.0;
 /// Windows that a name remembers.
 const MEMORY: f32 = 4_096.0;
-/// Missing windows after which a name is forgotten: an hour at one-minute windows.
+/// Missing windows after which a name is asleep: an hour at one-minute windows; and after which it
+/// is forgotten: a week.
 const PATIENCE: u16 = 60;
+const FORGOTTEN: u16 = 10_080;
+/// Windows in a row that may be left out.
+const LEFT_OUT: u8 = 5;
+/// Windows per run without it that a steady name has at least.
+const STEADY: f32 = 20.0;
+/// Missing windows, and score, from which an absence is told.
+const LASTS: u16 = 3;
+const CERTAIN: f64 = 4.0;
 /// Names told apart; further ones are left out until others are forgotten.
 pub const NAMES_MAX: usize = 16_384;
 /// Bytes of a name that count.
@@ -35,6 +46,8 @@ struct Known {
     runs: f32,
     missed: f32,
     longer: f32,
+    /// Runs that became sleep; their windows are not among the missed.
+    naps: f32,
     /// Rows per window while it is there.
     rows: f32,
     /// Windows for which it has been missing.
@@ -46,28 +59,45 @@ impl Known {
         if self.missing > 0 {
             let missing = f32::from(self.missing);
             self.runs += 1.0;
-            self.missed += missing;
-            self.longer += missing - 1.0;
-            self.windows += missing;
+            if self.missing < PATIENCE {
+                self.missed += missing;
+                self.longer += missing - 1.0;
+                self.windows += missing;
+            } else {
+                self.naps += 1.0;
+            }
             self.missing = 0;
         }
         self.windows += 1.0;
         if self.windows > MEMORY {
-            for count in [&mut self.windows, &mut self.runs, &mut self.missed, &mut self.longer] {
+            let Self { windows, runs, missed, longer, naps, .. } = self;
+            for count in [windows, runs, missed, longer, naps] {
                 *count *= 0.5;
             }
         }
         self.rows += (rows as f32 - self.rows) / self.windows.min(60.0);
     }
 
-    fn score(&self) -> f64 {
-        if self.missing == 0 || self.windows < WARM_UP {
+    /// Score of an absence of so many windows.
+    fn score(&self, missing: u16) -> f64 {
+        if missing == 0 || missing >= PATIENCE || self.windows < WARM_UP {
             return 0.0;
         }
         let begins = f64::from(self.runs + 0.5) / f64::from(self.windows + 1.0);
         let goes_on = f64::from(self.longer + 1.0) / f64::from(self.missed + 2.0);
-        let run = begins.log10() + f64::from(self.missing - 1) * goes_on.log10();
-        (-run).clamp(0.0, SCORE_MAX)
+        let run = begins.log10() + f64::from(missing - 1) * goes_on.log10();
+        // It may be falling asleep.
+        let nap = f64::from(self.naps + 0.5) / f64::from(self.runs + 1.0);
+        let asleep = if self.naps > 0.0 { -nap.log10() } else { SCORE_MAX };
+        (-run).min(asleep).clamp(0.0, SCORE_MAX)
+    }
+
+    fn is_certain(&self, missing: u16) -> bool {
+        missing >= LASTS && self.score(missing) >= CERTAIN
+    }
+
+    fn is_steady(&self) -> bool {
+        self.windows >= WARM_UP && self.runs * STEADY <= self.windows
     }
 }
 
@@ -79,12 +109,16 @@ pub struct Absent {
     pub score: f64,
     /// Rows per window that it used to have.
     pub expected: f64,
+    /// It became certain in this window.
+    pub fresh: bool,
 }
 
 /// The state of one group of names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     known: BTreeMap<String, Known>,
+    /// Windows just left out.
+    left_out: u8,
 }
 
 impl State {
@@ -92,19 +126,27 @@ impl State {
     /// surprising first.
     pub fn step(&mut self, there: &BTreeMap<&str, f64>) -> Vec<Absent> {
         let present = |name: &String| there.contains_key(name.as_str());
-        let lately = self.known.iter().filter(|(_, known)| known.missing == 0);
+        let lately = self.known.iter().filter(|(_, known)| known.missing == 0 && known.is_steady());
         let (gone, stayed) = lately.fold((0, 0), |(gone, stayed), (name, _)| {
             if present(name) { (gone, stayed + 1) } else { (gone + 1, stayed) }
         });
-        if gone > stayed {
+        if gone > stayed && self.left_out < LEFT_OUT {
+            self.left_out += 1;
             return Vec::new();
+        }
+        self.left_out = 0;
+        if gone > stayed {
+            self.known.retain(|name, _| there.contains_key(name.as_str()));
         }
         for (name, known) in &mut self.known {
             if !there.contains_key(name.as_str()) {
                 known.missing = known.missing.saturating_add(1);
             }
         }
-        self.known.retain(|_, known| known.missing < PATIENCE);
+        self.known.retain(|_, known| known.missing < FORGOTTEN);
+        if self.known.len() >= NAMES_MAX {
+            self.known.retain(|_, known| known.missing < PATIENCE);
+        }
         for (name, rows) in there {
             let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
             if let Some(known) = self.known.get_mut(name) {
@@ -115,13 +157,15 @@ impl State {
                 self.known.insert(name.to_owned(), known);
             }
         }
-        let missing = self.known.iter().map(|(name, known)| (name, known, known.score()));
+        let missing =
+            self.known.iter().map(|(name, known)| (name, known, known.score(known.missing)));
         let mut absent: Vec<Absent> = missing
             .filter(|(_, _, score)| *score > 0.0)
             .map(|(name, known, score)| Absent {
                 name: name.clone(),
                 score,
                 expected: f64::from(known.rows),
+                fresh: known.is_certain(known.missing) && !known.is_certain(known.missing - 1),
             })
             .collect();
         absent.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.name.cmp(&b.name)));
@@ -131,10 +175,12 @@ impl State {
     /// Appends the state to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
+        out.push(self.left_out);
         out.extend_from_slice(&(self.known.len() as u16).to_le_bytes());
         for (name, known) in &self.known {
             put_text(out, name);
-            put_f32s(out, &[known.windows, known.runs, known.missed, known.longer, known.rows]);
+            let Known { windows, runs, missed, longer, naps, rows, .. } = *known;
+            put_f32s(out, &[windows, runs, missed, longer, naps, rows]);
             out.extend_from_slice(&known.missing.to_le_bytes());
         }
     }
@@ -142,15 +188,16 @@ impl State {
     /// What `write` wrote, or `None` if the bytes are damaged or of another version.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader::new(bytes, VERSION)?;
+        let left_out = from.u8()?;
         let mut known = BTreeMap::new();
         for _ in 0..from.u16()? {
             let name = from.text()?.to_owned();
-            let [windows, runs, missed, longer, rows] = from.f32s()?;
+            let [windows, runs, missed, longer, naps, rows] = from.f32s()?;
             let missing = from.u16()?;
-            known.insert(name, Known { windows, runs, missed, longer, rows, missing });
+            known.insert(name, Known { windows, runs, missed, longer, naps, rows, missing });
         }
         from.end()?;
-        Some(Self { known })
+        Some(Self { known, left_out })
     }
 }
 
@@ -195,6 +242,39 @@ mod tests {
         assert!(state.step(&there(&ALL[..2])).is_empty());
         assert!(state.step(&there(&ALL)).is_empty());
         assert_eq!(state.step(&there(&ALL[..3])).len(), 2);
+    }
+
+    #[test]
+    fn an_absence_is_told_once_when_it_has_lasted() {
+        let mut state = after(4_000);
+        let told = |names: &[&str], state: &mut State| {
+            state.step(&there(names)).first().is_some_and(|absent| absent.fresh)
+        };
+        let fresh: Vec<bool> = (0..8).map(|_| told(&ALL[1..], &mut state)).collect();
+        assert_eq!(fresh, [false, false, true, false, false, false, false, false]);
+    }
+
+    #[test]
+    fn a_pause_every_night_is_no_news() {
+        let mut state = State::default();
+        let mut told = Vec::new();
+        for minute in 0..6 * 1_440 {
+            let names = if minute % 1_440 < 720 { &ALL[..] } else { &ALL[1..] };
+            if state.step(&there(names)).iter().any(|absent| absent.fresh) {
+                told.push(minute);
+            }
+        }
+        assert_eq!(told, [723], "the first night only");
+    }
+
+    #[test]
+    fn what_most_have_changed_to_is_normal_soon() {
+        let mut state = after(240);
+        for _ in 0..260 {
+            assert!(state.step(&there(&["a", "b", "c", "web", "ads"])).is_empty());
+        }
+        let told = state.step(&there(&["a", "b", "c", "web"]));
+        assert_eq!(told[0].name, "ads");
     }
 
     #[test]

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, StructArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, StructArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields, Float64Type};
 use datafusion::common::Result;
@@ -53,6 +55,7 @@ fn fields() -> Fields {
         Field::new("name", DataType::Utf8, true),
         Field::new("score", DataType::Float64, false),
         Field::new("expected", DataType::Float64, false),
+        Field::new("fresh", DataType::Boolean, false),
     ]
     .into()
 }
@@ -68,7 +71,10 @@ fn column(answers: &[Option<Absent>]) -> ArrayRef {
     };
     let name = |a: &Option<Absent>| a.as_ref().map(|absent| absent.name.clone());
     let names: StringArray = answers.iter().map(name).collect();
-    let columns: Vec<ArrayRef> = vec![Arc::new(names), number(|a| a.score), number(|a| a.expected)];
+    let fresh: BooleanArray =
+        answers.iter().map(|a| Some(a.as_ref().is_some_and(|absent| absent.fresh))).collect();
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(names), number(|a| a.score), number(|a| a.expected), Arc::new(fresh)];
     Arc::new(StructArray::new(fields(), columns, None))
 }
 

@@ -19,7 +19,7 @@ use crate::{
 pub const THRESHOLD: f64 = 3.0;
 
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 8] = [
+pub const FUNCTIONS: [Function; 9] = [
     Function {
         name: "absence",
         args: &[DataType::Utf8, DataType::Float64],
@@ -54,6 +54,13 @@ pub const FUNCTIONS: [Function; 8] = [
         optional: 0,
         returns: || DataType::Float64,
         make: || Box::new(States::<Alone<FirstSeen>>::default()),
+    },
+    Function {
+        name: "highest",
+        args: &[DataType::Float64],
+        optional: 0,
+        returns: || DataType::Float64,
+        make: || Box::new(States::<Alone<Highest>>::default()),
     },
     Function {
         name: "mix_shift",
@@ -260,6 +267,34 @@ impl Detector for FirstSeen {
             [1] => Some(Self(true)),
             _ => None,
         }
+    }
+
+    fn column(answers: Vec<Option<f64>>) -> ArrayRef {
+        Arc::new(Float64Array::from(answers))
+    }
+}
+
+/// The highest value so far; NaN before the first.
+struct Highest(f64);
+
+impl Detector for Highest {
+    type Answer = Option<f64>;
+
+    fn new() -> Self {
+        Self(f64::NAN)
+    }
+
+    fn step(&mut self, _start: i64, _width: i64, args: &[f64]) -> Option<f64> {
+        self.0 = self.0.max(args[0]);
+        Some(self.0).filter(|highest| !highest.is_nan())
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_le_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self(f64::from_le_bytes(bytes.try_into().ok()?)))
     }
 
     fn column(answers: Vec<Option<f64>>) -> ArrayRef {

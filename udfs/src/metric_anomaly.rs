@@ -30,8 +30,8 @@
 //! moves there and the series is treated as young, so that it learns fast and is unsure.
 //!
 //! Nothing depends on names, scale, the sampling period, which is inferred, or absolute level, but
-//! for floors: σ and the usual size of steps are at least `10⁻³|b|`, a range six times that, and
-//! steps of `10⁻⁶|b|` are no activity.
+//! for floors: σ is at least `10⁻³|b|`, and ranges and usual steps at least `10⁻⁶|b|`, as less is
+//! rounding. Higher floors there made 99.99 % of requests that succeed look like 99.8 %.
 //!
 //! Sources: Siffer et al., KDD 2017 (SPOT); Robbins–Monro quantiles; Huber's clipping.
 
@@ -86,12 +86,9 @@ const WEEK_KNOTS: usize = 14;
 const CYCLES: f64 = 8.0;
 /// Share of the error that a pattern must take away for its gate to be fully open.
 const GAIN: f64 = 0.2;
-/// Share of the value that is the least scale: less is of no interest to anybody.
+/// Share of the value that is the least scale, and share that is rounding.
 const LEAST: f64 = 1e-3;
-/// Share of the value that is rounding.
 const ROUNDING: f64 = 1e-6;
-/// Scales that a range is about wide.
-const RANGE_SCALES: f64 = 6.0;
 
 /// `(c, weight)` of each term. Three times its usual size is where a deviation begins to count; a
 /// step doubles what level already says, so it counts half and later, as does activity; a range is
@@ -165,8 +162,8 @@ struct Window {
     residual: f64,
     /// Mean absolute error of the baseline in use.
     error: f64,
-    /// Least size of what counts as a change.
-    floor: f64,
+    /// What is no change at all.
+    rounding: f64,
     scale: f64,
     /// The short means with this window.
     short: [f64; 2],
@@ -358,9 +355,9 @@ impl State {
         let expected = f64::from(self.level) + gates.0 * day + gates.1 * week;
         let [q05, q25, q75, q95] = self.quantiles.map(f64::from);
         let absolute = if self.unit > 0.0 { self.origin / self.unit + expected } else { 0.0 };
-        let floor = LEAST * absolute.abs();
-        let scale = ((q75 - q25) / 1.349).max((q95 - q05) / 3.29).max(error).max(floor)
-            * (1.0 + 2.0 / f64::from(self.windows).sqrt());
+        let scale =
+            ((q75 - q25) / 1.349).max((q95 - q05) / 3.29).max(error).max(LEAST * absolute.abs())
+                * (1.0 + 2.0 / f64::from(self.windows).sqrt());
         let residual = x - expected;
         let z = ratio(residual.abs(), scale).copysign(residual);
         let bounded = z / (1.0 + (z / CLIP).powi(2)).sqrt();
@@ -379,7 +376,7 @@ impl State {
             expected,
             residual,
             error,
-            floor,
+            rounding,
             scale,
             short,
             step,
@@ -391,10 +388,12 @@ impl State {
     /// The point statistic and the lasting one.
     fn statistics(&self, w: &Window) -> [f64; 2] {
         let unsure = 1.0 + 2.0 / f64::from(self.windows).sqrt();
-        let least = RANGE_SCALES * w.floor;
-        let novelty =
-            outside(w.x, self.range, least).max(outside(w.residual, self.residual_range, least));
-        let usual = f64::from(self.step).max(w.floor) * unsure;
+        let novelty = outside(w.x, self.range, w.rounding).max(outside(
+            w.residual,
+            self.residual_range,
+            w.rounding,
+        ));
+        let usual = f64::from(self.step).max(w.rounding) * unsure;
         let term = |z: f64, (c, weight): (f64, f64)| {
             let u = z.clamp(0.0, Z_MAX) / c;
             weight * (u * u).ln_1p()
@@ -496,6 +495,19 @@ mod tests {
             seen += usize::from(s[40..43].iter().all(|s| *s >= 3.0));
         }
         assert!(seen >= 45, "{seen} of 50");
+    }
+
+    #[test]
+    fn one_in_five_hundred_is_much_where_one_in_ten_thousand_is_usual() {
+        for history in [240, 1_500] {
+            let mut x: Vec<f64> = noise(Family::Normal, 3, history + 5)
+                .iter()
+                .map(|v| 0.9999 + 3e-5 * (v - 50.0))
+                .collect();
+            x[history..].iter_mut().for_each(|v| *v -= 0.0019);
+            let s = scores(MINUTE, x);
+            assert!(s[history] >= 4.0, "{history}: {}", s[history]);
+        }
     }
 
     #[test]

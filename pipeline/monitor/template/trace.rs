@@ -95,7 +95,11 @@ pub fn is_inner_line(body: &[u8]) -> bool {
         let count = line.strip_prefix("... ").and_then(|rest| rest.strip_suffix(" more"));
         count.is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
     };
-    matches!(frame(line, false), Some(Frame::Inner { .. })) || is_python(line) || more()
+    // Compilers and configurations name a place too, but no function.
+    let is_frame = || !line.starts_with("File ") || line.contains(", in ");
+    matches!(frame(line, false), Some(Frame::Inner { .. })) && is_frame()
+        || is_python(line)
+        || more()
 }
 
 /// Lines, also where a formatter has escaped the line ends.
@@ -264,6 +268,7 @@ mod tests {
             "Caused by: java.io.IOException: reset",
             "java.io.IOException: reset",
             "... and more",
+            "File \"/etc/app/rules.conf\", line 12: ERROR unknown key colour",
             "failed\n\tat com.acme.cart.Store.get(Store.java:7)",
         ] {
             assert!(!is_inner_line(line.as_bytes()), "{line}");
