@@ -1,10 +1,10 @@
 //! What was part of an incident before, by service.
 //!
 //! Every series judges a window by its own past, so a fault that comes back looks less rare each
-//! time: what happened twice today is no surprise. As noise it is not; but two kinds of telemetry
-//! that were abnormal together in an incident of the same service, and are so again, are more
-//! likely that fault than noise. So a service opens an incident on less, if what is abnormal
-//! about it is known: see [`super::unrest`].
+//! time: what happened twice today is no surprise. As noise it is not; but telemetry that was
+//! abnormal in an incident of the same service, and is so again, is more likely that fault than
+//! noise. So a service opens an incident on less, if what is abnormal about it is known: see
+//! [`super::unrest`].
 
 use std::collections::BTreeMap;
 
