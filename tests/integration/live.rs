@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::accounts::Accounts;
 use crate::archive::{contents, count, repeated};
 use crate::outage::{Outage, TIMED, time_of};
-use crate::program::{PATIENCE, Running, ask, command, faultline, signal, text, until};
+use crate::program::{PATIENCE, Running, ask, command, done, faultline, signal, text, until};
 use crate::random::Random;
 
 /// A folder with a configuration, the files it follows, and an archive.
@@ -324,6 +324,27 @@ fn an_interrupted_run_goes_on_where_it_was() {
     for (table, rows) in &found {
         assert_eq!(rows, &expected[table], "{table}");
     }
+}
+
+/// What people import while it runs is told with the next incident.
+#[test]
+fn a_runbook_that_comes_while_it_runs_is_known() {
+    let (outage, site) = (Outage::new(), Site::new());
+    let runbooks = site.file("runbooks");
+    fs::create_dir(&runbooks).unwrap();
+    let runbook = "---\nservices: [vault-db]\n---\n# Slow\n\nCreate the index again.\n";
+    fs::write(runbooks.join("vault.md"), runbook).unwrap();
+    live_hour(&site, &outage, |live, n| {
+        if n == 3 {
+            // By now it has read what was known at first: nothing.
+            live.has_taken(&[&site.file("metrics.csv")]);
+            let archive = text(&site.archive());
+            done(&["knowledge", "import", &text(&runbooks), "--archive", &archive]);
+        }
+        live
+    });
+    let told = ask(&site.archive(), "SELECT subject FROM evidence WHERE kind = 'runbook'");
+    assert_eq!(told, "subject\nrunbooks/vault.md\n");
 }
 
 #[test]
