@@ -378,9 +378,11 @@ impl Collector {
         Ok(ClosedCase { incident, title, signal_count, diagnosis, calls, plan, slices, retold })
     }
 
+    /// Named after the likeliest cause among those that were seen to be abnormal.
     fn title(&self, incident: &Incident, diagnosis: &Diagnosis) -> String {
-        let services = diagnosis.causes.iter().map(|c| &c.service).chain(&incident.services);
-        let main = services.map(String::as_str).next().unwrap_or_default();
+        let causes = diagnosis.causes.iter().map(|cause| &cause.service);
+        let seen = causes.filter(|service| incident.services.contains(service));
+        let main = seen.chain(&incident.services).map(String::as_str).next().unwrap_or_default();
         title(incident, main, self.correlator.topology())
     }
 
