@@ -8,15 +8,17 @@
 //!
 //! Where more than half of the steady ones who were there a window ago are missing at once, the
 //! collector has failed and not they: such a window is left out. If that lasts, those who are there
-//! are the new normal. A name that is missing for `PATIENCE` windows is asleep: no longer missed,
-//! and once it has woken again known to sleep, so that a pause every night is no news.
+//! are the new normal. A name that is missing for `PATIENCE` windows is asleep: no longer missed.
+//! If it goes missing again at the hour of the day at which it last fell asleep, up to eight days
+//! later, that is its habit and not told: a pause every night or over the weekend is news once. An
+//! outage of an hour makes no habit, but for that hour of the day.
 
 use std::collections::BTreeMap;
 
 use crate::codec::{Reader, put_f32s};
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Windows before a name may be missed.
 const WARM_UP: f32 = 12.0;
 /// Windows that a name remembers.
@@ -25,6 +27,10 @@ const MEMORY: f32 = 4_096.0;
 /// is forgotten: a week.
 const PATIENCE: u16 = 60;
 const FORGOTTEN: u16 = 10_080;
+/// Days after which a habit that was not kept is forgotten.
+const HABIT_DAYS: i64 = 8;
+const HOUR: i64 = 3_600_000_000_000;
+const DAY: i64 = 24 * HOUR;
 /// Windows in a row that may be left out.
 const LEFT_OUT: u8 = 5;
 /// Windows per run without it that a steady name has at least.
@@ -38,7 +44,7 @@ pub const NAMES_MAX: usize = 16_384;
 const NAME_BYTES_MAX: usize = 1_024;
 
 /// What is known of one name.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Known {
     /// Windows since it was first there, runs without it, windows without it, and those of them
     /// that were not the first of their run.
@@ -46,15 +52,35 @@ struct Known {
     runs: f32,
     missed: f32,
     longer: f32,
-    /// Runs that became sleep; their windows are not among the missed.
-    naps: f32,
     /// Rows per window while it is there.
     rows: f32,
-    /// Windows for which it has been missing.
+    /// Windows for which it has been missing, and the start of the first.
     missing: u16,
+    since: i64,
+    /// When it last fell asleep, nanoseconds; `i64::MIN` if never. Windows asleep are not counted.
+    asleep: i64,
 }
 
 impl Known {
+    const NEW: Self = Self {
+        windows: 0.0,
+        runs: 0.0,
+        missed: 0.0,
+        longer: 0.0,
+        rows: 0.0,
+        missing: 0,
+        since: 0,
+        asleep: i64::MIN,
+    };
+
+    /// It is not there in the window that starts at `start`.
+    fn miss(&mut self, start: i64) {
+        if self.missing == 0 {
+            self.since = start;
+        }
+        self.missing = self.missing.saturating_add(1);
+    }
+
     fn learn(&mut self, rows: f64) {
         if self.missing > 0 {
             let missing = f32::from(self.missing);
@@ -64,14 +90,14 @@ impl Known {
                 self.longer += missing - 1.0;
                 self.windows += missing;
             } else {
-                self.naps += 1.0;
+                self.asleep = self.since;
             }
             self.missing = 0;
         }
         self.windows += 1.0;
         if self.windows > MEMORY {
-            let Self { windows, runs, missed, longer, naps, .. } = self;
-            for count in [windows, runs, missed, longer, naps] {
+            let Self { windows, runs, missed, longer, .. } = self;
+            for count in [windows, runs, missed, longer] {
                 *count *= 0.5;
             }
         }
@@ -80,16 +106,20 @@ impl Known {
 
     /// Score of an absence of so many windows.
     fn score(&self, missing: u16) -> f64 {
-        if missing == 0 || missing >= PATIENCE || self.windows < WARM_UP {
+        let young = self.windows < WARM_UP;
+        if missing == 0 || missing >= PATIENCE || young || self.is_habit() {
             return 0.0;
         }
         let begins = f64::from(self.runs + 0.5) / f64::from(self.windows + 1.0);
         let goes_on = f64::from(self.longer + 1.0) / f64::from(self.missed + 2.0);
         let run = begins.log10() + f64::from(missing - 1) * goes_on.log10();
-        // It may be falling asleep.
-        let nap = f64::from(self.naps + 0.5) / f64::from(self.runs + 1.0);
-        let asleep = if self.naps > 0.0 { -nap.log10() } else { SCORE_MAX };
-        (-run).min(asleep).clamp(0.0, SCORE_MAX)
+        (-run).clamp(0.0, SCORE_MAX)
+    }
+
+    /// It has gone missing when it last fell asleep, some days later.
+    fn is_habit(&self) -> bool {
+        let days = self.since.saturating_sub(self.asleep);
+        (1..=HABIT_DAYS * DAY).contains(&days) && (days + HOUR).rem_euclid(DAY) <= 2 * HOUR
     }
 
     fn is_certain(&self, missing: u16) -> bool {
@@ -122,9 +152,9 @@ pub struct State {
 }
 
 impl State {
-    /// Takes in who is there in one window, with its rows; returns who is missing, the most
-    /// surprising first.
-    pub fn step(&mut self, there: &BTreeMap<&str, f64>) -> Vec<Absent> {
+    /// Takes in who is there in the window that starts at `start_ns`, with its rows; returns who is
+    /// missing, the most surprising first.
+    pub fn step(&mut self, start_ns: i64, there: &BTreeMap<&str, f64>) -> Vec<Absent> {
         let present = |name: &String| there.contains_key(name.as_str());
         let lately = self.known.iter().filter(|(_, known)| known.missing == 0 && known.is_steady());
         let (gone, stayed) = lately.fold((0, 0), |(gone, stayed), (name, _)| {
@@ -140,7 +170,7 @@ impl State {
         }
         for (name, known) in &mut self.known {
             if !there.contains_key(name.as_str()) {
-                known.missing = known.missing.saturating_add(1);
+                known.miss(start_ns);
             }
         }
         self.known.retain(|_, known| known.missing < FORGOTTEN);
@@ -152,7 +182,7 @@ impl State {
             if let Some(known) = self.known.get_mut(name) {
                 known.learn(*rows);
             } else if self.known.len() < NAMES_MAX {
-                let mut known = Known::default();
+                let mut known = Known::NEW;
                 known.learn(*rows);
                 self.known.insert(name.to_owned(), known);
             }
@@ -179,9 +209,11 @@ impl State {
         out.extend_from_slice(&(self.known.len() as u16).to_le_bytes());
         for (name, known) in &self.known {
             put_text(out, name);
-            let Known { windows, runs, missed, longer, naps, rows, .. } = *known;
-            put_f32s(out, &[windows, runs, missed, longer, naps, rows]);
-            out.extend_from_slice(&known.missing.to_le_bytes());
+            let Known { windows, runs, missed, longer, rows, missing, since, asleep } = *known;
+            put_f32s(out, &[windows, runs, missed, longer, rows]);
+            out.extend_from_slice(&missing.to_le_bytes());
+            out.extend_from_slice(&since.to_le_bytes());
+            out.extend_from_slice(&asleep.to_le_bytes());
         }
     }
 
@@ -192,9 +224,10 @@ impl State {
         let mut known = BTreeMap::new();
         for _ in 0..from.u16()? {
             let name = from.text()?.to_owned();
-            let [windows, runs, missed, longer, naps, rows] = from.f32s()?;
-            let missing = from.u16()?;
-            known.insert(name, Known { windows, runs, missed, longer, naps, rows, missing });
+            let [windows, runs, missed, longer, rows] = from.f32s()?;
+            let (missing, since, asleep) = (from.u16()?, from.i64()?, from.i64()?);
+            let of = Known { windows, runs, missed, longer, rows, missing, since, asleep };
+            known.insert(name, of);
         }
         from.end()?;
         Some(Self { known, left_out })
@@ -217,18 +250,44 @@ mod tests {
         names.iter().map(|name| (*name, 24.0)).collect()
     }
 
-    fn after(windows: usize) -> State {
-        let mut state = State::default();
-        for _ in 0..windows {
-            assert!(state.step(&there(&ALL)).is_empty());
+    const MINUTE: i64 = 60_000_000_000;
+
+    /// A group and the minute that it is at.
+    #[derive(Default)]
+    struct Group {
+        state: State,
+        minute: i64,
+    }
+
+    impl Group {
+        fn step(&mut self, names: &[&str]) -> Vec<Absent> {
+            self.minute += 1;
+            self.state.step(self.minute * MINUTE, &there(names))
         }
-        state
+
+        /// Minutes, of so many, in which an absence is told.
+        fn told(
+            &mut self,
+            minutes: i64,
+            names: impl Fn(i64) -> &'static [&'static str],
+        ) -> Vec<i64> {
+            let fresh = |minute: &i64| self.step(names(*minute)).iter().any(|absent| absent.fresh);
+            (0..minutes).filter(fresh).collect()
+        }
+    }
+
+    fn after(windows: usize) -> Group {
+        let mut group = Group::default();
+        for _ in 0..windows {
+            assert!(group.step(&ALL).is_empty());
+        }
+        group
     }
 
     #[test]
     fn who_falls_silent_is_named_ever_more_surely_until_forgotten() {
         let mut state = after(240);
-        let scores: Vec<Vec<Absent>> = (0..70).map(|_| state.step(&there(&ALL[1..]))).collect();
+        let scores: Vec<Vec<Absent>> = (0..70).map(|_| state.step(&ALL[1..])).collect();
         assert_eq!((scores[0][0].name.as_str(), scores[0][0].expected), ("cart", 24.0));
         let score = |i: usize| scores[i].first().map_or(0.0, |absent| absent.score);
         assert!(score(0) > 2.0 && score(2) > 3.0 && score(9) > score(2));
@@ -238,53 +297,54 @@ mod tests {
     #[test]
     fn a_collector_that_fails_accuses_nobody() {
         let mut state = after(240);
-        assert!(state.step(&there(&ALL[..2])).is_empty());
-        assert!(state.step(&there(&ALL[..2])).is_empty());
-        assert!(state.step(&there(&ALL)).is_empty());
-        assert_eq!(state.step(&there(&ALL[..3])).len(), 2);
+        assert!(state.step(&ALL[..2]).is_empty());
+        assert!(state.step(&ALL[..2]).is_empty());
+        assert!(state.step(&ALL).is_empty());
+        assert_eq!(state.step(&ALL[..3]).len(), 2);
     }
 
     #[test]
     fn an_absence_is_told_once_when_it_has_lasted() {
-        let mut state = after(4_000);
-        let told = |names: &[&str], state: &mut State| {
-            state.step(&there(names)).first().is_some_and(|absent| absent.fresh)
-        };
-        let fresh: Vec<bool> = (0..8).map(|_| told(&ALL[1..], &mut state)).collect();
-        assert_eq!(fresh, [false, false, true, false, false, false, false, false]);
+        assert_eq!(after(4_000).told(8, |_| &ALL[1..]), [2]);
     }
 
     #[test]
-    fn a_pause_every_night_is_no_news() {
-        let mut state = State::default();
-        let mut told = Vec::new();
-        for minute in 0..6 * 1_440 {
-            let names = if minute % 1_440 < 720 { &ALL[..] } else { &ALL[1..] };
-            if state.step(&there(names)).iter().any(|absent| absent.fresh) {
-                told.push(minute);
-            }
-        }
+    fn a_pause_every_night_is_news_once_and_no_excuse_for_another_hour() {
+        let mut group = Group::default();
+        let asleep = |minute: i64| minute % 1_440 >= 720;
+        let told = group.told(6 * 1_440, |m| if asleep(m) { &ALL[1..] } else { &ALL });
         assert_eq!(told, [723], "the first night only");
+        let at_noon = |minute| asleep(minute) || (400..500).contains(&minute);
+        let told = group.told(1_440, |m| if at_noon(m) { &ALL[1..] } else { &ALL });
+        assert!(told.len() == 1 && (402..408).contains(&told[0]), "{told:?}");
+    }
+
+    #[test]
+    fn an_outage_of_hours_does_not_hide_the_next() {
+        let mut group = after(1_000);
+        let down = |minute| (100..300).contains(&minute) || (900..1_000).contains(&minute);
+        let told = group.told(1_200, |m| if down(m) { &ALL[1..] } else { &ALL });
+        assert_eq!(told.len(), 2, "{told:?}");
     }
 
     #[test]
     fn what_most_have_changed_to_is_normal_soon() {
         let mut state = after(240);
         for _ in 0..260 {
-            assert!(state.step(&there(&["a", "b", "c", "web", "ads"])).is_empty());
+            assert!(state.step(&["a", "b", "c", "web", "ads"]).is_empty());
         }
-        let told = state.step(&there(&["a", "b", "c", "web"]));
+        let told = state.step(&["a", "b", "c", "web"]);
         assert_eq!(told[0].name, "ads");
     }
 
     #[test]
     fn who_comes_and_goes_is_not_missed() {
-        let (mut state, mut rng, mut claims) = (State::default(), Rng(7), 0);
+        let (mut state, mut rng, mut claims) = (Group::default(), Rng(7), 0);
         let mut away = 0;
         for i in 0..20_000 {
             away = if away > 0 { away - 1 } else { (rng.below(60) == 0) as u64 * rng.below(20) };
             let names: Vec<&str> = ALL.iter().skip(usize::from(away > 0)).copied().collect();
-            let worst = state.step(&there(&names)).first().map_or(0.0, |absent| absent.score);
+            let worst = state.step(&names).first().map_or(0.0, |absent| absent.score);
             claims += i32::from(i >= 2_000 && worst >= 3.0);
         }
         assert!(claims <= 60, "{claims} of 18,000 windows");
@@ -292,8 +352,9 @@ mod tests {
 
     #[test]
     fn states_survive_bytes() {
-        let mut state = after(30);
-        state.step(&there(&ALL[1..]));
+        let mut group = after(30);
+        group.step(&ALL[1..]);
+        let state = group.state;
         let mut bytes = Vec::new();
         state.write(&mut bytes);
         assert_eq!(State::read(&bytes).as_ref(), Some(&state));

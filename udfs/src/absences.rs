@@ -35,14 +35,16 @@ impl Member for State {
         let names = names.as_string::<i32>();
         let counts = rows.args[1].as_primitive::<Float64Type>();
         let mut answers: Vec<Option<Absent>> = vec![None; rows.series.len()];
-        for ((_, series), mut members) in rows.windows() {
+        for ((start, series), mut members) in rows.windows() {
             let mut there: BTreeMap<&str, f64> = BTreeMap::new();
             for row in members.iter().filter(|row| names.is_valid(**row)) {
                 let count = if counts.is_valid(*row) { counts.value(*row) } else { 0.0 };
                 *there.entry(names.value(*row)).or_default() += count;
             }
             members.sort_by_key(|row| names.value(*row));
-            for (row, absent) in members.into_iter().zip(states[series as usize].step(&there)) {
+            for (row, absent) in
+                members.into_iter().zip(states[series as usize].step(start, &there))
+            {
                 answers[row] = Some(absent);
             }
         }

@@ -85,7 +85,8 @@ pub fn trace_owner(body: &[u8]) -> Option<&str> {
 }
 
 /// Whether a record is one inner line of a stack trace, as writers leave them that send each line
-/// on its own: a frame, or what stands around frames. What says what happened is none.
+/// on its own: a frame, or what stands around frames. What says what happened is none. Unlike
+/// [`fold`](super::fold) it needs no order, which records of one moment do not have.
 pub fn is_inner_line(body: &[u8]) -> bool {
     let Ok(line) = std::str::from_utf8(body.trim_ascii()) else { return false };
     if line.contains('\n') {
