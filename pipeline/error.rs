@@ -34,7 +34,7 @@ pub enum Error {
     #[error("the endpoint of [{section}] failed: {message}; try again, or see its own log")]
     Endpoint { section: &'static str, message: String },
 
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}{}", hint(.source))]
     Io { path: PathBuf, source: std::io::Error },
 
     #[error(transparent)]
@@ -55,6 +55,18 @@ pub enum Error {
     /// A stage stopped early; the stage's own error is reported beside this one.
     #[error("stage {stage} stopped before the end of its input")]
     StageStopped { stage: String },
+}
+
+/// What to do about a file, where its error says it.
+fn hint(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied, StorageFull};
+    match error.kind() {
+        NotFound => "; check the path",
+        IsADirectory => "; name a file in it",
+        PermissionDenied => "; give this user the right to it",
+        StorageFull => "; make room and start again",
+        _ => "",
+    }
 }
 
 impl Error {

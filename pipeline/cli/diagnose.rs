@@ -340,12 +340,16 @@ fn parts(cause: &Cause) -> String {
     if parts.is_empty() { String::new() } else { format!(" = {}", parts.join(" + ")) }
 }
 
+/// Score of a cause that a person is told of; JSON has all.
+const LEAST_TOLD: f64 = 0.01;
+
 fn table(at: &str, diagnosis: &Diagnosis) -> String {
     let mut out = format!("at {at}\n");
     if diagnosis.causes.is_empty() {
         out += "  nothing stands out in the telemetry around it\n";
     }
-    for (rank, c) in diagnosis.causes.iter().enumerate() {
+    let told = diagnosis.causes.iter().take_while(|c| c.score >= LEAST_TOLD).count();
+    for (rank, c) in diagnosis.causes[..told].iter().enumerate() {
         let who = if c.instance.is_empty() { &c.service } else { &c.instance };
         out += &format!(
             "  {:>2}  {}  {}  score {:.2}{}\n",
@@ -360,6 +364,10 @@ fn table(at: &str, diagnosis: &Diagnosis) -> String {
                 out += &format!("      {id}  {}\n", escape::line(&e.statement));
             }
         }
+    }
+    match diagnosis.causes.len() - told {
+        0 => {}
+        left => out += &format!("  and {left} more that hardly stand out\n"),
     }
     for e in diagnosis.evidence.iter().filter(|e| e.is_learned()) {
         out += &format!("  known {}  {}\n", e.id, escape::line(&e.statement));

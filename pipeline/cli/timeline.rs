@@ -129,8 +129,13 @@ impl Summary {
         }
         if let Some(archive) = archive {
             let archive = archive.display();
-            let known = if report.archived { "" } else { " (it had this replay already)" };
-            lines.push(format!("archive: {archive}{known}"));
+            let found = report.signals + report.incidents > 0 || !report.dead_letters.is_empty();
+            let kept = match (report.archived, found) {
+                (true, _) => "",
+                (false, true) => " (it had this replay already)",
+                (false, false) => " (there was nothing to keep)",
+            };
+            lines.push(format!("archive: {archive}{kept}"));
             lines.push("ask it, for example:".to_owned());
             for sql in [
                 "SELECT opened_at, title, root_service FROM incidents ORDER BY opened_at",

@@ -127,6 +127,16 @@ fn diagnose_does_not_take_an_earlier_moment_for_usual() {
 }
 
 #[test]
+fn a_replay_that_finds_nothing_does_not_claim_to_be_known() {
+    let dir = TempDir::new().unwrap();
+    let archive = text(&dir.path().join("archive"));
+    let job = "sql/detect/silent_series.sql";
+    let told = done(&["replay", "demo/outage", "--jobs", job, "--archive", &archive]);
+    assert!(told.contains("0 signals, 0 incidents"), "{told}");
+    assert!(told.contains("(there was nothing to keep)") && !told.contains("already"), "{told}");
+}
+
+#[test]
 fn a_piped_statement_that_fails_is_told_by_the_exit_code() {
     let dir = TempDir::new().unwrap();
     let archive = text(&dir.path().join("archive"));

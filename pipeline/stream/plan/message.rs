@@ -9,7 +9,8 @@ use super::super::schema::signals_schema;
 use crate::error::Error;
 
 /// Kinds of errors that DataFusion and Arrow name before the message.
-const PREFIXES: [&str; 9] = [
+const PREFIXES: [&str; 10] = [
+    "Internal error: ",
     "Error during planning: ",
     "Schema error: ",
     "Diagnostic: ",
@@ -20,6 +21,9 @@ const PREFIXES: [&str; 9] = [
     "Parser error: ",
     "Invalid argument error: ",
 ];
+
+/// What comes before the reason why a function does not take its arguments.
+const NO_SIGNATURE: &str = "failed to match any signature, errors: ";
 
 const REMEDY: &str = "see README for the dialect and sql/detect for examples";
 
@@ -62,6 +66,9 @@ fn planning_error(file: &JobFile, error: &DataFusionError) -> Error {
 fn message(error: &DataFusionError) -> String {
     let text = error.find_root().strip_backtrace();
     let mut message = text.lines().next().unwrap_or_default();
+    if let Some((_, reason)) = message.split_once(NO_SIGNATURE) {
+        message = reason.trim_end_matches('.');
+    }
     while let Some(rest) = PREFIXES.iter().find_map(|p| message.strip_prefix(p)) {
         message = rest;
     }
