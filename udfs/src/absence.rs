@@ -9,16 +9,16 @@
 //! Where more than half of the steady ones who were there a window ago are missing at once, the
 //! collector has failed and not they: such a window is left out. If that lasts, those who are there
 //! are the new normal. A name that is missing for `PATIENCE` windows is asleep: no longer missed.
-//! If it goes missing again at the hour of the day at which it last fell asleep, up to eight days
-//! later, that is its habit and not told: a pause every night or over the weekend is news once. An
-//! outage of an hour makes no habit, but for that hour of the day.
+//! If it goes missing again at an hour of the day at which it fell asleep up to eight days ago,
+//! that is its habit and not told: a pause every night or over the weekend is news once. An outage
+//! of an hour makes no habit, but for that hour of the day. The last two such hours are known.
 
 use std::collections::BTreeMap;
 
 use crate::codec::{Reader, put_f32s};
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Windows before a name may be missed.
 const WARM_UP: f32 = 12.0;
 /// Windows that a name remembers.
@@ -57,8 +57,9 @@ struct Known {
     /// Windows for which it has been missing, and the start of the first.
     missing: u16,
     since: i64,
-    /// When it last fell asleep, nanoseconds; `i64::MIN` if never. Windows asleep are not counted.
-    asleep: i64,
+    /// When it fell asleep, nanoseconds, `i64::MIN` if never: the last time, and the last time at
+    /// another hour. Windows asleep are not counted.
+    asleep: [i64; 2],
 }
 
 impl Known {
@@ -70,7 +71,7 @@ impl Known {
         rows: 0.0,
         missing: 0,
         since: 0,
-        asleep: i64::MIN,
+        asleep: [i64::MIN; 2],
     };
 
     /// It is not there in the window that starts at `start`.
@@ -90,7 +91,8 @@ impl Known {
                 self.longer += missing - 1.0;
                 self.windows += missing;
             } else {
-                self.asleep = self.since;
+                let other = usize::from(is_habit(self.asleep[0], self.since));
+                self.asleep = [self.since, self.asleep[other]];
             }
             self.missing = 0;
         }
@@ -107,7 +109,7 @@ impl Known {
     /// Score of an absence of so many windows.
     fn score(&self, missing: u16) -> f64 {
         let young = self.windows < WARM_UP;
-        if missing == 0 || missing >= PATIENCE || young || self.is_habit() {
+        if missing == 0 || missing >= PATIENCE || young || self.has_habit() {
             return 0.0;
         }
         let begins = f64::from(self.runs + 0.5) / f64::from(self.windows + 1.0);
@@ -116,10 +118,8 @@ impl Known {
         (-run).clamp(0.0, SCORE_MAX)
     }
 
-    /// It has gone missing when it last fell asleep, some days later.
-    fn is_habit(&self) -> bool {
-        let days = self.since.saturating_sub(self.asleep);
-        (1..=HABIT_DAYS * DAY).contains(&days) && (days + HOUR).rem_euclid(DAY) <= 2 * HOUR
+    fn has_habit(&self) -> bool {
+        self.asleep.iter().any(|asleep| is_habit(*asleep, self.since))
     }
 
     fn is_certain(&self, missing: u16) -> bool {
@@ -129,6 +129,12 @@ impl Known {
     fn is_steady(&self) -> bool {
         self.windows >= WARM_UP && self.runs * STEADY <= self.windows
     }
+}
+
+/// Going missing at `since` is what it did at `asleep`: some days later at the same hour.
+fn is_habit(asleep: i64, since: i64) -> bool {
+    let days = since.saturating_sub(asleep);
+    (1..=HABIT_DAYS * DAY).contains(&days) && (days + HOUR).rem_euclid(DAY) <= 2 * HOUR
 }
 
 /// A name that is missing.
@@ -212,8 +218,9 @@ impl State {
             let Known { windows, runs, missed, longer, rows, missing, since, asleep } = *known;
             put_f32s(out, &[windows, runs, missed, longer, rows]);
             out.extend_from_slice(&missing.to_le_bytes());
-            out.extend_from_slice(&since.to_le_bytes());
-            out.extend_from_slice(&asleep.to_le_bytes());
+            for time in [since].iter().chain(&asleep) {
+                out.extend_from_slice(&time.to_le_bytes());
+            }
         }
     }
 
@@ -225,7 +232,8 @@ impl State {
         for _ in 0..from.u16()? {
             let name = from.text()?.to_owned();
             let [windows, runs, missed, longer, rows] = from.f32s()?;
-            let (missing, since, asleep) = (from.u16()?, from.i64()?, from.i64()?);
+            let (missing, since) = (from.u16()?, from.i64()?);
+            let asleep = [from.i64()?, from.i64()?];
             let of = Known { windows, runs, missed, longer, rows, missing, since, asleep };
             known.insert(name, of);
         }
@@ -316,7 +324,10 @@ mod tests {
         assert_eq!(told, [723], "the first night only");
         let at_noon = |minute| asleep(minute) || (400..500).contains(&minute);
         let told = group.told(1_440, |m| if at_noon(m) { &ALL[1..] } else { &ALL });
-        assert!(told.len() == 1 && (402..408).contains(&told[0]), "{told:?}");
+        assert!(
+            told.len() == 1 && (402..408).contains(&told[0]),
+            "the outage, not the night: {told:?}"
+        );
     }
 
     #[test]
