@@ -48,6 +48,7 @@ pub fn bench(c: &mut Criterion) {
         incident_id: "bench".to_owned(),
         cluster: "bench".to_owned(),
         at: AT,
+        slack: 0,
         window: lookback::WINDOW_NS,
         until: UNTIL,
         incidents: Vec::new(),

@@ -201,16 +201,17 @@ fn moment(text: &str, window: Nanos, edges: &[(String, String)]) -> Result<Momen
     let at = timestamp::read(text).map_err(|problem| {
         Error::usage(format!("{text:?}: {problem}"), "write --at 2024-03-12T09:20:00Z")
     })?;
-    let wanted = diagnose::wanted(at, window);
-    let request = Request {
+    let mut request = Request {
         incident_id: stable_id(&["diagnose", text]),
         cluster: String::new(),
         at,
+        slack: 0,
         window,
-        until: wanted.metrics.to,
+        until: Nanos::MAX,
         edges: edges.to_vec(),
         incidents: Vec::new(),
     };
+    request.until = diagnose::wanted(&request).metrics.to;
     Ok(Moment { text: text.to_owned(), request, slices: Slices::default() })
 }
 
@@ -289,7 +290,7 @@ fn learn(calls: &mut Calls, rows: &Rows, moments: &mut [Moment]) {
 
 fn keep(stream: Stream, rows: &Rows, moments: &mut [Moment]) {
     for moment in moments {
-        let wanted = diagnose::wanted(moment.request.at, moment.request.window);
+        let wanted = diagnose::wanted(&moment.request);
         let (period, kept) = match stream {
             Stream::Metrics => (wanted.metrics, &mut moment.slices.metrics),
             Stream::Logs => (wanted.logs, &mut moment.slices.logs),

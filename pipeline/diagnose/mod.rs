@@ -39,10 +39,13 @@ pub use pin::{Caps, pinned};
 pub use telemetry::Period;
 
 use crate::error::Result;
-use crate::model::{Diagnosis, Nanos};
+use crate::model::{Diagnosis, MINUTE, Nanos};
 
 /// The `method` of a diagnosis that no language model has seen.
 pub const METHOD: &str = "statistical";
+
+/// Step in which the onset is looked for: the usual sampling of metrics.
+const ONSET_STEP: Nanos = MINUTE;
 
 /// What to diagnose.
 #[derive(Clone, Debug)]
@@ -50,8 +53,11 @@ pub struct Request {
     pub incident_id: String,
     /// Rows of other clusters are not looked at.
     pub cluster: String,
-    /// Start of the abnormal window.
+    /// Start of the abnormal window, at the latest.
     pub at: Nanos,
+    /// How much earlier it may have begun: a detector is sure only when a window is over, and of
+    /// what is short or weak it may not see the first one.
+    pub slack: Nanos,
     /// Wanted length of the abnormal window; [`lookback::WINDOW_NS`] is the usual one.
     pub window: Nanos,
     /// Event time up to which telemetry may be read, exclusive. A window that has not ended by
@@ -61,6 +67,14 @@ pub struct Request {
     pub edges: Vec<(String, String)>,
     /// Earlier incidents: logs and spans of then are not taken for usual.
     pub incidents: Vec<Period>,
+}
+
+impl Request {
+    /// The moments at which it may have begun, the latest first.
+    fn moments(&self) -> impl Iterator<Item = Self> {
+        let earlier = (0..=self.slack.max(0) / ONSET_STEP).map(|step| step * ONSET_STEP);
+        earlier.map(|by| Self { at: self.at - by, slack: 0, ..self.clone() })
+    }
 }
 
 /// Raw rows around an incident, each stream in columns of
@@ -88,11 +102,25 @@ pub fn telemetry_of(request: &Request, slices: &Slices) -> Result<telemetry::Tel
 
 /// Ranks the causes of an incident, best first; none where nothing stands out.
 ///
+/// Where the onset may be earlier, each moment is ranked by itself, and the one at which the first
+/// cause is the strongest and clearest is taken for the onset: a baseline that holds the beginning
+/// of the fault, or a window that misses it, makes every cause look weaker.
+///
 /// Fails only where a batch lacks a column or holds another type than its stream's.
 pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
-    let captured = capture::capture(request, slices)?;
-    let ranking = rank::rank(&captured.telemetry);
-    let (mut causes, evidence) = cite::cite(request, &captured, &ranking);
+    let mut best: Option<(f64, Request, capture::Captured, rank::Ranking)> = None;
+    for moment in request.moments() {
+        let captured = capture::capture(&moment, slices)?;
+        let ranking = rank::rank(&captured.telemetry);
+        let clear = ranking.candidates.first().map_or(0.0, |first| first.score * first.confidence);
+        if best.as_ref().is_none_or(|(before, ..)| clear > *before) {
+            best = Some((clear, moment, captured, ranking));
+        }
+    }
+    let (mut causes, evidence) = match &best {
+        Some((_, moment, captured, ranking)) => cite::cite(moment, captured, ranking),
+        None => (Vec::new(), Vec::new()),
+    };
     // A cause that cites nothing cannot be checked.
     causes.retain(|c| !c.evidence_ids.is_empty());
     Ok(Diagnosis {

@@ -1,5 +1,6 @@
 //! Which stretches of event time a diagnosis reads.
 
+use super::Request;
 use super::lookback::{EVENTS_NS_MAX, METRICS_NS_MAX};
 use super::telemetry::Period;
 use crate::model::{HOUR, Nanos};
@@ -16,12 +17,13 @@ pub struct Wanted {
     pub changes: Period,
 }
 
-/// How much telemetry to slice for a diagnosis of the window that begins `at`.
+/// How much telemetry to slice for a diagnosis.
 ///
 /// The end is the latest that the window may have; what is not known yet need not be waited for.
-pub fn wanted(at: Nanos, window: Nanos) -> Wanted {
+pub fn wanted(request: &Request) -> Wanted {
+    let Request { at, slack, window, .. } = *request;
     let back = |length| Period {
-        from: at.saturating_sub(length),
+        from: at.saturating_sub(slack).saturating_sub(length),
         to: at.saturating_add(window.max(WINDOW_MAX)),
     };
     Wanted {

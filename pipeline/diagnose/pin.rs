@@ -50,12 +50,8 @@ pub fn pinned(
         let cited = diagnosis.evidence.iter().filter(|e| cause.evidence_ids.contains(&e.id));
         services.extend(cited.map(|e| e.service.as_str()));
     }
-    let pin = Pin {
-        cluster: &request.cluster,
-        at: request.at,
-        period: wanted(request.at, request.window).logs,
-        services,
-    };
+    let pin =
+        Pin { cluster: &request.cluster, at: request.at, period: wanted(request).logs, services };
     Ok(Slices {
         metrics: pin.rows(Stream::Metrics, &slices.metrics, caps.metrics)?,
         logs: pin.rows(Stream::Logs, &slices.logs, caps.logs)?,

@@ -129,6 +129,7 @@ fn request() -> Request {
         incident_id: "in'cident".to_owned(),
         cluster: "c".to_owned(),
         at: AT,
+        slack: 0,
         window: lookback::WINDOW_NS,
         until: AT + 10 * MINUTE,
         incidents: Vec::new(),
@@ -179,6 +180,33 @@ fn the_planted_fault_is_found_and_cited() {
         assert!((0.0..=1.0).contains(&c.score) && (0.0..=1.0).contains(&c.confidence));
         assert!(c.evidence_ids.iter().all(|id| diagnosis.evidence.iter().any(|e| &e.id == id)));
     }
+}
+
+/// What was short is over when the first window that a detector is sure of begins.
+#[test]
+fn what_began_before_it_was_seen_is_found() {
+    let mut lines = Vec::new();
+    for second in -1800..300 {
+        let ts = AT + second * SECOND;
+        lines.push((ts, "web", "INFO", "01", "served <*>"));
+        lines.push((ts, "db", "INFO", "02", "read <*>"));
+        if (-100..-70).contains(&second) {
+            lines.push((ts, "db", "ERROR", "03", "java.io.IOException: disk full"));
+        }
+    }
+    let slices = Slices { logs: vec![logs(&lines)], ..Slices::default() };
+    let late = diagnose(&request(), &slices).unwrap();
+    assert!(cited_of(&late, "java.io.IOException").is_none(), "{late:#?}");
+    let request = Request { slack: 3 * MINUTE, ..request() };
+    let diagnosis = diagnose(&request, &slices).unwrap();
+    assert_eq!(diagnosis.causes[0].service, "db");
+    let burst = cited_of(&diagnosis, "java.io.IOException").unwrap();
+    assert_eq!((burst.observed, burst.expected), (30.0, 0.0), "the whole burst: {burst:?}");
+}
+
+/// Evidence of what rose from nothing.
+fn cited_of<'a>(diagnosis: &'a Diagnosis, subject: &str) -> Option<&'a Evidence> {
+    diagnosis.evidence.iter().find(|e| e.subject.contains(subject) && e.expected == 0.0)
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub struct Captured {
 }
 
 pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
-    let wanted = wanted(request.at, request.window);
+    let wanted = wanted(request);
     let known = |p: Period| Period { from: p.from, to: p.to.min(request.until).max(p.from) };
     let (series, sampling) =
         series::capture(&slices.metrics, &request.cluster, known(wanted.metrics))?;

@@ -6,10 +6,13 @@ use super::{Collector, DIAGNOSIS_WINDOW};
 use crate::diagnose::{self, Caps, Period, Request, Slices};
 use crate::error::{Error, Result};
 use crate::knowledge::{ClosedCase, Model, load, recall};
-use crate::model::{Change, DAY, Diagnosis, HOUR, Incident, Nanos};
+use crate::model::{Change, DAY, Diagnosis, HOUR, Incident, MINUTE, Nanos};
 use crate::run::changes;
 use crate::run::refine::Beside;
 use crate::stream::schema::Stream;
+
+/// How much earlier than its first abnormal window an incident may have begun.
+const ONSET_SLACK: Nanos = 3 * MINUTE;
 
 /// When an incident was.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -66,6 +69,7 @@ impl Collector {
             incident_id: incident.id.clone(),
             cluster: incident.cluster.clone(),
             at: incident.started_at,
+            slack: ONSET_SLACK,
             window: DIAGNOSIS_WINDOW,
             until: until.max(incident.started_at + 1),
             edges: self.edges(),
@@ -97,7 +101,7 @@ impl Collector {
     }
 
     fn slices(&self, request: &Request) -> Result<Slices> {
-        let wanted = diagnose::wanted(request.at, request.window);
+        let wanted = diagnose::wanted(request);
         let slice = |stream: Stream, from: Nanos| {
             Ok::<_, Error>(self.recorder.slice(stream.name(), from, request.until)?)
         };
