@@ -112,7 +112,7 @@ pub struct Change {
 }
 
 /// A citable fact about an incident; `sql` returns it from the archive.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     pub id: String,
     pub incident_id: String,
@@ -164,11 +164,14 @@ pub struct Share {
 }
 
 /// Ranked causes of one incident, best first; empty means that nothing stood out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosis {
     pub incident_id: String,
     /// Event time up to which telemetry was read.
     pub diagnosed_at: Nanos,
+    /// Event time at which the abnormal window is over: a diagnosis made then would know more if
+    /// this one was made earlier.
+    pub complete_at: Nanos,
     /// `statistical`, or `llm` where a language model ranked again.
     pub method: String,
     pub causes: Vec<Cause>,

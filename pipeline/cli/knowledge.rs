@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::diagnose::advise::Embedder;
 use crate::error::{Error, Result};
 use crate::knowledge::{
-    Case, DEFAULT_CLUSTER, Fitting, Library, Model, Question, Similar, Writer, intake, load,
+    Case, DEFAULT_CLUSTER, Fitting, Library, Model, Question, Similar, Writer, intake, load, open,
     table_specs,
 };
 use crate::model::Nanos;
@@ -215,15 +215,16 @@ async fn search(args: SearchArgs) -> Result<()> {
         Some(embedder) => model_of(&archive, embedder).await?,
     };
     let mut library = load::load(&archive, model).await?;
-    let mut question = match &args.incident {
-        Some(id) => case(&library, id)?.question(),
+    let like = match &args.incident {
+        Some(id) => Some(case(&archive, &library, id).await?),
+        None => None,
+    };
+    let mut question = match &like {
+        Some(case) => case.question(),
         None => Question::of_text(text, asked.or(library.latest()).unwrap_or_default()),
     };
     if let Some(embedder) = &embedder {
-        let text = match &args.incident {
-            Some(id) => case(&library, id)?.text.clone(),
-            None => text.to_owned(),
-        };
+        let text = like.map_or_else(|| text.to_owned(), |case| case.text);
         question.vector = embedder.embed(&[text]).await?.pop().unwrap_or_default();
     }
     let limit = usize::from(args.limit);
@@ -268,11 +269,16 @@ fn moment(text: &str) -> Result<Nanos> {
     })
 }
 
-fn case<'a>(library: &'a Library, id: &str) -> Result<&'a Case> {
-    library.case(id).ok_or_else(|| {
+/// The case of an incident, or what it would be if the incident is still open.
+async fn case(archive: &Archive, library: &Library, id: &str) -> Result<Case> {
+    let known = match library.case(id) {
+        Some(case) => Some(case.clone()),
+        None => open::so_far(archive, id).await?,
+    };
+    known.ok_or_else(|| {
         Error::usage(
-            format!("incident {id} is not among the cases: it is unknown, or still open"),
-            "see `faultline query \"SELECT incident_id, title FROM cases\"`",
+            format!("the archive has no incident {id}"),
+            "see `faultline query \"SELECT incident_id, title FROM incidents\"`",
         )
     })
 }

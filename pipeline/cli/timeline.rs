@@ -159,10 +159,10 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
     out += &format!(
         "{}  {}  {}\n",
         clock(i.opened_at),
-        if case.retold && i.closed_at.is_some() {
-            paint.bold("CLOSED  ")
-        } else {
-            paint.red("INCIDENT")
+        match (case.shown, i.closed_at) {
+            (false, _) => paint.red("INCIDENT"),
+            (true, None) => paint.red("UPDATE  "),
+            (true, Some(_)) => paint.bold("CLOSED  "),
         },
         paint.bold(&safe(&case.title)),
     );

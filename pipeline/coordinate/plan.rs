@@ -188,6 +188,7 @@ mod tests {
         Diagnosis {
             incident_id: "i".into(),
             diagnosed_at: ONSET + 2 * MINUTE,
+            complete_at: ONSET + 2 * MINUTE,
             method: "statistical".into(),
             causes,
             evidence: Vec::new(),

@@ -47,6 +47,9 @@ pub const METHOD: &str = "statistical";
 /// Step in which the onset is looked for: the usual sampling of metrics.
 const ONSET_STEP: Nanos = MINUTE;
 
+/// How many times clearer the first cause must be for an earlier onset to be believed.
+const CLEARER: f64 = 2.0;
+
 /// What to diagnose.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -102,18 +105,20 @@ pub fn telemetry_of(request: &Request, slices: &Slices) -> Result<telemetry::Tel
 
 /// Ranks the causes of an incident, best first; none where nothing stands out.
 ///
-/// Where the onset may be earlier, each moment is ranked by itself, and the one at which the first
-/// cause is the strongest and clearest is taken for the onset: a baseline that holds the beginning
-/// of the fault, or a window that misses it, makes every cause look weaker.
+/// Where the onset may be earlier, each moment is ranked by itself, and an earlier one is taken for
+/// the onset where its first cause is by far stronger and clearer: a baseline that holds the
+/// beginning of the fault, or a window that misses it, makes every cause look weaker.
 ///
 /// Fails only where a batch lacks a column or holds another type than its stream's.
 pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
     let mut best: Option<(f64, Request, capture::Captured, rank::Ranking)> = None;
+    let mut complete_at = request.at;
     for moment in request.moments() {
         let captured = capture::capture(&moment, slices)?;
         let ranking = rank::rank(&captured.telemetry);
+        complete_at = complete_at.max(captured.ends);
         let clear = ranking.candidates.first().map_or(0.0, |first| first.score * first.confidence);
-        if best.as_ref().is_none_or(|(before, ..)| clear > *before) {
+        if best.as_ref().is_none_or(|(later, ..)| clear > CLEARER * later) {
             best = Some((clear, moment, captured, ranking));
         }
     }
@@ -126,6 +131,7 @@ pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
     Ok(Diagnosis {
         incident_id: request.incident_id.clone(),
         diagnosed_at: request.until,
+        complete_at,
         method: METHOD.to_owned(),
         causes,
         evidence,

@@ -37,13 +37,16 @@ impl Case {
         diagnosis: &Diagnosis,
         plan: &Plan,
     ) -> Option<Self> {
-        let closed_at = match incident.state {
-            IncidentState::Open => return None,
-            IncidentState::Closed => incident.closed_at.unwrap_or(incident.last_seen_at),
-        };
+        let closed = incident.state == IncidentState::Closed;
+        closed.then(|| Self::so_far(incident, title, diagnosis, plan))
+    }
+
+    /// What an incident would be as a case if it were over.
+    pub fn so_far(incident: &Incident, title: &str, diagnosis: &Diagnosis, plan: &Plan) -> Self {
+        let closed_at = incident.closed_at.unwrap_or(incident.last_seen_at);
         let actions: Vec<String> = plan.steps.iter().map(|s| s.action.to_string()).collect();
         let root = diagnosis.causes.first();
-        Some(Self {
+        Self {
             incident_id: incident.id.clone(),
             cluster: incident.cluster.clone(),
             opened_at: archived(incident.opened_at),
@@ -59,7 +62,7 @@ impl Case {
                 actions.iter().map(|a| format!("action: {a}")).collect::<Vec<_>>().join("\n")
             ),
             actions,
-        })
+        }
     }
 }
 

@@ -163,6 +163,7 @@ mod tests {
         Diagnosis {
             incident_id: "i".to_owned(),
             diagnosed_at: 1,
+            complete_at: 1,
             method: "statistical".to_owned(),
             causes: ["db", "web"].map(cause).to_vec(),
             evidence: Vec::new(),

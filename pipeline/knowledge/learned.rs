@@ -273,6 +273,11 @@ impl Columns<'_> {
         column.map_or(0, |c| c.value(row))
     }
 
+    pub fn real(&self, name: &str, row: usize) -> f64 {
+        let column = self.valid(name, row).and_then(|c| c.as_primitive_opt::<Float64Type>());
+        column.map_or(f64::NAN, |c| c.value(row))
+    }
+
     pub fn flag(&self, name: &str, row: usize) -> Option<bool> {
         self.valid(name, row).and_then(|c| c.as_boolean_opt()).map(|c| c.value(row))
     }

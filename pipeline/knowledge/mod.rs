@@ -16,6 +16,7 @@ pub mod intake;
 mod learned;
 mod library;
 pub mod load;
+pub mod open;
 pub mod recall;
 mod rows;
 mod runbook;

@@ -38,6 +38,8 @@ pub struct ClosedCase {
     pub calls: Vec<Call>,
     pub plan: Plan,
     pub slices: Slices,
+    /// People have seen it before.
+    pub shown: bool,
     /// The archive has it as an open incident: only the incident itself has changed since.
     pub retold: bool,
 }

@@ -81,6 +81,7 @@ fn case(id: &str, opened_at: Nanos) -> ClosedCase {
         evidence_ids: vec!["ev-1".into()],
     };
     ClosedCase {
+        shown: false,
         retold: false,
         incident: Incident {
             id: id.into(),
@@ -99,6 +100,7 @@ fn case(id: &str, opened_at: Nanos) -> ClosedCase {
         diagnosis: Diagnosis {
             incident_id: id.into(),
             diagnosed_at: opened_at + MINUTE,
+            complete_at: opened_at + MINUTE,
             method: "statistical".into(),
             causes: vec![cause("cart", 0.8, &["ev-1", "ev-2"]), cause("front", 0.1, &["ev-1"])],
             evidence: vec![evidence(1, "metric", "latency"), evidence(2, "change", "cart")],

@@ -113,8 +113,11 @@ impl Background {
 
     fn take(&self, incident_id: &str) -> Option<Refined> {
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = answered.iter().position(|r| r.diagnosis.incident_id == incident_id)?;
-        answered.remove(at)
+        let of = |refined: &Refined| refined.diagnosis.incident_id == incident_id;
+        let at = answered.iter().rposition(of)?;
+        let latest = answered.remove(at);
+        answered.retain(|refined| !of(refined));
+        latest
     }
 }
 

@@ -58,6 +58,7 @@ fn brief(scores: [f64; 4]) -> Brief {
         diagnosis: Diagnosis {
             incident_id: "i".to_owned(),
             diagnosed_at: AT + 5 * MINUTE,
+            complete_at: AT + 5 * MINUTE,
             method: "statistical".to_owned(),
             causes,
             evidence,

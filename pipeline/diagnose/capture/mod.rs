@@ -16,6 +16,8 @@ use crate::model::Nanos;
 /// Telemetry, and beside it what citing it needs.
 pub struct Captured {
     pub telemetry: Telemetry,
+    /// When the abnormal window is over, known or not.
+    pub ends: Nanos,
     /// Baseline of logs and spans; that of metrics is the telemetry's.
     pub control: Control,
     /// Template ids as the stream writes them.
@@ -30,7 +32,8 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
     let (series, sampling) =
         series::capture(&slices.metrics, &request.cluster, known(wanted.metrics))?;
     let window = lookback::window(request.at, request.window.max(0), sampling);
-    let to = window.to.min(wanted.logs.to).min(request.until).max(request.at);
+    let ends = window.to.min(wanted.logs.to);
+    let to = ends.min(request.until).max(request.at);
     let window = Period { to, ..window };
     let baseline = lookback::metrics(request.at, sampling);
     let read = Period { from: wanted.logs.from, to: window.to };
@@ -55,7 +58,7 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
         edges,
         changes,
     };
-    Ok(Captured { telemetry, control, template_ids, operations })
+    Ok(Captured { telemetry, ends, control, template_ids, operations })
 }
 
 /// Rows of a sorted table in `period`.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Collector, DIAGNOSIS_WINDOW};
+use super::Collector;
+use super::cases::DIAGNOSIS_WINDOW;
 use crate::diagnose::{self, Caps, Period, Request, Slices};
 use crate::error::{Error, Result};
 use crate::knowledge::{ClosedCase, Model, load, recall};

@@ -1,5 +1,6 @@
 //! The collector: brings rows and signals to the same event time and turns them into cases.
 
+mod cases;
 mod causes;
 mod commit;
 mod resume;
@@ -8,31 +9,25 @@ use std::collections::{BTreeMap, VecDeque};
 
 use arrow::record_batch::RecordBatch;
 use faultline_storage::recorder::Recorder;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use self::cases::Waiting;
 use self::causes::Past;
 use super::checkpoint::{Checkpoints, Share};
 use super::refine::Refiner;
 use super::report::{Observer, Report};
 use super::{Message, Options, common_mark};
-use crate::coordinate;
-use crate::diagnose::advise::Refined;
 use crate::error::{Error, Result};
 use crate::knowledge::load::Edition;
 use crate::knowledge::{ClosedCase, DeadRow, Library, Writer};
-use crate::model::{DAY, Diagnosis, HOUR, Incident, MINUTE, Nanos, SECOND, Severity, Signal};
+use crate::model::{DAY, HOUR, Nanos, SECOND, Severity, Signal};
 use crate::monitor::calls::Calls;
 use crate::monitor::correlate::{Correlator, Input, Output, Watched};
 use crate::monitor::signals::{self, Origin};
-use crate::monitor::title::title;
 use crate::monitor::topology::Topology;
 use crate::stream::Job;
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
-
-/// Length of the abnormal window that a diagnosis reads, from the first abnormal window on.
-const DIAGNOSIS_WINDOW: Nanos = 5 * MINUTE;
 
 /// Step in which incidents are advanced.
 const TICK: Nanos = 10 * SECOND;
@@ -51,18 +46,6 @@ impl JobName {
     pub fn of(job: &Job) -> Self {
         Self { name: job.file.name.clone(), hash: job.hash.clone(), severity: job.file.severity }
     }
-}
-
-/// An open incident and what is known about its cause so far.
-#[derive(Serialize, Deserialize)]
-struct Waiting {
-    incident: Incident,
-    /// Never changes once it is made.
-    diagnosis: Option<Diagnosis>,
-    /// Event time at which it is diagnosed.
-    due: Nanos,
-    /// People and archive know it with its diagnosis.
-    told: bool,
 }
 
 pub struct Collector {
@@ -260,7 +243,7 @@ impl Collector {
 
     /// When something is to be done next, if nothing more comes.
     fn next_due(&self) -> Option<Nanos> {
-        let diagnoses = self.waiting.values().filter(|w| w.diagnosis.is_none()).map(|w| w.due);
+        let diagnoses = self.waiting.values().filter_map(|w| w.due);
         diagnoses.chain(self.correlator.next_at()).min()
     }
 
@@ -270,10 +253,9 @@ impl Collector {
         for output in self.correlator.step(Input::Watermark(now)) {
             self.output(output).await?;
         }
-        let is_due = |w: &Waiting| w.due <= now && w.diagnosis.is_none();
-        let due = self.waiting.iter().filter(|(_, w)| is_due(w)).map(|(id, _)| id.clone());
-        for id in due.collect::<Vec<_>>() {
-            self.diagnose(&id).await?;
+        let due = self.waiting.iter().filter_map(|(id, w)| Some((id.clone(), w.due?)));
+        for (id, due) in due.filter(|(_, due)| *due <= now).collect::<Vec<_>>() {
+            self.diagnose(&id, due).await?;
         }
         Ok(())
     }
@@ -298,8 +280,7 @@ impl Collector {
     async fn output(&mut self, output: Output) -> Result<()> {
         match output {
             Output::Opened(incident) => {
-                let due = incident.opened_at + DIAGNOSIS_WINDOW;
-                let waiting = Waiting { incident, diagnosis: None, due, told: false };
+                let waiting = Waiting::new(incident);
                 self.waiting.insert(waiting.incident.id.clone(), waiting);
             }
             Output::Grew { incident_id, signal } => {
@@ -332,114 +313,6 @@ impl Collector {
         {
             self.settled.push((signal, incident_id));
         }
-    }
-
-    async fn close(&mut self, incident: Incident, signal_count: u64) -> Result<()> {
-        self.report.incidents += 1;
-        self.remember(&incident);
-        let known = self.waiting.remove(&incident.id);
-        let retold = known.as_ref().is_some_and(|w| w.told);
-        let diagnosis = match known.and_then(|w| w.diagnosis) {
-            Some(diagnosis) => diagnosis,
-            None => {
-                let due = incident.opened_at + DIAGNOSIS_WINDOW;
-                self.explain(&incident, due.min(incident.closed_at.unwrap_or(self.reached))).await?
-            }
-        };
-        let refined = match retold {
-            true => Refined { diagnosis, calls: Vec::new() },
-            false => {
-                let beside = self.beside(&diagnosis);
-                self.refiner.finish(&incident, diagnosis, beside).await
-            }
-        };
-        let case = self.case(incident, signal_count, refined, retold)?;
-        if let Some(known) = case.known() {
-            self.library.add_case(known, Vec::new());
-        }
-        self.observer.case(&case);
-        self.cases.push(case);
-        Ok(())
-    }
-
-    /// An incident as it stands now, for people and the archive.
-    fn case(
-        &self,
-        incident: Incident,
-        signal_count: u64,
-        refined: Refined,
-        retold: bool,
-    ) -> Result<ClosedCase> {
-        let Refined { diagnosis, calls } = refined;
-        let changes = self.recent_changes(&incident)?;
-        let plan = coordinate::plan(&incident, &diagnosis, &changes);
-        let title = self.title(&incident, &diagnosis);
-        let slices = self.pinned(&incident, &diagnosis)?;
-        Ok(ClosedCase { incident, title, signal_count, diagnosis, calls, plan, slices, retold })
-    }
-
-    /// Named after the likeliest cause among those that were seen to be abnormal.
-    fn title(&self, incident: &Incident, diagnosis: &Diagnosis) -> String {
-        let causes = diagnosis.causes.iter().map(|cause| &cause.service);
-        let seen = causes.filter(|service| incident.services.contains(service));
-        let main = seen.chain(&incident.services).map(String::as_str).next().unwrap_or_default();
-        title(incident, main, self.correlator.topology())
-    }
-
-    /// Diagnoses an incident whose first minutes are over. Who watches live need not wait for its
-    /// end to read it.
-    async fn diagnose(&mut self, id: &str) -> Result<()> {
-        let Some(waiting) = self.waiting.get(id) else { return Ok(()) };
-        let (incident, due) = (waiting.incident.clone(), waiting.due);
-        if self.options.live {
-            let now = self.correlator.open_incidents().find(|(i, _)| i.id == id);
-            let (incident, signals) = now.unwrap_or((incident, 0));
-            return self.tell_open(incident, signals, due, false).await;
-        }
-        let diagnosis = self.explain(&incident, due).await?;
-        if let Some(waiting) = self.waiting.get_mut(id) {
-            waiting.diagnosis = Some(diagnosis);
-        }
-        Ok(())
-    }
-
-    /// Tells of an incident while it is open. Where a model ranks its causes again, the archive
-    /// waits for the answer: until the incident is over, or the run stops.
-    async fn tell_open(
-        &mut self,
-        incident: Incident,
-        signal_count: u64,
-        until: Nanos,
-        stopping: bool,
-    ) -> Result<()> {
-        let known = self.waiting.get(&incident.id);
-        let retold = known.is_some_and(|w| w.told);
-        let diagnosis = match known.and_then(|w| w.diagnosis.clone()) {
-            Some(diagnosis) => diagnosis,
-            None => {
-                let diagnosis = self.explain(&incident, until).await?;
-                self.refiner.submit(&incident, &diagnosis, self.beside(&diagnosis));
-                diagnosis
-            }
-        };
-        let archived = stopping || !self.refiner.asks();
-        let refined = match archived && !retold {
-            true => {
-                let beside = self.beside(&diagnosis);
-                self.refiner.finish(&incident, diagnosis, beside).await
-            }
-            false => Refined { diagnosis, calls: Vec::new() },
-        };
-        if let Some(waiting) = self.waiting.get_mut(&incident.id) {
-            waiting.diagnosis = Some(refined.diagnosis.clone());
-            waiting.told |= archived;
-        }
-        let case = self.case(incident, signal_count, refined, retold)?;
-        self.observer.case(&case);
-        if archived {
-            self.cases.push(case);
-        }
-        Ok(())
     }
 
     fn bury(&mut self, letters: Vec<DeadRow>) {

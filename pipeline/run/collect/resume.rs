@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Collector;
+use super::cases::Waiting;
 use super::causes::Past;
-use super::{Collector, DIAGNOSIS_WINDOW, Waiting};
 use crate::error::Result;
 use crate::knowledge::Outbox;
 use crate::model::{Incident, Nanos, Signal};
@@ -154,8 +155,7 @@ impl Collector {
     async fn show_open(&mut self) -> Result<()> {
         let open: Vec<(Incident, u64)> = self.correlator.open_incidents().collect();
         for (incident, signals) in open {
-            let until = (incident.opened_at + DIAGNOSIS_WINDOW).min(self.reached);
-            self.tell_open(incident, signals, until, true).await?;
+            self.tell_open(incident, signals, self.reached, true).await?;
         }
         Ok(())
     }
