@@ -2,7 +2,7 @@
 //! nothing.
 //!
 //! A kind is a job and a metric, over all services. Its alarm is *vain* if it waited as long as it
-//! could and belonged to no incident. Had a kind told the truth, `n` windows of it would show
+//! could and belonged to no incident, or if it was near one by chance only. Had a kind told the truth, `n` windows of it would show
 //! `n·10^−s` vain alarms of a surprise of at least s. Where it shows `k(s)` of them, k being the
 //! lower limit at 95 % of what bad luck may have added to,
 //!
@@ -13,8 +13,9 @@
 //! decades are subtracted from whatever it claims next: `10^floor` windows, of which an honest kind
 //! spends one on a vain alarm, are its advance of trust. This is the empirical null of Efron (JASA
 //! 2004), kept to its tail: what all services show without a cause is noise, whatever the model of
-//! one series says. Alarms within incidents are not counted, so faults do not devalue their
-//! symptoms.
+//! one series says. Alarms of the services of an incident are not counted, so faults do not devalue
+//! their symptoms: else those of a fault that comes back would be believed less each time, and the
+//! less they are believed, the more of them would be vain.
 
 use std::collections::BTreeMap;
 

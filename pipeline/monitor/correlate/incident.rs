@@ -203,9 +203,10 @@ impl OpenIncident {
         track.last_seen_at() + around.config.hold(around.step(track))
     }
 
-    /// Series that chance explains.
-    pub fn context(&self) -> impl Iterator<Item = &Track> {
-        self.tracks.values().filter(|track| !track.binding)
+    /// Series that chance explains, of services of which nothing binds: what else the services of
+    /// the incident show are its symptoms, as far as anyone can tell.
+    pub fn bystanders(&self) -> impl Iterator<Item = &Track> {
+        self.tracks.values().filter(|t| !t.binding && !self.region.holds(&t.signal.service))
     }
 
     /// Series that chance does not explain.

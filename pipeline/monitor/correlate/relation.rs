@@ -69,6 +69,11 @@ impl Region {
         }
     }
 
+    /// Whether the service is one of the region's own.
+    pub fn holds(&self, service: &str) -> bool {
+        self.reach.get(service) == Some(&0)
+    }
+
     /// Widens the time covered to that of a track already inside.
     pub fn cover(&mut self, track: &Track) {
         self.started_at = self.started_at.min(track.signal.window_start);

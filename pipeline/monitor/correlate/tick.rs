@@ -121,7 +121,7 @@ impl Correlator {
         for id in over.map(|incident| incident.id.clone()).collect::<Vec<_>>() {
             self.alert(&id, at, Some(at));
             if let Some(incident) = self.open.remove(&id) {
-                for track in incident.context() {
+                for track in incident.bystanders() {
                     let surprise = self.around.claimed(track);
                     self.around.credibility.learn(track, surprise);
                 }

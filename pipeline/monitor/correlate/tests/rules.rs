@@ -218,6 +218,23 @@ fn a_kind_that_cries_in_vain_is_believed_less() {
     assert_eq!((fresh, weary), (1, 0));
 }
 
+/// Chance explains them, but they are of the service that fails.
+#[test]
+fn symptoms_of_an_incident_are_not_alarms_in_vain() {
+    let overclaim = |beside: &str| {
+        let faults = (1..20).flat_map(|i| {
+            let weak = one(beside, "network", 30 * i + 1, 3.0);
+            fault("cart", 30 * i..30 * i + 3).into_iter().chain([weak])
+        });
+        let mut correlator = Correlator::new(config(), shop());
+        let outputs = run(&mut correlator, &faults.collect::<Vec<_>>(), 620);
+        assert_eq!(opened(&outputs).len(), 19);
+        correlator.around.credibility.overclaim("network", 620 * MINUTE, 1, 0.0)
+    };
+    assert_eq!(overclaim("cart"), 0.0);
+    assert!(overclaim("front") > 0.0, "a service that nothing else speaks of");
+}
+
 #[test]
 fn a_weak_late_onset_becomes_context_when_its_wait_is_over() {
     let mut inputs = fault("cart", 5..30);
