@@ -6,12 +6,12 @@
 //! (Adams and MacKay, arXiv 0710.3742, 2007):
 //!
 //! ```text
-//! P(run begins at i, x) = h · Σ P(earlier runs, x before i) · Π over j ≥ i of P(x_j | x_i … x_(j−1))
+//! P(run begins at i, x) = h · Σ P(earlier runs, x before i) · Π over j ≥ i of P(x_j | x_i … x_j−1)
 //! ```
 //!
-//! with hazard h. Before any change samples are standard normal; those of a run have an unknown mean
-//! and variance under a normal-inverse-gamma prior, so that each is predicted by a Student t. One
-//! wild sample in front of the alarm lets a sum leave zero too early, but makes no run.
+//! with hazard h. Before any change samples are standard normal; those of a run have an unknown
+//! mean and variance under a normal-inverse-gamma prior, so that each is predicted by a Student t.
+//! One wild sample in front of the alarm lets a sum leave zero too early, but makes no run.
 
 /// Reference value in units of spread.
 const ALLOWANCE: f64 = 0.5;

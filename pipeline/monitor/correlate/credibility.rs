@@ -2,9 +2,9 @@
 //! nothing.
 //!
 //! A kind is a job and a metric, over all services. Its alarm is *vain* if it waited as long as it
-//! could and belonged to no incident, or if it was near one by chance only. Had a kind told the truth, `n` windows of it would show
-//! `n·10^−s` vain alarms of a surprise of at least s. Where it shows `k(s)` of them, k being the
-//! lower limit at 95 % of what bad luck may have added to,
+//! could and belonged to no incident, or if it was near one by chance only. Had a kind told the
+//! truth, `n` windows of it would show `n·10^−s` vain alarms of a surprise of at least s. Where it
+//! shows `k(s)` of them, k being the lower limit at 95 % of what bad luck may have added to,
 //!
 //! ```text
 //! overclaim = max over s of log10 k(s) + s − log10(n + 10^floor),  at least 0
