@@ -373,6 +373,8 @@ fn expressions_that_cannot_run() {
         ("percentile", value(percentile), "5:", &["Percentile", "between 0.0 and 1.0", "README"]),
         ("percentile later", late, "", &["Percentile", "between 0.0 and 1.0"]),
         ("time", with("ts > 'yesterday'"), "8:14", &["'yesterday'", "README"]),
+        ("constant", value("max(value) / (1 / 0)"), "", &["1 / 0 has no value", "ivide by zero"]),
+        ("number", value("CAST('x' AS DOUBLE)"), "", &["'x'", "README"]),
         ("unknown", value("nosuch(value)"), "5:", &["nosuch", "README"]),
         ("many", many(8000), "8:", &["more than 500 operators", "IN (…)"]),
         ("parentheses", with(&deep), "", &["nested too deeply", "fewer levels"]),

@@ -1,13 +1,20 @@
 //! What is looked at before a job is planned.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::super::dialect::JobFile;
 use super::super::functions::is_window;
 use super::super::schema::{SINK, Stream, signals_schema};
+use super::message;
 use crate::error::Result;
 
 /// Declared tables are streams, and their columns the stream's.
@@ -54,7 +61,7 @@ pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
                     && call.func.signature().volatility != Volatility::Immutable
                     && !is_window(&call.func)
                 {
-                    found = Some(std::sync::Arc::clone(&call.func));
+                    found = Some(Arc::clone(&call.func));
                     return Ok(TreeNodeRecursion::Stop);
                 }
                 Ok(TreeNodeRecursion::Continue)
@@ -70,4 +77,48 @@ pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
         format!("{name} has no place in event time: it answers differently at every call"),
         "use window.start or window.end, or a column",
     ))
+}
+
+/// What does not depend on any row, such as `1 / 0`, can be worked out. The plan is simplified: what
+/// is still there is what could not be.
+pub fn constants(file: &JobFile, plan: &LogicalPlan, state: &SessionState) -> Result<()> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+    let evaluate = |e: &Expr| -> Result<_, DataFusionError> {
+        state.create_physical_expr(e.clone(), &DFSchema::empty())?.evaluate(&row)
+    };
+    let mut failed = None;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                if matches!(e, Expr::Literal(..)) || !is_constant(e) {
+                    return Ok(TreeNodeRecursion::Continue);
+                }
+                failed = evaluate(e).err().map(|error| (e.human_display().to_string(), error));
+                let stop = failed.is_some();
+                Ok(if stop { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Jump })
+            })
+        })
+    })?;
+    let Some((expression, error)) = failed else { return Ok(()) };
+    Err(message::failing(file, &expression, &error))
+}
+
+/// It can be evaluated without a row, and by itself.
+fn is_constant(e: &Expr) -> bool {
+    let apart = |e: &Expr| match e {
+        Expr::ScalarFunction(call) => is_window(&call.func),
+        Expr::Literal(..)
+        | Expr::BinaryExpr(_)
+        | Expr::Cast(_)
+        | Expr::TryCast(_)
+        | Expr::Case(_)
+        | Expr::Not(_)
+        | Expr::Negative(_)
+        | Expr::Like(_)
+        | Expr::Between(_)
+        | Expr::InList(_) => false,
+        _ => true,
+    };
+    !e.exists(|e| Ok(apart(e))).unwrap_or(true)
 }

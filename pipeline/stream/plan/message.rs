@@ -62,6 +62,14 @@ fn planning_error(file: &JobFile, error: &DataFusionError) -> Error {
     file.refuse(word, &message, REMEDY)
 }
 
+/// The error of an expression that fails whatever the rows are.
+pub fn failing(file: &JobFile, expression: &str, error: &DataFusionError) -> Error {
+    let word = |c: char| !c.is_alphanumeric() && c != '_';
+    let known = expression.split(word).find(|w| w.contains(char::is_alphabetic) && file.has(w));
+    let reason = message(error);
+    file.refuse(known.unwrap_or_default(), format!("{expression} has no value: {reason}"), REMEDY)
+}
+
 /// What is wrong, without the kinds and steps that DataFusion names before it.
 fn message(error: &DataFusionError) -> String {
     let text = error.find_root().strip_backtrace();

@@ -66,6 +66,7 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
     let logical = analyzer.execute_and_check(logical, state.config_options(), |_, _| {})?;
     let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
     let logical = optimizer.optimize(logical, state, |_, _| {})?;
+    check::constants(file, &logical, state)?;
     let LogicalPlan::Dml(insert) = &logical else {
         return Err(file.refuse(
             "insert",
