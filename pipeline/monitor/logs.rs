@@ -20,9 +20,9 @@ const BODY: usize = 5;
 const TEMPLATE_ID: usize = 6;
 const TEMPLATE: usize = 7;
 
-/// Stands for all inner lines of stack traces of the JVM, JavaScript and Python: a new trace is one
-/// new kind of line beside the one that says what happened, and not as many as it has frames.
-/// Python's lines of source and Go's frames look like any other line and stay kinds of their own.
+/// Stands for all inner lines of stack traces: a new trace is one new kind of line beside the one
+/// that says what happened, and not as many as it has frames. Python's lines of source look like
+/// any other line and stay kinds of their own.
 const INNER_LINE: &[u8] = b"line of a stack trace";
 
 /// The template miner of one run.

@@ -27,9 +27,6 @@ const ALL_LABELS: &str = "...";
 /// The labels of an alert.
 pub const LABELS: [&str; 5] = ["alertname", "cluster", "incident", "service", "severity"];
 
-/// Silences kept; of more, the ones that end first are forgotten.
-pub const MAX_SILENCES: usize = 4096;
-
 /// Defaults are Alertmanager's, but that alerts of one cluster form a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -182,14 +179,6 @@ impl Dispatcher {
     pub fn reconfigure(&mut self, config: NotifyConfig) {
         self.silences = config.silences.clone();
         self.config = config;
-    }
-
-    /// Adds a silence or replaces the one with its id.
-    pub fn silence(&mut self, silence: Silence) {
-        self.silences.retain(|kept| kept.id != silence.id);
-        self.silences.push(silence);
-        self.silences.sort_by(|a, b| b.ends_at.cmp(&a.ends_at).then_with(|| a.id.cmp(&b.id)));
-        self.silences.truncate(MAX_SILENCES);
     }
 
     /// Tells the newest state of an alert, firing or not, at `at`.

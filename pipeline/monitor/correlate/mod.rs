@@ -54,7 +54,6 @@ use self::pending::Pending;
 use self::surroundings::Surroundings;
 use self::unrest::Unrest;
 use super::notify::{Dispatcher, Notification};
-use super::silence::Silence;
 use super::topology::Topology;
 use crate::model::{Incident, Nanos, Signal};
 
@@ -73,8 +72,6 @@ pub enum Input {
         at: Nanos,
         edges: Vec<(String, String)>,
     },
-    /// Takes effect at the next look at a group of notifications.
-    Silence(Silence),
     /// No input up to and including this event time is missing.
     Watermark(Nanos),
 }
@@ -197,7 +194,6 @@ impl Correlator {
             Input::Edges { at, edges } => {
                 self.edges_from.entry(at).or_default().extend(edges);
             }
-            Input::Silence(silence) => self.dispatcher.silence(silence),
             Input::Watermark(to) => return self.advance(to),
         }
         Vec::new()

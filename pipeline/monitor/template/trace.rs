@@ -100,7 +100,57 @@ pub fn is_inner_line(body: &[u8]) -> bool {
     let is_frame = || !line.starts_with("File ") || line.contains(", in ");
     matches!(frame(line, false), Some(Frame::Inner { .. })) && is_frame()
         || is_python(line)
+        || is_go(line)
+        || is_dotnet(line)
+        || is_ruby(line)
         || more()
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `goroutine 7 [running]:`, `/src/cart.go:9 +0x1d`, `created by main.serve in goroutine 1`, or a
+/// call with nothing but addresses for arguments: `acme/cart.(*Cart).Add(0xc0001, {0x2, 0x3})`.
+fn is_go(line: &str) -> bool {
+    if let Some(rest) = line.strip_prefix("goroutine ") {
+        return rest.ends_with("]:") && rest.split(' ').next().is_some_and(is_number);
+    }
+    if let Some(call) = line.strip_prefix("created by ") {
+        let (call, goroutine) = call.split_once(" in goroutine ").unwrap_or((call, ""));
+        return is_number(goroutine) || call.contains('/') && !call.contains(' ');
+    }
+    let place = line.rsplit_once(" +0x").map_or(line, |(place, _)| place);
+    if let Some((file, row)) = place.rsplit_once(':')
+        && file.ends_with(".go")
+    {
+        return is_number(row) && !file.contains(' ');
+    }
+    let Some((call, arguments)) = line.strip_suffix(')').and_then(|l| l.rsplit_once('(')) else {
+        return false;
+    };
+    let is_address = |a: &str| {
+        let a = a.trim_matches(['{', '}', '?', ' ']);
+        a.is_empty() || a == "..." || a.strip_prefix("0x").is_some_and(is_hex)
+    };
+    call.contains('.') && !call.contains([' ', '=']) && arguments.split(',').all(is_address)
+}
+
+fn is_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// `at Acme.Cart.Add(String id) in /src/Cart.cs:line 9`.
+fn is_dotnet(line: &str) -> bool {
+    let row = line.strip_prefix("at ").and_then(|rest| rest.rsplit_once(":line "));
+    row.is_some_and(|(place, row)| place.contains(") in ") && is_number(row))
+}
+
+/// `from /app/cart.rb:9:in 'add'`, in either of the quotes that it has had.
+fn is_ruby(line: &str) -> bool {
+    let Some((place, method)) = line.split_once(":in ") else { return false };
+    let row = place.rsplit_once(':').filter(|(file, _)| file.ends_with(".rb"));
+    row.is_some_and(|(_, row)| is_number(row)) && method.starts_with(['`', '\''])
 }
 
 /// Lines, also where a formatter has escaped the line ends.
@@ -159,8 +209,7 @@ fn javascript(rest: &str) -> Option<Frame<'_>> {
     };
     let mut parts = place.rsplitn(3, ':');
     let (column, row, file) = (parts.next()?, parts.next()?, parts.next()?);
-    let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    if !number(column) || !number(row) || file.is_empty() {
+    if !is_number(column) || !is_number(row) || file.is_empty() {
         return None;
     }
     let library =
@@ -260,6 +309,14 @@ mod tests {
             "  File \"/app/cart.py\", line 9, in add",
             "Traceback (most recent call last):",
             "\t... 12 more",
+            "goroutine 7 [running]:",
+            "github.com/acme/shop/cart.(*Cart).Add(0xc0001, {0x2, 0x3})",
+            "runtime.panicmem(...)",
+            "main.main()",
+            "\t/src/cart.go:9 +0x1d",
+            "created by net/http.(*Server).Serve in goroutine 1",
+            "   at Acme.Cart.Add(String id) in /src/Cart.cs:line 9",
+            "\tfrom /app/cart.rb:9:in `add'",
         ] {
             assert!(is_inner_line(line.as_bytes()), "{line}");
         }
@@ -269,6 +326,13 @@ mod tests {
             "Caused by: java.io.IOException: reset",
             "java.io.IOException: reset",
             "... and more",
+            "goroutine 7 is late",
+            "created by the shop. It is new",
+            "created by jane.doe",
+            "error in cart.go: no cart",
+            "cart.checkout took (5 ms)",
+            "added cart.item(7)",
+            "failed in cart.rb at 12:in the morning",
             "File \"/etc/app/rules.conf\", line 12: ERROR unknown key colour",
             "failed\n\tat com.acme.cart.Store.get(Store.java:7)",
         ] {
