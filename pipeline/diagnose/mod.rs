@@ -33,6 +33,7 @@ pub mod traces;
 
 use arrow::array::RecordBatch;
 
+pub use capture::sampling;
 pub use columns::clusters;
 pub use periods::{Wanted, wanted};
 pub use pin::{Caps, pinned};

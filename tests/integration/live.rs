@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use faultline::source::timestamp;
+
 use crate::accounts::Accounts;
 use crate::archive::{contents, count, repeated};
 use crate::outage::{Outage, TIMED, time_of};
@@ -324,6 +326,42 @@ fn an_interrupted_run_goes_on_where_it_was() {
     for (table, rows) in &found {
         assert_eq!(rows, &expected[table], "{table}");
     }
+}
+
+/// Metrics that come every five minutes: a first diagnosis has a sample or two to read, and one is
+/// made again when its window is over, which the archive has in place of the first.
+#[test]
+fn an_incident_of_coarse_metrics_is_diagnosed_again() {
+    let site = Site::new();
+    let (metrics, archive) = (site.file("metrics.csv"), text(&site.archive()));
+    let config = format!(
+        "cluster = \"test\"\narchive = {archive:?}\ncheckpoint = \"50ms\"\n\
+         [[tail]]\npath = {:?}\nstream = \"metrics\"\n",
+        text(&metrics)
+    );
+    fs::write(site.file("faultline.toml"), config).unwrap();
+    let mut random = Random::new(3);
+    let mut rows = "ts,service,instance,metric,value\n".to_owned();
+    for sample in 0..300 {
+        let ts = timestamp::format((1_780_000_000 + sample * 300) * 1_000_000_000);
+        for service in ["web", "api", "db"] {
+            for (metric, usual) in [("latency_p50_ms", 20.0), ("cpu_usage", 0.3)] {
+                let fault = if service == "db" && sample >= 288 { 4.0 } else { 1.0 };
+                let value = usual * fault * (1.0 + 0.1 * random.unit());
+                rows += &format!("{ts},{service},{service}-0,{metric},{value:.4}\n");
+            }
+        }
+    }
+    fs::write(&metrics, rows).unwrap();
+    let live = site.start();
+    live.says("INCIDENT");
+    live.has_taken(&[&metrics]);
+    live.interrupt();
+    let sql = "SELECT d.service, (d.diagnosed_at - i.started_at) >= interval '25 minutes' AS whole
+        FROM incidents i JOIN diagnoses d USING (incident_id) WHERE d.rank = 1";
+    assert_eq!(ask(&site.archive(), sql), "service,whole\ndb,true\n");
+    let sql = "SELECT count(*) = count(DISTINCT evidence_id) AS once FROM evidence";
+    assert_eq!(ask(&site.archive(), sql), "once\ntrue\n");
 }
 
 /// What people import while it runs is told with the next incident.

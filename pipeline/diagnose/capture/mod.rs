@@ -6,6 +6,8 @@ mod spans;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::array::RecordBatch;
+
 use super::columns::Table;
 use super::periods::wanted;
 use super::telemetry::{Change, Control, Period, Telemetry};
@@ -59,6 +61,19 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
         changes,
     };
     Ok(Captured { telemetry, ends, control, template_ids, operations })
+}
+
+/// How far apart the samples are of that series among `wanted` (service, metric) of which they are
+/// furthest apart; 0 where there is none with two samples.
+pub fn sampling(
+    metrics: &[RecordBatch],
+    cluster: &str,
+    period: Period,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> Result<Nanos> {
+    let (series, _) = series::capture(metrics, cluster, period)?;
+    let of = series.iter().filter(|s| wanted(&s.service, &s.metric));
+    Ok(of.filter_map(|s| series::step(&s.points)).max().unwrap_or(0))
 }
 
 /// Rows of a sorted table in `period`.

@@ -65,8 +65,8 @@ fn sorted([service, instance, metric, labels]: Key<'_>, mut points: Points) -> S
     }
 }
 
-/// Median time between samples; samples of the same time are one.
-fn step(points: &[(Nanos, f64)]) -> Option<Nanos> {
+/// Median time between samples, `None` of less than two; samples of the same time are one.
+pub fn step(points: &[(Nanos, f64)]) -> Option<Nanos> {
     median(points.windows(2).map(|pair| pair[1].0 - pair[0].0).filter(|d| *d > 0).collect())
 }
 

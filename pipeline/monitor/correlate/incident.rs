@@ -12,11 +12,14 @@ use super::config::CorrelateConfig;
 use super::relation::{Link, Region};
 use super::surroundings::Surroundings;
 use super::track::{SeriesKey, Track};
-use crate::model::{Incident, IncidentState, Nanos, Severity, Signal};
+use crate::model::{Incident, IncidentState, MINUTE, Nanos, Severity, Signal};
 use crate::monitor::topology::Topology;
 
 /// Windows that a series may miss and still count as abnormal without interruption.
 const MISSED_WINDOWS: i64 = 2;
+
+/// Longest time between samples that is waited for.
+const SAMPLING_MAX: Nanos = 15 * MINUTE;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenIncident {
@@ -31,6 +34,8 @@ pub struct OpenIncident {
     /// Signals that belong to it, also of series that were too many to keep.
     signals: u64,
     severity: Severity,
+    /// Time between two samples of its series, as far as known.
+    sampling: Nanos,
 }
 
 impl OpenIncident {
@@ -45,6 +50,7 @@ impl OpenIncident {
             region: Region::of([&anchor].into_iter(), topology),
             tracks: BTreeMap::from([(SeriesKey::of(&anchor.signal), anchor)]),
             signals: 0,
+            sampling: 0,
         }
     }
 
@@ -76,7 +82,7 @@ impl OpenIncident {
     pub fn continues(&self, key: &SeriesKey, next: &Signal, around: &Surroundings) -> bool {
         let Some(track) = self.tracks.get(key) else { return false };
         let pause = next.window_start - track.last_seen_at();
-        pause <= MISSED_WINDOWS * around.step(track)
+        pause <= MISSED_WINDOWS * self.step(track, around)
             || next.window_end - self.opened_at <= around.config.growth(track.width)
     }
 
@@ -176,6 +182,7 @@ impl OpenIncident {
         }
         self.severity = self.severity.max(other.severity);
         self.signals += other.signals;
+        self.sampling = self.sampling.max(other.sampling);
         while self.tracks.len() > around.config.max_series_per_incident {
             let weakest = self.tracks.iter().min_by(|a, b| {
                 (a.1.binding.cmp(&b.1.binding))
@@ -199,8 +206,17 @@ impl OpenIncident {
         held.max().unwrap_or(self.opened_at)
     }
 
+    /// Samples of its series are so far apart: what is not seen for less is not over.
+    pub fn sampled(&mut self, step: Nanos) {
+        self.sampling = self.sampling.max(step.min(SAMPLING_MAX));
+    }
+
+    fn step(&self, track: &Track, around: &Surroundings) -> Nanos {
+        around.step(track).max(self.sampling)
+    }
+
     fn held_until(&self, track: &Track, around: &Surroundings) -> Nanos {
-        track.last_seen_at() + around.config.hold(around.step(track))
+        track.last_seen_at() + around.config.hold(self.step(track, around))
     }
 
     /// Series that chance explains, of services of which nothing binds: what else the services of

@@ -72,6 +72,11 @@ pub enum Input {
         at: Nanos,
         edges: Vec<(String, String)>,
     },
+    /// Samples of the series of an open incident are so far apart.
+    Sampled {
+        incident_id: String,
+        step: Nanos,
+    },
     /// No input up to and including this event time is missing.
     Watermark(Nanos),
 }
@@ -193,6 +198,11 @@ impl Correlator {
             }
             Input::Edges { at, edges } => {
                 self.edges_from.entry(at).or_default().extend(edges);
+            }
+            Input::Sampled { incident_id, step } => {
+                if let Some(incident) = self.open.get_mut(&incident_id) {
+                    incident.sampled(step);
+                }
             }
             Input::Watermark(to) => return self.advance(to),
         }

@@ -61,9 +61,20 @@ impl Collector {
         if let Some(known) = case.known() {
             self.library.add_case(known, Vec::new());
         }
-        self.observer.case(&case);
-        self.cases.push(case);
+        self.tell(case, true);
         Ok(())
+    }
+
+    /// Shows an incident to people and, if the archive is to get it now, keeps it for that. What
+    /// the archive has yet to get of it is outdated where this one is complete.
+    fn tell(&mut self, case: ClosedCase, archived: bool) {
+        self.observer.case(&case);
+        if archived {
+            if !case.retold {
+                self.cases.retain(|earlier| earlier.incident.id != case.incident.id);
+            }
+            self.cases.push(case);
+        }
     }
 
     /// An incident as it stands now, for people and the archive.
@@ -164,10 +175,7 @@ impl Collector {
         waiting.told |= archived;
         waiting.shown = true;
         self.waiting.insert(case.incident.id.clone(), waiting);
-        self.observer.case(&case);
-        if archived {
-            self.cases.push(case);
-        }
+        self.tell(case, archived);
         Ok(())
     }
 }

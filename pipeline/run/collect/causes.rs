@@ -101,6 +101,16 @@ impl Collector {
         edges.map(|(a, b, _)| (a.to_owned(), b.to_owned())).collect()
     }
 
+    /// How far apart the samples were, before it opened, of the metrics in which it shows.
+    pub(super) fn sampling(&self, incident: &Incident) -> Result<Nanos> {
+        let period = Period { from: incident.opened_at - HOUR, to: incident.opened_at };
+        let metrics = self.recorder.slice(Stream::Metrics.name(), period.from, period.to)?;
+        diagnose::sampling(&metrics, &incident.cluster, period, |service, metric| {
+            let bare = |named: &str| named.split('{').next() == Some(metric);
+            incident.signals.iter().any(|s| s.service == service && bare(&s.metric))
+        })
+    }
+
     fn slices(&self, request: &Request) -> Result<Slices> {
         let wanted = diagnose::wanted(request);
         let slice = |stream: Stream, from: Nanos| {

@@ -229,7 +229,9 @@ impl Collector {
     async fn advance(&mut self, watermark: Nanos) -> Result<()> {
         self.tell_watched();
         if self.reached == Nanos::MIN {
-            self.reached = (watermark.div_euclid(TICK) - 1) * TICK;
+            // All of a small input may come with its first watermark.
+            let first = self.next_due().map_or(watermark, |due| due.min(watermark));
+            self.reached = (first.div_euclid(TICK) - 1) * TICK;
         }
         let last = watermark.div_euclid(TICK) * TICK;
         while self.reached < last {
@@ -280,6 +282,11 @@ impl Collector {
     async fn output(&mut self, output: Output) -> Result<()> {
         match output {
             Output::Opened(incident) => {
+                let sampled = Input::Sampled {
+                    incident_id: incident.id.clone(),
+                    step: self.sampling(&incident)?,
+                };
+                self.correlator.step(sampled);
                 let waiting = Waiting::new(incident);
                 self.waiting.insert(waiting.incident.id.clone(), waiting);
             }

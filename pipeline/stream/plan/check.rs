@@ -79,8 +79,8 @@ pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
     ))
 }
 
-/// What does not depend on any row, such as `1 / 0`, can be worked out. The plan is simplified: what
-/// is still there is what could not be.
+/// What does not depend on any row, such as `1 / 0`, can be worked out. The plan is simplified:
+/// what is still there is what could not be.
 pub fn constants(file: &JobFile, plan: &LogicalPlan, state: &SessionState) -> Result<()> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;

@@ -245,6 +245,22 @@ fn a_weak_late_onset_becomes_context_when_its_wait_is_over() {
     assert!(outputs.contains(&Output::Settled { signal_id, incident_id }));
 }
 
+/// Windows of a minute, of which only every fifth has a sample.
+#[test]
+fn an_incident_of_coarse_samples_waits_for_the_next_one() {
+    let samples = |first: i64| fault("cart", first..first + 1);
+    let inputs: Vec<Input> = [5, 10, 15, 20].into_iter().flat_map(samples).collect();
+    assert!(closed(&of(shop(), &inputs[..samples(5).len()], 9)).len() == 1, "over at once");
+    let mut correlator = Correlator::new(config(), shop());
+    let first = run(&mut correlator, &inputs[..samples(5).len()], 5);
+    let incident_id = opened(&first)[0].id.clone();
+    correlator.step(Input::Sampled { incident_id, step: 5 * MINUTE });
+    let outputs = run(&mut correlator, &inputs[samples(5).len()..], 60);
+    assert!(opened(&outputs).is_empty());
+    let closed_at = closed(&outputs)[0].closed_at;
+    assert_eq!(closed_at, Some(20 * MINUTE + config().hold(5 * MINUTE)));
+}
+
 #[test]
 fn clusters_do_not_mix() {
     let elsewhere = |input: Input| match input {
