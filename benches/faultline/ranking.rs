@@ -63,6 +63,10 @@ pub fn bench(c: &mut Criterion) {
             diagnosis
         });
     });
+    let vague = Request { slack: 3 * MINUTE, ..request.clone() };
+    group.bench_function("a whole diagnosis of an incident, of four onsets", |b| {
+        b.iter(|| diagnose(&vague, &slices).unwrap());
+    });
     group.bench_function("rows to telemetry", |b| {
         b.iter(|| telemetry_of(&request, &slices).unwrap());
     });
@@ -150,6 +154,9 @@ fn spans(noise: &mut Noise) -> RecordBatch {
         texts(rows().map(|r| format!("{:032x}", r.0))),
         texts(rows().map(|r| r.1.to_string())),
         texts(rows().map(|r| parent(r.1))),
+        texts(rows().map(|(trace, depth)| {
+            depth.checked_sub(1).map_or(String::new(), |d| service(of((trace, d))))
+        })),
         durations,
     ];
     batch(Stream::Spans, columns)
