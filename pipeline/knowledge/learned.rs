@@ -86,26 +86,25 @@ pub fn case_rows(of: &[Case]) -> Result<RecordBatch> {
 }
 
 pub fn cases(rows: &[RecordBatch]) -> Vec<Case> {
-    let mut out = Vec::new();
-    for batch in rows {
-        let columns = Columns(batch);
-        for row in 0..batch.num_rows() {
-            out.push(Case {
-                incident_id: columns.text("incident_id", row),
-                cluster: columns.text("cluster", row),
-                opened_at: columns.time("opened_at", row).unwrap_or_default(),
-                closed_at: columns.time("closed_at", row).unwrap_or_default(),
-                title: columns.text("title", row),
-                services: columns.texts("services", row),
-                root_service: columns.text("root_service", row),
-                root_kind: columns.text("root_kind", row),
-                fingerprint: columns.texts("fingerprint", row),
-                actions: columns.texts("actions", row),
-                text: columns.text("text", row),
-            });
-        }
-    }
-    out
+    each(rows, |columns, row| Case {
+        incident_id: columns.text("incident_id", row),
+        cluster: columns.text("cluster", row),
+        opened_at: columns.time("opened_at", row).unwrap_or_default(),
+        closed_at: columns.time("closed_at", row).unwrap_or_default(),
+        title: columns.text("title", row),
+        services: columns.texts("services", row),
+        root_service: columns.text("root_service", row),
+        root_kind: columns.text("root_kind", row),
+        fingerprint: columns.texts("fingerprint", row),
+        actions: columns.texts("actions", row),
+        text: columns.text("text", row),
+    })
+}
+
+/// What `read` makes of each row.
+pub fn each<T>(rows: &[RecordBatch], read: impl Fn(&Columns<'_>, usize) -> T) -> Vec<T> {
+    let of = |batch| (0..RecordBatch::num_rows(batch)).map(|row| read(&Columns(batch), row));
+    rows.iter().flat_map(of).collect()
 }
 
 /// Rows of `runbooks`.
@@ -136,34 +135,27 @@ pub fn section_rows(of: &[Section]) -> Result<RecordBatch> {
 }
 
 pub fn sections(rows: &[RecordBatch]) -> Vec<Section> {
-    let mut out = Vec::new();
-    for batch in rows {
-        let columns = Columns(batch);
-        for row in 0..batch.num_rows() {
-            out.push(Section {
-                passage: Passage {
-                    id: columns.text("section_id", row),
-                    cluster: columns.text("cluster", row),
-                    collection: columns.text("collection", row),
-                    source: columns.text("source", row),
-                    place: columns.integer("section", row),
-                    kind: columns.text("kind", row),
-                    title: columns.text("title", row),
-                    heading: columns.text("heading", row),
-                    text: columns.text("text", row),
-                    alerts: columns.texts("alerts", row),
-                    services: columns.texts("services", row),
-                    tags: columns.texts("tags", row),
-                    dated: columns.time("dated", row),
-                },
-                hash: columns.text("hash", row),
-                root: Some(columns.text("root", row)).filter(|root| !root.is_empty()),
-                revision: columns.integer("revision", row),
-                removed: columns.flag("removed", row).unwrap_or_default(),
-            });
-        }
-    }
-    out
+    each(rows, |columns, row| Section {
+        passage: Passage {
+            id: columns.text("section_id", row),
+            cluster: columns.text("cluster", row),
+            collection: columns.text("collection", row),
+            source: columns.text("source", row),
+            place: columns.integer("section", row),
+            kind: columns.text("kind", row),
+            title: columns.text("title", row),
+            heading: columns.text("heading", row),
+            text: columns.text("text", row),
+            alerts: columns.texts("alerts", row),
+            services: columns.texts("services", row),
+            tags: columns.texts("tags", row),
+            dated: columns.time("dated", row),
+        },
+        hash: columns.text("hash", row),
+        root: Some(columns.text("root", row)).filter(|root| !root.is_empty()),
+        revision: columns.integer("revision", row),
+        removed: columns.flag("removed", row).unwrap_or_default(),
+    })
 }
 
 /// Rows of `vectors`.

@@ -4,7 +4,7 @@
 use faultline_storage::archive::Archive;
 
 use super::case::Case;
-use super::learned::Columns;
+use super::learned::{Columns, each};
 use super::load::rows;
 use crate::error::Result;
 use crate::model::{Cause, Diagnosis, Evidence, Incident, IncidentState, Plan, Severity, Signal};
@@ -44,64 +44,49 @@ async fn signals(archive: &Archive, of: &str) -> Result<Vec<Signal>> {
     let sql =
         format!("SELECT * FROM signals {of} ORDER BY score DESC, signal_id LIMIT {SIGNALS_MAX}");
     let found = rows(archive, "signals", &sql).await?;
-    let read = |batch| {
-        let columns = Columns(batch);
-        let row = move |row| Signal {
-            id: columns.text("signal_id", row),
-            job: columns.text("job", row),
-            severity: Severity::default(),
-            cluster: columns.text("cluster", row),
-            service: columns.text("service", row),
-            instance: columns.text("instance", row),
-            metric: columns.text("metric", row),
-            window_start: columns.time("window_start", row).unwrap_or_default(),
-            window_end: columns.time("window_end", row).unwrap_or_default(),
-            score: columns.real("score", row),
-            observed: columns.real("observed", row),
-            expected: columns.real("expected", row),
-            direction: columns.text("direction", row),
-            predicted: columns.flag("predicted", row).unwrap_or_default(),
-            detail: columns.text("detail", row),
-        };
-        (0..batch.num_rows()).map(row)
-    };
-    Ok(found.iter().flat_map(read).collect())
+    Ok(each(&found, |columns, row| Signal {
+        id: columns.text("signal_id", row),
+        job: columns.text("job", row),
+        severity: Severity::default(),
+        cluster: columns.text("cluster", row),
+        service: columns.text("service", row),
+        instance: columns.text("instance", row),
+        metric: columns.text("metric", row),
+        window_start: columns.time("window_start", row).unwrap_or_default(),
+        window_end: columns.time("window_end", row).unwrap_or_default(),
+        score: columns.real("score", row),
+        observed: columns.real("observed", row),
+        expected: columns.real("expected", row),
+        direction: columns.text("direction", row),
+        predicted: columns.flag("predicted", row).unwrap_or_default(),
+        detail: columns.text("detail", row),
+    }))
 }
 
 async fn causes(archive: &Archive, of: &str) -> Result<Vec<Cause>> {
     let sql = format!("SELECT * FROM diagnoses {of} ORDER BY rank");
     let found = rows(archive, "diagnoses", &sql).await?;
-    let read = |batch| {
-        let columns = Columns(batch);
-        let row = move |row| Cause {
-            service: columns.text("service", row),
-            instance: columns.text("instance", row),
-            kind: columns.text("kind", row),
-            score: columns.real("score", row),
-            confidence: columns.real("confidence", row),
-            evidence_ids: Vec::new(),
-            lanes: Vec::new(),
-        };
-        (0..batch.num_rows()).map(row)
-    };
-    Ok(found.iter().flat_map(read).collect())
+    Ok(each(&found, |columns, row| Cause {
+        service: columns.text("service", row),
+        instance: columns.text("instance", row),
+        kind: columns.text("kind", row),
+        score: columns.real("score", row),
+        confidence: columns.real("confidence", row),
+        evidence_ids: Vec::new(),
+        lanes: Vec::new(),
+    }))
 }
 
 /// Of its evidence, what was changed: the only kind that is searched for.
 async fn changes(archive: &Archive, of: &str) -> Result<Vec<Evidence>> {
     let sql = format!("SELECT * FROM evidence {of} AND kind = 'change' ORDER BY evidence_id");
     let found = rows(archive, "evidence", &sql).await?;
-    let read = |batch| {
-        let columns = Columns(batch);
-        let row = move |row| Evidence {
-            kind: columns.text("kind", row),
-            service: columns.text("service", row),
-            statement: columns.text("statement", row),
-            ..Evidence::default()
-        };
-        (0..batch.num_rows()).map(row)
-    };
-    Ok(found.iter().flat_map(read).collect())
+    Ok(each(&found, |columns, row| Evidence {
+        kind: columns.text("kind", row),
+        service: columns.text("service", row),
+        statement: columns.text("statement", row),
+        ..Evidence::default()
+    }))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::diagnose::advise::{Advisor, Brief, Passage, Refined};
+use crate::diagnose::advise::{Advisor, Brief, Call, Passage, Refined};
 use crate::model::{Diagnosis, Incident, Nanos};
 
 /// Diagnoses that may wait for the model; the statistical ranking of any more stands.
@@ -68,9 +68,7 @@ impl Refiner {
         match self {
             Self::Off => Refined { diagnosis, calls: Vec::new() },
             Self::Waits(advisor) => advisor.refine(&brief(incident, &diagnosis, beside)).await,
-            Self::Live(background) => {
-                background.take(&incident.id).unwrap_or(Refined { diagnosis, calls: Vec::new() })
-            }
+            Self::Live(background) => background.take(diagnosis),
         }
     }
 }
@@ -111,13 +109,25 @@ impl Background {
         Self { queue, answered, task }
     }
 
-    fn take(&self, incident_id: &str) -> Option<Refined> {
+    /// The diagnosis as the model has ranked it, with all that the model was asked about its
+    /// incident. What it said of an earlier diagnosis, which knew less, ranks this one not.
+    fn take(&self, diagnosis: Diagnosis) -> Refined {
         let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |refined: &Refined| refined.diagnosis.incident_id == incident_id;
-        let at = answered.iter().rposition(of)?;
-        let latest = answered.remove(at);
-        answered.retain(|refined| !of(refined));
-        latest
+        let mut now = Refined { diagnosis, calls: Vec::new() };
+        answered.retain(|answer| {
+            let Refined { diagnosis: said, calls } = answer;
+            if said.incident_id != now.diagnosis.incident_id {
+                return true;
+            }
+            let before = now.calls.len() as u64;
+            let later = calls.iter().map(|c| Call { round: c.round + before, ..c.clone() });
+            now.calls.extend(later);
+            if said.diagnosed_at == now.diagnosis.diagnosed_at {
+                now.diagnosis.clone_from(said);
+            }
+            false
+        });
+        now
     }
 }
 
@@ -149,6 +159,30 @@ mod tests {
             refiner.finish(&case.incident, case.diagnosis.clone(), Beside::default()).await;
         assert_eq!(refined.diagnosis, case.diagnosis);
         assert!(refined.calls.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_said_of_an_earlier_diagnosis_is_kept_but_ranks_no_later_one() {
+        let whole = two_cases()[0].diagnosis.clone();
+        let call = || Call { round: 1, ..Call::default() };
+        let said = |diagnosed_at, method: &str| Refined {
+            diagnosis: Diagnosis { diagnosed_at, method: method.into(), ..whole.clone() },
+            calls: vec![call(), Call { round: 2, ..call() }],
+        };
+        let taken = |answers: Vec<Refined>| {
+            let background = Background {
+                queue: mpsc::channel(1).0,
+                answered: Arc::new(Mutex::new(answers.into())),
+                task: tokio::spawn(async {}),
+            };
+            let refined = background.take(whole.clone());
+            let rounds: Vec<u64> = refined.calls.iter().map(|call| call.round).collect();
+            (refined.diagnosis.method, rounds)
+        };
+        let (early, now) = (whole.diagnosed_at - 1, whole.diagnosed_at);
+        assert_eq!(taken(vec![said(early, "early")]), (whole.method.clone(), vec![1, 2]));
+        let both = vec![said(early, "early"), said(now, "now")];
+        assert_eq!(taken(both), ("now".into(), vec![1, 2, 3, 4]));
     }
 
     #[test]

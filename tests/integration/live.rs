@@ -355,6 +355,7 @@ fn an_incident_of_coarse_metrics_is_diagnosed_again() {
     fs::write(&metrics, rows).unwrap();
     let live = site.start();
     live.says("INCIDENT");
+    live.says("UPDATE");
     live.has_taken(&[&metrics]);
     live.interrupt();
     let sql = "SELECT d.service, (d.diagnosed_at - i.started_at) >= interval '25 minutes' AS whole

@@ -68,7 +68,7 @@ pub struct Passage {
 }
 
 /// One call, made or not, as the archive keeps it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Call {
     /// From 1 within an incident.
     pub round: u64,
