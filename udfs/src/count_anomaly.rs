@@ -23,7 +23,7 @@ use crate::codec::{Reader, put_f32s};
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Windows before a key may speak. A new key is for another detector to tell of.
 const WARM_UP: f64 = 12.0;
 /// Windows that rate and dispersion remember.

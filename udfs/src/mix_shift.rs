@@ -20,7 +20,7 @@ use crate::count_anomaly::log_tail;
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Windows with lines before a service may speak.
 const WARM_UP: u16 = 12;
 /// Windows that shares and dispersions remember.

@@ -28,9 +28,9 @@ use crate::verdict::SCORE_MAX;
 /// thousand windows; higher would fit the body, not the tail.
 const LEVEL: f64 = 0.02;
 /// Excesses that the moments remember: a mean good to 7 %.
-const EXCESSES: f64 = 200.0;
+const EXCESSES: u8 = 200;
 /// Windows that `rate` and `t` remember: the same span of time.
-const WINDOWS: f64 = EXCESSES / LEVEL;
+const WINDOWS: u16 = (EXCESSES as f64 / LEVEL) as u16;
 /// Weight of the prior, in windows, on `rate`.
 const PRIOR_WINDOWS: f64 = 100.0;
 /// Excesses at which the moment estimate of `γ` counts half; its standard error is about `1/√n`
@@ -70,14 +70,14 @@ pub(crate) struct Tail {
     rate: f32,
     excess: f32,
     square: f32,
-    /// Excesses seen, up to `EXCESSES`.
-    excesses: f32,
-    /// Windows seen, up to `WINDOWS`.
-    windows: f32,
     /// How often a score of at least `−log10 CLIP` really came.
     alarms: f32,
     /// Highest peaks of clusters, falling; 0 where there was none.
     records: [f32; RECORDS],
+    /// Windows seen, up to `WINDOWS`.
+    windows: u16,
+    /// Excesses seen, up to `EXCESSES`.
+    excesses: u8,
     /// Which of them is the present cluster's; `RECORDS` if none.
     current: u8,
 }
@@ -89,10 +89,10 @@ impl Tail {
             rate: LEVEL as f32,
             excess: prior.excess as f32,
             square: (2.0 * prior.excess * prior.excess) as f32,
-            excesses: 0.0,
-            windows: 0.0,
             alarms: CLIP as f32,
             records: [0.0; RECORDS],
+            windows: 0,
+            excesses: 0,
             current: RECORDS as u8,
         }
     }
@@ -140,9 +140,9 @@ impl Tail {
     /// Keeps `s` if it is the peak of its cluster so far and one of the highest.
     fn record(&mut self, s: f64, fresh: bool) {
         let t = self.threshold;
-        if f64::from(self.windows) >= WINDOWS {
+        if self.windows >= WINDOWS {
             for record in &mut self.records {
-                *record -= (*record - t).max(0.0) * (1.0 / WINDOWS) as f32;
+                *record -= (*record - t).max(0.0) / f32::from(WINDOWS);
             }
         }
         if fresh {
@@ -187,18 +187,19 @@ impl Tail {
         self.record(s, fresh);
         let alarm = over && s > self.quantile(CLIP, prior);
         let s = if over { s.min(self.quantile(CLIP / f, prior)) } else { s };
-        self.windows = (f64::from(self.windows) + 1.0).min(WINDOWS) as f32;
-        let pace = 1.0 / (f64::from(self.windows) + PRIOR_WINDOWS).min(WINDOWS);
+        self.windows = (self.windows + 1).min(WINDOWS);
+        let windows = f64::from(self.windows);
+        let pace = 1.0 / (windows + PRIOR_WINDOWS).min(f64::from(WINDOWS));
         let alarm = f64::from(u8::from(alarm));
-        self.alarms +=
-            ((alarm - f64::from(self.alarms)) / (f64::from(self.windows) + 1.0 / CLIP)) as f32;
+        self.alarms += ((alarm - f64::from(self.alarms)) / (windows + 1.0 / CLIP)) as f32;
         let hit = f64::from(u8::from(over));
         self.rate += ((hit - f64::from(self.rate)) * pace) as f32;
         let mean = f64::from(self.excess);
         if over && fresh {
             let y = s - t;
-            self.excesses = (f64::from(self.excesses) + 1.0).min(EXCESSES) as f32;
-            let pace = 1.0 / (f64::from(self.excesses) + prior.weight).min(EXCESSES);
+            self.excesses = (self.excesses + 1).min(EXCESSES);
+            let known = f64::from(self.excesses) + prior.weight;
+            let pace = 1.0 / known.min(f64::from(EXCESSES));
             self.excess += ((y - mean) * pace) as f32;
             self.square += ((y * y - f64::from(self.square)) * pace) as f32;
         }
@@ -210,26 +211,28 @@ impl Tail {
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let s = self;
-        put_f32s(out, &[s.threshold, s.rate, s.excess, s.square, s.excesses, s.windows, s.alarms]);
+        put_f32s(out, &[s.threshold, s.rate, s.excess, s.square, s.alarms]);
         put_f32s(out, &s.records);
-        out.push(s.current);
+        out.extend_from_slice(&s.windows.to_le_bytes());
+        out.extend([s.excesses, s.current]);
     }
 
     pub(crate) fn read(from: &mut Reader) -> Option<Self> {
-        let [threshold, rate, excess, square, excesses, windows, alarms] = from.f32s()?;
+        let [threshold, rate, excess, square, alarms] = from.f32s()?;
         let records = from.f32s()?;
-        let current = from.u8()?;
+        let (windows, excesses, current) = (from.u16()?, from.u8()?, from.u8()?);
         let sound = excess > 0.0 && square > 0.0 && (0.0..=1.0).contains(&rate);
+        let sound = sound && windows <= WINDOWS && excesses <= EXCESSES;
         let sound = sound && usize::from(current) <= RECORDS;
         sound.then_some(Self {
             threshold,
             rate,
             excess,
             square,
-            excesses,
-            windows,
             alarms,
             records,
+            windows,
+            excesses,
             current,
         })
     }

@@ -2,9 +2,8 @@
 
 use super::{
     CLIP, CLUSTER, CYCLES, DAY, DAY_KNOTS, FREEZE, MEMORY, PATIENCE, PRIORS, RANGE_MEMORY, SECOND,
-    SHORT, State, TAUS, WARM_UP, WEEK, WEEK_KNOTS, WIDEN, Window, X_MAX,
+    SHORT, State, TAUS, WARM_UP, WEEK_KNOTS, WIDEN, Window, X_MAX,
 };
-use crate::seasonal_knots::phase;
 
 impl State {
     pub(super) fn learn(&mut self, w: &Window, s: [f64; 2], score: f64) {
@@ -91,9 +90,8 @@ impl State {
             (2.0 / (visits.max(1.0) * (cycles.min(CYCLES) + 1.0))).min(0.5)
         };
         let (day, week) = (pace(1.0, DAY_KNOTS), pace(7.0, WEEK_KNOTS));
-        let now = self.last_ts;
-        self.day.nudge(phase(now, DAY), day * clip(daily));
-        self.week.nudge(phase(now, WEEK), week * clip(daily - w.week));
+        self.day.nudge(self.last_ts, day * clip(daily));
+        self.week.nudge(self.last_ts, week * clip(daily - w.week));
     }
 
     /// Takes a lasting change as the new normal.
