@@ -51,6 +51,11 @@ pub struct Declared {
 }
 
 impl JobFile {
+    /// The longest that a declared stream allows.
+    pub fn lateness(&self) -> Option<Nanos> {
+        self.declared.iter().filter_map(|d| d.lateness).max()
+    }
+
     /// Parses `text`; `origin` is the file name that messages show.
     pub fn parse(origin: &str, text: &str) -> Result<Self> {
         let at = |l: Location, message: String, remedy: &str| job_error(origin, l, message, remedy);

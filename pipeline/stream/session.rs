@@ -109,7 +109,8 @@ impl Session {
         Ok(())
     }
 
-    /// Fires the sessions whose gap lies wholly before the watermark, by start, end and key.
+    /// Fires the sessions whose gap lies wholly before the watermark, by end, start and key: in the
+    /// same order however often a watermark comes.
     pub fn advance(&mut self, watermark: Nanos) -> Result<Vec<Rows>> {
         let gap = self.spec.gap;
         let due: Vec<Key> = self
@@ -130,7 +131,7 @@ impl Session {
         if fired.is_empty() {
             return Ok(Vec::new());
         }
-        fired.sort_by(|(ka, a), (kb, b)| (a.start, a.last, ka).cmp(&(b.start, b.last, kb)));
+        fired.sort_by(|(ka, a), (kb, b)| (a.last, a.start, ka).cmp(&(b.last, b.start, kb)));
         Ok(vec![self.rows(fired)?])
     }
 
@@ -210,7 +211,11 @@ fn accumulate(
         let array =
             |e: &Arc<dyn PhysicalExpr>| Ok(e.evaluate(&batch)?.into_array(batch.num_rows())?);
         let args: Vec<ArrayRef> = a.args.iter().map(array).collect::<Result<_>>()?;
-        acc.update_batch(&args)?;
+        // Row by row: sums over lanes would round otherwise in batches of another size.
+        for row in 0..batch.num_rows() {
+            let one: Vec<ArrayRef> = args.iter().map(|arg| arg.slice(row, 1)).collect();
+            acc.update_batch(&one)?;
+        }
     }
     Ok(())
 }

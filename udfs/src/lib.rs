@@ -4,6 +4,7 @@
 pub mod absence;
 mod absences;
 pub mod alerting;
+pub mod approx_percentile;
 pub mod benjamini_hochberg;
 mod codec;
 mod collected;

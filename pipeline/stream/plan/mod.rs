@@ -26,6 +26,7 @@ use super::dialect::JobFile;
 use super::finite::Finite;
 use super::frame::{Aggregate, check_constants};
 use super::functions::{WindowKind, window_functions, window_of};
+use super::interval;
 use super::schema::{SINK, Stream, interned, signals_schema};
 use super::session::{Session, SessionSpec};
 use super::stage::{Node, Stage};
@@ -53,7 +54,7 @@ pub async fn plan(file: JobFile) -> Result<Job> {
     let state = session_state();
     let (hash, planner) = stages(&file, &state).await.map_err(|e| readable(&file, e))?;
     let Planner { nodes, width, streams, .. } = planner;
-    let lateness = file.declared.iter().filter_map(|d| d.lateness).max();
+    let lateness = file.lateness();
     Ok(Job { hash, nodes, streams, width, lateness, file })
 }
 
@@ -74,7 +75,10 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
             "write INSERT INTO signals SELECT …",
         ));
     };
-    let hash = crate::model::stable_id(&[&file.name, &logical.display_indent().to_string()]);
+    let mut parts = vec![file.name.clone(), logical.display_indent().to_string()];
+    parts.extend(file.lateness().map(interval::format));
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let hash = crate::model::stable_id(&parts);
     let mut planner = Planner { file, state, nodes: Vec::new(), width: 0, streams: Vec::new() };
     planner.node(&insert.input).await?;
     Ok((hash, planner))
@@ -96,6 +100,11 @@ fn session_state() -> SessionState {
         context.register_udf(function.as_ref().clone());
     }
     faultline_udfs::register(&context);
+    // In the place of functions whose answer depends on how rows are cut into batches.
+    for function in faultline_udfs::approx_percentile::functions() {
+        context.register_udaf(function);
+    }
+    context.deregister_udaf("approx_percentile_cont_with_weight");
     context.state()
 }
 
@@ -139,8 +148,15 @@ impl Planner<'_> {
             LogicalPlan::Projection(p) => {
                 let input = Box::pin(self.node(&p.input)).await?;
                 let exprs = self.physical(&p.expr, p.input.schema())?;
-                let stage = Stage::Project { exprs, output: Arc::clone(plan.schema().inner()) };
-                Ok(Shape { node: self.push(stage, &[input.node]), ..input })
+                let output = Arc::clone(plan.schema().inner());
+                // A dictionary that an expression makes is of one batch only.
+                let computed = exprs
+                    .iter()
+                    .zip(output.fields())
+                    .any(|(expr, field)| *field.data_type() == interned() && !is_column(expr));
+                let interned = input.interned && !computed;
+                let stage = Stage::Project { exprs, output };
+                Ok(Shape { node: self.push(stage, &[input.node]), interned, ..input })
             }
             LogicalPlan::Filter(f) => {
                 let input = Box::pin(self.node(&f.input)).await?;
@@ -296,9 +312,10 @@ fn types(exprs: &[Arc<dyn PhysicalExpr>], schema: &DFSchema) -> Result<Vec<DataT
 
 /// True if every key is a plain column of interned text.
 fn all_interned(keys: &[Arc<dyn PhysicalExpr>], types: &[DataType]) -> bool {
-    let column = |k: &Arc<dyn PhysicalExpr>| {
-        let any: &dyn std::any::Any = k.as_ref();
-        any.is::<datafusion::physical_expr::expressions::Column>()
-    };
-    !keys.is_empty() && keys.iter().all(column) && types.iter().all(|t| *t == interned())
+    !keys.is_empty() && keys.iter().all(is_column) && types.iter().all(|t| *t == interned())
+}
+
+fn is_column(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let any: &dyn std::any::Any = expr.as_ref();
+    any.is::<datafusion::physical_expr::expressions::Column>()
 }

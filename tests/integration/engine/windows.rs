@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use super::rows::{START, Sample, fed, name, samples};
 use super::{Written, block_on, driver, feed, sorted};
 
-/// Keys as a plain column, which is interned, and as an expression, which is hashed.
-const KEYS: [&str; 2] = ["service", "concat(service, '')"];
+/// Keys as a plain column, which is interned, as an expression, which is hashed, and as a column
+/// that a subquery computes, which is interned anew in each batch.
+const KEYS: [&str; 3] = ["service", "concat(service, '')", "who"];
 
 fn job(window: &str, key: &str, values: [&str; 3]) -> String {
     let [score, observed, expected] = values;
@@ -22,7 +23,9 @@ fn job(window: &str, key: &str, values: [&str; 3]) -> String {
          FROM (
            SELECT {key} AS key, {window} AS window, {score} AS score, {observed} AS observed,
                   {expected} AS expected
-           FROM metrics
+           FROM (
+             SELECT *, CASE WHEN value > 1000 THEN instance ELSE service END AS who FROM metrics
+           )
            GROUP BY {key}, window
          )"
     )
@@ -96,7 +99,7 @@ proptest! {
         rows in samples(120, 40),
         width in 1_i64..100,
         batch in 1_usize..50,
-        key in 0_usize..2,
+        key in 0_usize..3,
     ) {
         let sql = job(&format!("tumble({})", seconds(width)), KEYS[key], VALUES);
         let expected = fixed(&rows, width * SECOND, width * SECOND);
@@ -109,7 +112,7 @@ proptest! {
         slide in 1_i64..40,
         times in 1_i64..6,
         batch in 1_usize..50,
-        key in 0_usize..2,
+        key in 0_usize..3,
     ) {
         let window = format!("hop({}, {})", seconds(slide), seconds(slide * times));
         let sql = job(&window, KEYS[key], VALUES);
@@ -122,7 +125,7 @@ proptest! {
         rows in samples(120, 60),
         gap in 1_i64..200,
         batch in 1_usize..50,
-        key in 0_usize..2,
+        key in 0_usize..3,
     ) {
         let sql = job(&format!("session({})", seconds(gap)), KEYS[key], VALUES);
         let expected = sessions(&rows, gap * SECOND);
@@ -131,10 +134,17 @@ proptest! {
 
     /// Also the order of the answers, which incidents depend on.
     #[test]
-    fn batches_do_not_show(rows in samples(120, 30), a in 1_usize..60, b in 1_usize..60) {
-        for window in ["tumble(interval '60 s')", "hop(interval '20 s', interval '60 s')"] {
-            let sql = job(&window.replace(" s'", " seconds'"), "service", VALUES);
-            prop_assert_eq!(run(&sql, &rows, a), run(&sql, &rows, b));
+    fn batches_do_not_show(rows in samples(300, 5), a in 1_usize..60, b in 60_usize..300) {
+        let values = [
+            "approx_percentile_cont(ln(value + 51), 0.95)",
+            "avg(ln(value + 51))",
+            "approx_median(value) + stddev(value / 3)",
+        ];
+        for window in ["tumble(60 s)", "hop(20 s, 60 s)", "tumble(3600 s)", "session(30 s)"] {
+            let window = window.replace(" s", " seconds'");
+            let window = window.replace('(', "(interval '").replace(", ", ", interval '");
+            let sql = job(&window, "service", values);
+            prop_assert_eq!(run(&sql, &rows, a), run(&sql, &rows, b), "{}", window);
         }
     }
 }
