@@ -1,7 +1,6 @@
 //! `faultline diagnose`: ranked causes for moments that the user names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use clap::ValueEnum;
 use faultline_storage::archive::{Archive, Open};
 
 use super::llm::LlmArgs;
+use super::output;
 use crate::diagnose::advise::{Advisor, Brief, Refined};
 use crate::diagnose::{self, Period, Request, Slices};
 use crate::error::{Error, Result};
@@ -94,7 +94,6 @@ pub async fn run(args: &Args) -> Result<()> {
     let covered = read(Source::Outage(outage), &mut moments, &mut clusters)?;
     let cluster = chosen(args, clusters)?;
     moments.iter_mut().for_each(|moment| moment.request.cluster.clone_from(&cluster));
-    let mut out = std::io::stdout();
     for moment in &moments {
         // An answer about nothing must not look like an all-clear.
         if moment.slices.is_empty() {
@@ -108,10 +107,7 @@ pub async fn run(args: &Args) -> Result<()> {
             }
             Format::Table => table(&moment.text, &diagnosis),
         };
-        if writeln!(out, "{text}").is_err() {
-            // A reader that has gone away wants no more lines.
-            return Ok(());
-        }
+        output::say(&(text + "\n"))?;
     }
     Ok(())
 }
@@ -234,7 +230,7 @@ fn read(
     let (mut callers, mut calls) = (Callers::default(), Calls::default());
     let mut covered: Option<(Nanos, Nanos)> = None;
     loop {
-        let (fed, end) = match source.next(&mut registries)? {
+        let (fed, end) = match source.next(&mut registries, |_, _| true)? {
             Next::Chunk(chunk) => {
                 if let Some(reached) = chunk.reached {
                     ingest.merged_to(reached);

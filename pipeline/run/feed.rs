@@ -162,7 +162,8 @@ impl Feed {
             if let Some(skew) = self.skew {
                 self.ingest.set_not_after(now().saturating_add(skew));
             }
-            match self.source.next(&mut self.registries)? {
+            let Self { source, registries, ingest, .. } = &mut *self;
+            match source.next(registries, |stream, partition| ingest.wants(stream, partition))? {
                 Next::Chunk(chunk) => {
                     if self.chunk(chunk, stop)?.is_err() {
                         return Ok(());
@@ -219,9 +220,12 @@ impl Feed {
         let _gone = self.out.blocking_send((0, end));
     }
 
+    /// A partition is idle that had nothing when it was last asked. What lies unread because
+    /// nobody asked, as stages were behind or the machine slept, is not missing.
     fn find_idle(&mut self) {
         for ((stream, partition), last) in &self.delivered {
-            if last.elapsed() >= self.idle_after {
+            let asked = self.source.polled(*partition);
+            if asked.is_some_and(|asked| asked.duration_since(*last) >= self.idle_after) {
                 self.ingest.idle(*stream, *partition);
             }
         }

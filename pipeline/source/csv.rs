@@ -85,7 +85,7 @@ impl CsvDecoder {
         }
         let column = |c: usize| self.places[c].map_or(&b""[..], |i| fields.get(i));
         let ts = column(TS);
-        if self.last_ts.0 != ts {
+        if ts.is_empty() || self.last_ts.0 != ts {
             self.last_ts.1 = timestamp::parse(ts)?;
             self.last_ts.0.clear();
             self.last_ts.0.extend_from_slice(ts);

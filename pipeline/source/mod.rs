@@ -70,11 +70,16 @@ pub enum Source {
 }
 
 impl Source {
-    /// The next rows. A source that is no longer wanted is dropped.
-    pub fn next(&mut self, registries: &mut Registries) -> Result<Next, Error> {
+    /// The next rows, of partitions that are `wanted` where that can be chosen. A source that is no
+    /// longer wanted is dropped.
+    pub fn next(
+        &mut self,
+        registries: &mut Registries,
+        wanted: impl Fn(Stream, u32) -> bool,
+    ) -> Result<Next, Error> {
         match self {
             Self::Outage(outage) => outage.next(registries),
-            Self::Tail(tail) => tail.next(registries),
+            Self::Tail(tail) => tail.next(registries, wanted),
         }
     }
 
@@ -83,6 +88,14 @@ impl Source {
         match self {
             Self::Outage(outage) => outage.file(partition),
             Self::Tail(tail) => tail.file(partition),
+        }
+    }
+
+    /// When a partition of a source that has no end was last asked for rows.
+    pub fn polled(&self, partition: u32) -> Option<std::time::Instant> {
+        match self {
+            Self::Outage(_) => None,
+            Self::Tail(tail) => tail.polled(partition),
         }
     }
 

@@ -63,6 +63,9 @@ impl Refusal {
     }
 }
 
+/// Waiting rows from which on only the slowest partition is read.
+const WAITING_MAX: usize = 1 << 18;
+
 /// A refused row.
 #[derive(Clone, Debug)]
 pub struct Refused {
@@ -228,6 +231,18 @@ impl Ingest {
     /// Rows of a partition that were accepted so far: only these are a sign of life.
     pub fn accepted(&self, stream: Stream, partition: u32) -> u64 {
         self.partitions.get(&(stream, partition)).map_or(0, |p| p.accepted)
+    }
+
+    /// Whether rows of a partition are wanted. Where very many wait, only those that hold the
+    /// watermark back are: the others would but add to them.
+    pub fn wants(&self, stream: Stream, partition: u32) -> bool {
+        let waiting: usize = self.waiting.values().map(Reorder::len).sum();
+        if waiting < WAITING_MAX {
+            return true;
+        }
+        let slowest = self.partitions.values().filter(|p| !p.silent).map(|p| p.newest).min();
+        let own = self.partitions.get(&(stream, partition));
+        own.is_none_or(|own| slowest.is_none_or(|slowest| own.newest <= slowest))
     }
 
     /// True when enough rows wait for it to be worth moving the watermark.

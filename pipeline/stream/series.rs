@@ -136,13 +136,15 @@ pub struct Registry {
     last: u32,
     /// By id: the series that came next the last time; at first the one that was met next.
     followers: Vec<u32>,
+    /// There was a series too many, and it was said.
+    overflows: bool,
 }
 
 impl Registry {
     /// `limit` bounds the number of series; later ones share one overflow series.
     pub fn new(stream: Stream, limit: usize) -> Self {
         let table = KeyTable::new(stream.series_columns().len());
-        Self { stream, limit, table, last: 0, followers: Vec::new() }
+        Self { stream, limit, table, last: 0, followers: Vec::new(), overflows: false }
     }
 
     pub fn stream(&self) -> Stream {
@@ -176,6 +178,15 @@ impl Registry {
         if (self.len() >= self.limit || !self.table.has_room(key))
             && self.table.find(key.iter().copied()).is_none()
         {
+            if !std::mem::replace(&mut self.overflows, true) {
+                let (stream, series) = (self.stream.name(), self.len());
+                tracing::warn!(
+                    stream,
+                    series,
+                    "no room for more series: new ones count as one, {OVERFLOW}, until a start \
+                     with --fresh; drop labels that take a new value each time"
+                );
+            }
             return self.table.intern(key.iter().map(|_| OVERFLOW));
         }
         self.table.intern(key.iter().copied())

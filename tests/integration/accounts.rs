@@ -198,6 +198,20 @@ fn duplicates_are_processed() {
     assert_eq!((accounts.processed, accounts.late), (outage.rows(), 0));
 }
 
+#[test]
+fn the_first_row_too_needs_a_time() {
+    let outage = Outage::new();
+    let mut rows = outage.lines("metrics.csv");
+    let (_, rest) = rows[1].split_once(',').unwrap();
+    let timeless = format!(",{rest}");
+    rows.insert(1, timeless.clone());
+    rows.insert(1, timeless);
+    write_lines(&outage.file("metrics.csv"), &rows);
+    let archives = TempDir::new().unwrap();
+    let accounts = Accounts::read(&replay(outage.path(), &archives.path().join("a"), &[]));
+    assert_eq!((accounts.processed, accounts.dead), (outage.rows() - 2, 2));
+}
+
 /// Rows far out of order are late one by one; the rest goes on.
 #[test]
 fn unsorted_rows_are_late_and_the_rest_goes_on() {

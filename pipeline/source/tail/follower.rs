@@ -128,7 +128,11 @@ impl Follower {
             if current.at_end && !current.complete {
                 match current.fate(&self.file).map_err(failed)? {
                     Fate::Same => {}
-                    Fate::Renamed => current.complete = true,
+                    Fate::Renamed => {
+                        current.complete = true;
+                        let file = current.lines().input();
+                        self.between = rotated::since(file, &self.file.path).map_err(failed)?;
+                    }
                     Fate::Replaced => {
                         let path = self.file.path.display();
                         tracing::info!(%path, "file was truncated or replaced, reading it anew");
@@ -164,7 +168,7 @@ impl Follower {
     fn find(&mut self) -> Result<Option<Current>, Error> {
         let path = self.file.path.clone();
         let failed = |e| Error::unreadable(&path, e);
-        let opened = match File::open(&path) {
+        let opened = match regular(&path).and_then(|()| File::open(&path)) {
             Ok(file) => Some(file),
             Err(e) if e.kind() == ErrorKind::NotFound => None,
             Err(e) => return Err(failed(e)),
@@ -196,6 +200,14 @@ impl Follower {
         let Some(file) = opened else { return Ok(None) };
         self.resume = None;
         Current::begin(file, &self.file, &self.cluster).map_err(failed).map(Some)
+    }
+}
+
+/// To open a pipe would wait for its writer, and what is read from it cannot be read again.
+fn regular(path: &Path) -> io::Result<()> {
+    match fs::metadata(path)?.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is no regular file; write what comes to one")),
     }
 }
 

@@ -5,6 +5,7 @@ mod identity;
 mod rotated;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use follower::Follower;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub struct Tail {
     batch_rows: usize,
     /// Whose turn is next, so that a busy file does not keep the others waiting.
     turn: usize,
+    /// When each file was last asked for rows.
+    polled: Vec<Instant>,
 }
 
 /// How far every file has been handed out.
@@ -56,24 +59,40 @@ impl Tail {
             let resume = place.map(|i| saved.swap_remove(i));
             followers.push(Follower::open(file, partition as u32, cluster, resume)?);
         }
-        Ok(Self { followers, batch_rows: batch_rows.max(1), turn: 0 })
+        let polled = vec![Instant::now(); followers.len()];
+        Ok(Self { followers, batch_rows: batch_rows.max(1), turn: 0, polled })
     }
 
-    /// New rows of one file, or [`Next::Idle`]. Without files it ends.
-    pub fn next(&mut self, registries: &mut Registries) -> Result<Next, Error> {
+    /// New rows of one file that is wanted, or [`Next::Idle`]. Without files it ends.
+    pub fn next(
+        &mut self,
+        registries: &mut Registries,
+        wanted: impl Fn(Stream, u32) -> bool,
+    ) -> Result<Next, Error> {
         let count = self.followers.len();
         if count == 0 {
             return Ok(Next::End);
         }
         for _ in 0..count {
-            let follower = &mut self.followers[self.turn];
-            self.turn = (self.turn + 1) % count;
+            let turn = self.turn;
+            let follower = &mut self.followers[turn];
+            self.turn = (turn + 1) % count;
+            if !wanted(follower.stream(), turn as u32) {
+                continue;
+            }
             let registry = registries.get_mut(follower.stream());
-            if let Some(chunk) = follower.poll(self.batch_rows, registry)? {
+            let found = follower.poll(self.batch_rows, registry)?;
+            self.polled[turn] = Instant::now();
+            if let Some(chunk) = found {
                 return Ok(Next::Chunk(chunk));
             }
         }
         Ok(Next::Idle)
+    }
+
+    /// When a partition was last asked for rows.
+    pub fn polled(&self, partition: u32) -> Option<Instant> {
+        self.polled.get(partition as usize).copied()
     }
 
     /// Path of a partition.

@@ -35,7 +35,7 @@ fn tail(path: &Path, position: Option<&Value>) -> Running {
 fn drain(Running(tail, registries): &mut Running) -> (Vec<i64>, Vec<(u64, DeadReason)>) {
     let (mut values, mut dead) = (Vec::new(), Vec::new());
     loop {
-        match tail.next(registries).unwrap() {
+        match tail.next(registries, |_, _| true).unwrap() {
             Next::Chunk(chunk) => {
                 let column = chunk.batch.column(6).as_primitive::<Float64Type>();
                 values.extend(column.values().iter().map(|v| *v as i64));
@@ -112,7 +112,9 @@ fn it_resumes_behind_what_was_handed_out() {
     let path = dir.path().join("m.csv");
     append(&path, &(HEADER.to_owned() + &(1..=7).map(row).collect::<String>()));
     let Running(mut first, mut registries) = tail(&path, None);
-    let Next::Chunk(chunk) = first.next(&mut registries).unwrap() else { panic!("no chunk") };
+    let Next::Chunk(chunk) = first.next(&mut registries, |_, _| true).unwrap() else {
+        panic!("no chunk")
+    };
     assert_eq!(chunk.batch.num_rows(), 3);
     let position = first.position();
     drop(first);
@@ -171,12 +173,43 @@ fn what_was_rotated_away_while_nobody_looked_is_read_in_order() {
     let (mut place, mut all) = (position, Vec::new());
     loop {
         let Running(mut tail, mut registries) = tail(&path, Some(&place));
-        let Next::Chunk(chunk) = tail.next(&mut registries).unwrap() else { break };
+        let Next::Chunk(chunk) = tail.next(&mut registries, |_, _| true).unwrap() else { break };
         let column = chunk.batch.column(6).as_primitive::<Float64Type>();
         all.extend(column.values().iter().map(|v| *v as i64));
         place = tail.position();
     }
     assert_eq!(all, [2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn a_file_that_is_rotated_twice_between_two_looks_is_read_in_order() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("m.csv");
+    let beside = |name: &str| dir.path().join(name);
+    rotated(&path, 0, &row(1));
+    let mut running = tail(&path, None);
+    assert_eq!(values(&mut running), [1]);
+    append(&path, &row(2));
+    fs::rename(&path, beside("m.csv.3")).unwrap();
+    let second = SystemTime::UNIX_EPOCH + Duration::from_secs(1_714_521_610);
+    File::options().write(true).open(beside("m.csv.3")).unwrap().set_modified(second).unwrap();
+    rotated(&beside("m.csv.2"), 20, &row(3));
+    rotated(&beside("m.csv.1"), 30, &row(4));
+    rotated(&path, 40, &row(5));
+    assert_eq!(values(&mut running), [2, 3, 4, 5]);
+    append(&path, &row(6));
+    assert_eq!(values(&mut running), [6]);
+}
+
+#[test]
+fn a_file_that_is_not_wanted_waits() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("m.csv");
+    append(&path, &(HEADER.to_owned() + &row(1)));
+    let Running(mut tail, mut registries) = tail(&path, None);
+    assert!(matches!(tail.next(&mut registries, |_, _| false).unwrap(), Next::Idle));
+    let wanted = |stream, partition| (stream, partition) == (Stream::Metrics, 0);
+    assert!(matches!(tail.next(&mut registries, wanted).unwrap(), Next::Chunk(_)));
 }
 
 #[test]
@@ -220,7 +253,7 @@ fn streams_of_several_files_take_turns() {
     let mut tail = Tail::open(files, 3, "main", None).unwrap();
     let mut registries = Registries::new(10);
     let mut order = Vec::new();
-    while let Next::Chunk(chunk) = tail.next(&mut registries).unwrap() {
+    while let Next::Chunk(chunk) = tail.next(&mut registries, |_, _| true).unwrap() {
         order.push((chunk.stream, chunk.partition, chunk.batch.num_rows()));
     }
     assert_eq!(order, [(Stream::Metrics, 0, 3), (Stream::Logs, 1, 1), (Stream::Metrics, 0, 3)]);

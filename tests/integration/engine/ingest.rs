@@ -294,3 +294,25 @@ fn a_refused_row_is_no_sign_of_life() {
         assert_eq!(at(&mut both, 0, next * SECOND), (1, next));
     }
 }
+
+/// However far one partition is behind the others, what they bring does not pile up.
+#[test]
+fn where_many_rows_wait_only_the_slowest_partition_is_read() {
+    let mut registries = Registries::new(10);
+    let mut ingest = until(Nanos::MAX, None);
+    ingest.declare(Stream::Metrics, 1);
+    let mut rows = 0;
+    while ingest.wants(Stream::Metrics, 0) {
+        assert!(rows < 1 << 20, "never enough");
+        let more: Vec<Sample> = (rows..rows + 8_192).map(|n| sample(n * SECOND)).collect();
+        ingest.push(Stream::Metrics, 0, metrics(&more, &mut registries)).unwrap();
+        ingest.release(&mut registries).unwrap();
+        rows += 8_192;
+    }
+    assert_eq!(ingest.in_flight() as i64, rows);
+    assert!(ingest.wants(Stream::Metrics, 1), "the watermark waits for it");
+    let newest = [sample((rows - 1) * SECOND)];
+    ingest.push(Stream::Metrics, 1, metrics(&newest, &mut registries)).unwrap();
+    ingest.release(&mut registries).unwrap();
+    assert!(ingest.wants(Stream::Metrics, 0), "they are side by side");
+}
