@@ -62,6 +62,8 @@ pub struct CheckpointStore {
     dir: PathBuf,
     /// Directory and parts of the epoch written last.
     written: Option<(PathBuf, Vec<PartEntry>)>,
+    /// Epochs that were found damaged: kept for their number until there is a later one.
+    damaged: Vec<Name>,
     _lock: ProcessLock,
 }
 
@@ -92,7 +94,8 @@ impl CheckpointStore {
     pub fn open(dir: &Path) -> Result<Self> {
         durable::create_dir_all(dir)?;
         let lock = ProcessLock::take(&dir.join(LOCK))?;
-        let store = Self { dir: dir.to_path_buf(), written: None, _lock: lock };
+        let store =
+            Self { dir: dir.to_path_buf(), written: None, damaged: Vec::new(), _lock: lock };
         for entry in store.entries()? {
             if entry.ends_with(UNFINISHED) {
                 remove(&store.dir.join(entry))?;
@@ -134,7 +137,10 @@ impl CheckpointStore {
         fs::rename(&staging, &target).map_err(|e| Error::io("rename into", &target, e))?;
         durable::sync_dir(&self.dir)?;
         self.written = Some((target, entries));
-        for old in present.iter().rev().skip(KEPT - 1) {
+        let damaged = std::mem::take(&mut self.damaged);
+        let (damaged, sound): (Vec<Name>, Vec<Name>) =
+            present.into_iter().partition(|name| damaged.contains(name));
+        for old in sound.iter().rev().skip(KEPT - 1).chain(&damaged) {
             remove(&old.dir(&self.dir))?;
         }
         Ok(())
@@ -146,7 +152,7 @@ impl CheckpointStore {
     /// # Errors
     /// [`Error::Checkpoint`] if there are checkpoints and all are damaged: to start over in silence
     /// would lose state.
-    pub fn latest(&self) -> Result<Option<Checkpoint>> {
+    pub fn latest(&mut self) -> Result<Option<Checkpoint>> {
         let mut reasons = Vec::new();
         for name in self.complete()?.into_iter().rev() {
             let dir = name.dir(&self.dir);
@@ -155,6 +161,7 @@ impl CheckpointStore {
                 Err(err @ Error::Damaged { .. }) => {
                     tracing::warn!(epoch = name.epoch, %err, "damaged checkpoint passed over");
                     reasons.push(err.to_string());
+                    self.damaged.push(name);
                 }
                 Err(err) => return Err(err),
             }
@@ -459,6 +466,21 @@ mod tests {
         store.write(2, "plan", parts("new"), json!(null)).unwrap();
         let found = store.latest().unwrap().unwrap();
         assert_eq!((found.epoch, found.bytes("state").unwrap()), (2, b"new".as_slice()));
+    }
+
+    #[test]
+    fn a_damaged_epoch_takes_no_place_of_a_sound_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = CheckpointStore::open(dir.path()).unwrap();
+        for epoch in [1, 2, 3] {
+            if epoch == 3 {
+                fs::write(part_file(dir.path(), 2, "state"), "xyZ").unwrap();
+                assert_eq!(store.latest().unwrap().unwrap().epoch, 1);
+            }
+            store.write(epoch, "plan", parts("xyz"), json!(null)).unwrap();
+        }
+        fs::write(part_file(dir.path(), 3, "state"), "xyZ").unwrap();
+        assert_eq!(store.latest().unwrap().unwrap().epoch, 1);
     }
 
     #[test]

@@ -63,19 +63,14 @@ pub fn sync(file: &File, path: &Path) -> Result<()> {
 
 /// Writes and syncs a temporary file beside `path`.
 fn stage<'a>(path: &Path, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<PathBuf> {
-    let staged = staging_name(path);
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&staged)
-        .map_err(|e| Error::io("create", &staged, e))
-        .and_then(|mut file| {
-            for chunk in chunks {
-                file.write_all(chunk).map_err(|e| Error::io("write", path, e))?;
-            }
-            sync(&file, path)
-        });
-    match written {
+    let (mut file, staged) = create_staged(path)?;
+    let write = || {
+        for chunk in chunks {
+            file.write_all(chunk).map_err(|e| Error::io("write", path, e))?;
+        }
+        sync(&file, path)
+    };
+    match write() {
         Ok(()) => Ok(staged),
         Err(err) => {
             discard(&staged);
@@ -84,8 +79,21 @@ fn stage<'a>(path: &Path, chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<
     }
 }
 
+/// A new file beside `path`. In containers every process may have the same number, so the name may
+/// be that of a leftover, or of a file that another is about to rename: then it takes the next.
+fn create_staged(path: &Path) -> Result<(File, PathBuf)> {
+    loop {
+        let staged = staging_name(path);
+        match OpenOptions::new().write(true).create_new(true).open(&staged) {
+            Ok(file) => return Ok((file, staged)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(Error::io("create", &staged, e)),
+        }
+    }
+}
+
 /// `name#digits`: the form that object_store's local store hides from listings, so that a leftover
-/// of a crash is never taken for data. Unique over processes by pid and within one by a counter.
+/// of a crash is never taken for data. Processes differ by pid and, within one, names by a counter.
 fn staging_name(path: &Path) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let unique = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -134,6 +142,23 @@ fn parent(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_leftover_of_another_process_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let next = staging_name(&path);
+        let (name, digits) = next.to_str().unwrap().rsplit_once('#').unwrap();
+        let number: u64 = digits.parse().unwrap();
+        let leftovers: Vec<PathBuf> =
+            (0..500).map(|n| PathBuf::from(format!("{name}#{}", number + n))).collect();
+        leftovers.iter().for_each(|leftover| fs::write(leftover, "theirs").unwrap());
+        replace(&path, [b"ours".as_slice()]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"ours");
+        for leftover in leftovers {
+            assert_eq!(fs::read(leftover).unwrap(), b"theirs");
+        }
+    }
 
     #[test]
     fn create_has_one_winner_and_replace_overwrites() {

@@ -6,12 +6,14 @@
 //! nor by how many later ones have come already. Where bytes run short, the table that takes most
 //! gives up its oldest slot, so one that is chatty does not push out the others.
 //!
-//! Interned columns count by their keys: their dictionaries are shared and bounded elsewhere. A
-//! buffer behind several slots goes with the last of them.
+//! Interned columns count by their keys: their dictionary is bounded elsewhere. It grows with every
+//! new series, into another array each time, so that rows kept would keep one copy of it per batch;
+//! all of a table therefore share the newest. A buffer behind several slots goes with the last of
+//! them.
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
 
@@ -62,6 +64,10 @@ struct Table {
     bytes: usize,
     /// Slots before this one have been forgotten.
     floor: i64,
+    /// The newest dictionary of each column; `None` for a column that has none.
+    dictionaries: Vec<Option<ArrayRef>>,
+    /// Batches of slots that are over have older ones.
+    outgrown: bool,
 }
 
 #[derive(Debug, Default)]
@@ -73,11 +79,39 @@ struct Slot {
 
 impl Default for Table {
     fn default() -> Self {
-        Self { slots: BTreeMap::new(), bytes: 0, floor: i64::MIN }
+        let (slots, dictionaries) = (BTreeMap::new(), Vec::new());
+        Self { slots, bytes: 0, floor: i64::MIN, dictionaries, outgrown: false }
     }
 }
 
 impl Table {
+    /// Gives a batch, and those of the slots from `reached` on, the newest dictionaries.
+    fn share(&mut self, batch: RecordBatch, reached: i64) -> RecordBatch {
+        self.dictionaries.resize(batch.num_columns(), None);
+        let mut grown = false;
+        for (newest, column) in self.dictionaries.iter_mut().zip(batch.columns()) {
+            let Some(column) = column.as_any_dictionary_opt() else { continue };
+            let known = newest.as_ref().map_or(0, |newest| newest.len());
+            if newest.is_none() || column.values().len() > known {
+                *newest = Some(column.values().clone());
+                grown = true;
+            }
+        }
+        if grown {
+            self.outgrown = true;
+            self.renew(reached);
+        }
+        with_dictionaries(&batch, &self.dictionaries)
+    }
+
+    fn renew(&mut self, from: i64) {
+        for slot in self.slots.range_mut(from..).map(|(_, slot)| slot) {
+            for (_, batch) in &mut slot.batches {
+                *batch = with_dictionaries(batch, &self.dictionaries);
+            }
+        }
+    }
+
     fn forget_oldest(&mut self, reached: i64) {
         let Some((number, slot)) = self.slots.pop_first() else { return };
         if number < reached {
@@ -104,6 +138,9 @@ impl Recorder {
 
     /// Adds a batch. Rows of a slot that the table has forgotten are forgotten themselves.
     ///
+    /// The dictionaries of an interned column only ever grow: of those of two batches of a table
+    /// the longer one begins with the shorter one.
+    ///
     /// # Errors
     /// [`Error::Batch`] where there is no event time, or a column of a type that is not recorded:
     /// anything but numbers, times, booleans, text and interned text.
@@ -114,6 +151,7 @@ impl Recorder {
             Some(kept) => kept,
             None => self.tables.entry(table.to_owned()).or_default(),
         };
+        let batch = kept.share(batch, reached);
         while let Some(first) = times.get(from) {
             let number = first.div_euclid(SLOT);
             let same = |ts: &i64| ts.div_euclid(SLOT) == number;
@@ -140,6 +178,10 @@ impl Recorder {
     pub fn advance(&mut self, now: i64) {
         let until = now.div_euclid(SLOT);
         while let Some(number) = self.next_over(until) {
+            for table in self.tables.values_mut().filter(|table| table.outgrown) {
+                table.renew(i64::MIN);
+                table.outgrown = false;
+            }
             self.reached = number + 1;
             for table in self.tables.values_mut() {
                 table.bytes += table.slots.get(&number).map_or(0, |slot| slot.bytes);
@@ -277,6 +319,21 @@ impl Recorder {
     }
 }
 
+fn with_dictionaries(batch: &RecordBatch, newest: &[Option<ArrayRef>]) -> RecordBatch {
+    let column = |(column, newest): (&ArrayRef, &Option<ArrayRef>)| match (
+        column.as_any_dictionary_opt(),
+        newest,
+    ) {
+        (Some(old), Some(newest)) if newest.len() > old.values().len() => {
+            old.with_values(newest.clone())
+        }
+        _ => column.clone(),
+    };
+    let columns = batch.columns().iter().zip(newest).map(column).collect();
+    // Types and lengths stay; a batch of another shape than the others of its table stays whole.
+    RecordBatch::try_new(batch.schema(), columns).unwrap_or_else(|_| batch.clone())
+}
+
 /// Bytes of the values, the same however rows are cut into batches.
 fn logical_bytes(table: &str, batch: &RecordBatch) -> Result<usize> {
     let rows = batch.num_rows();
@@ -370,6 +427,29 @@ mod tests {
         let columns: [(_, ArrayRef); 1] = [("k", Arc::new(keys))];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         assert_eq!(logical_bytes("t", &batch).unwrap(), 32);
+    }
+
+    #[test]
+    fn a_dictionary_that_grows_is_kept_once() {
+        let mut recorder = Recorder::new(usize::MAX, i64::MAX, "ts");
+        for i in 0..300 {
+            let ts = TimestampNanosecondArray::from(vec![i64::from(i) * SECOND; 2]);
+            let values = StringArray::from_iter_values((0..=i).map(|n| format!("series {n}")));
+            let keys = DictionaryArray::new(Int32Array::from(vec![i, i / 2]), Arc::new(values));
+            let columns: [(_, ArrayRef); 2] = [("ts", Arc::new(ts)), ("k", Arc::new(keys))];
+            recorder.push("t", RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+            recorder.advance(i64::from(i) * SECOND);
+        }
+        let batches = recorder.slice("t", 0, i64::MAX).unwrap();
+        let values = batches.iter().map(|b| b.column(1).as_any_dictionary().values());
+        let mut copies: Vec<*const dyn Array> = values.map(Arc::as_ptr).collect();
+        copies.dedup_by(|a, b| std::ptr::addr_eq(*a, *b));
+        assert_eq!(copies.len(), 2, "one of the slots that are over, one of the present slot");
+        for (i, batch) in batches.iter().enumerate() {
+            let texts = arrow::compute::cast(batch.column(1), &DataType::Utf8).unwrap();
+            let expected = [i, i / 2].map(|n| format!("series {n}"));
+            assert_eq!(*texts.as_string::<i32>(), StringArray::from(expected.to_vec()));
+        }
     }
 
     #[test]
