@@ -4,6 +4,10 @@
 //! the masked form ([`mask`]) is looked up, then a fixed-depth tree ([`tree`]) is searched for a
 //! template with a slot in the place of a word, and where enough templates differ in one place only
 //! they become one ([`merge`]).
+//!
+//! A line keeps its id: what was a template before it became part of another goes on under the id
+//! that it had, so that no detector takes a merge for a change of what is logged.
+//! [`Miner::resolve`] says of which template it is part now.
 
 mod codec;
 pub mod fold;
@@ -70,6 +74,7 @@ struct Template {
 #[derive(Clone, Copy, Default)]
 struct Cached {
     exact: u64,
+    id: u64,
     slot: u32,
     generation: u64,
 }
@@ -138,12 +143,14 @@ impl Miner {
         self.lines += 1;
         let place = exact as usize & (self.cache.len() - 1);
         let cached = self.cache[place];
-        let slot = if cached.exact == exact && cached.generation == self.generation {
-            cached.slot
+        let (slot, id) = if cached.exact == exact && cached.generation == self.generation {
+            (cached.slot, cached.id)
         } else {
-            let slot = self.find(body, &tokens);
-            self.cache[place] = Cached { exact, slot, generation: self.generation };
-            slot
+            let key = mask::key(body, &tokens);
+            let slot = self.find(key, body, &tokens);
+            let id = self.id(key, slot);
+            self.cache[place] = Cached { exact, id, slot, generation: self.generation };
+            (slot, id)
         };
         self.tokens = tokens;
         let lines = self.lines;
@@ -151,7 +158,7 @@ impl Miner {
             Some(template) => {
                 template.count += 1;
                 template.used = lines;
-                template.id
+                TemplateId(id)
             }
             None => unreachable!(
                 "a slot is freed only together with the keys and the generation that name it"
@@ -159,8 +166,13 @@ impl Miner {
         }
     }
 
-    fn find(&mut self, line: &[u8], tokens: &[scan::Token]) -> u32 {
-        let key = mask::key(line, tokens);
+    /// The id of lines of this masked form.
+    fn id(&self, key: u64, slot: u32) -> u64 {
+        let template = self.slots[slot as usize].as_ref();
+        if self.aliases.contains_key(&key) { key } else { template.map_or(key, |t| t.id.0) }
+    }
+
+    fn find(&mut self, key: u64, line: &[u8], tokens: &[scan::Token]) -> u32 {
         if let Some(slot) = self.keys.get(&key).copied() {
             if let Some(template) = self.slots[slot as usize].as_mut().filter(|t| !t.general) {
                 let (_, fields) = render::fields(line, tokens);
@@ -342,6 +354,7 @@ impl Miner {
         while self.forgotten.is_none() && self.aliases_order.len() > self.limits.cache_max {
             if let Some(oldest) = self.aliases_order.pop_front() {
                 self.aliases.remove(&oldest);
+                self.generation += 1;
             }
         }
     }

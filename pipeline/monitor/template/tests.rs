@@ -99,6 +99,15 @@ fn ids_stay_valid_through_merges() {
         all,
         [(miner.resolve(first), "login of user <*> was accepted by host".to_owned(), 8)]
     );
+    let mut bytes = Vec::new();
+    miner.write(&mut bytes);
+    for mut miner in [Miner::read(&bytes).unwrap(), miner] {
+        let union = miner.resolve(first);
+        for (name, id) in [("ada", first), ("joy", union), ("ada", first), ("kim", union)] {
+            let line = format!("login of user {name} was accepted by host");
+            assert_eq!(miner.add(line.as_bytes()), id, "{name}");
+        }
+    }
 }
 
 #[test]
