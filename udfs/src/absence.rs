@@ -204,7 +204,12 @@ impl State {
                 fresh: known.is_certain(known.missing) && !known.is_certain(known.missing - 1),
             })
             .collect();
-        absent.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.name.cmp(&b.name)));
+        // There may be fewer rows to tell them on: what is told once comes before what goes on.
+        let order = |a: &Absent, b: &Absent| {
+            let fresh_first = b.fresh.cmp(&a.fresh);
+            fresh_first.then(b.score.total_cmp(&a.score)).then_with(|| a.name.cmp(&b.name))
+        };
+        absent.sort_by(order);
         absent
     }
 

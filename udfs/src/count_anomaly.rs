@@ -1,9 +1,9 @@
 //! Anomaly score of counts per window: log lines of a template, errors, restarts.
 //!
 //! The rate follows a gamma–Poisson model with forgetting: `n` effective windows of a mean `λ` per
-//! second make the rate uncertain by `λ²/n`. The dispersion `φ` is the exponentially weighted mean
-//! of the squared Pearson residual, never below 1. A window with mean `μ = λ · width` then has
-//! variance `φ·μ·(1 + 1/n)` and is negative binomial with these two moments; its tail is a
+//! second make the rate uncertain by the variance `λ/n`. The dispersion `φ` is the exponentially
+//! weighted mean of the squared Pearson residual, never below 1. A window with mean `μ = λ · width`
+//! then has variance `φ·μ·(1 + 1/n)` and is negative binomial with these two moments; its tail is a
 //! regularised incomplete beta function. Both tails are looked at, so `p = 2·min(P(X ≥ k), P(X ≤
 //! k))`. `φ` is raised by its own uncertainty, the factor `1 + 2/√n`, so that the law never
 //! degenerates to Poisson's.
@@ -28,7 +28,7 @@ const VERSION: u8 = 3;
 const WARM_UP: f64 = 12.0;
 /// Windows that rate and dispersion remember.
 const MEMORY: f64 = 400.0;
-/// Score from which the baseline learns no more than a count of this improbability.
+/// Score from which the baseline learns nothing, until the new rate is the normal one.
 const ALERT: f64 = 2.0;
 /// Alerting windows after which the new rate is the normal one.
 const PATIENCE: u16 = 60;

@@ -128,7 +128,10 @@ impl State {
         let alert = score >= ALERT;
         self.hot = if alert { self.hot.saturating_add(1) } else { self.hot.saturating_sub(2) };
         self.tail.learn(log_p, PRIOR, self.hot <= 1);
-        if !alert || self.hot >= PATIENCE {
+        if self.hot >= PATIENCE {
+            self.begin_anew();
+        }
+        if !alert || self.windows == 0 {
             self.learn(&now, total);
         }
         shift.verdict.score = score;
@@ -136,6 +139,14 @@ impl State {
             shift.verdict.direction = 0;
         }
         shift
+    }
+
+    /// Takes a lasting change as the new normal: shares are learnt from the present mix alone, as
+    /// in the beginning, and how rare a surprise is too. How much shares vary is known; to learn
+    /// either from the change would make the next one look ordinary.
+    fn begin_anew(&mut self) {
+        (self.windows, self.hot, self.lines) = (0, 0, 0.0);
+        self.tail = Tail::new(PRIOR);
     }
 
     /// Lines that taught the shares.
@@ -341,6 +352,25 @@ mod tests {
             late += i32::from(i > 150 && score >= 3.0);
         }
         assert!(late <= 2, "{late}");
+    }
+
+    #[test]
+    fn a_change_that_lasts_hides_no_later_one() {
+        let (mut state, mut rng) = (State::new(), Rng(4));
+        let mut mixed = |state: &mut State, windows: usize, share: f64| -> f64 {
+            let mut step = || {
+                let counts =
+                    [(1, rng.poisson(100.0 * (1.0 - share))), (2, rng.poisson(100.0 * share))];
+                state.step(&counts).verdict.score
+            };
+            (0..windows).map(|_| step()).fold(0.0, f64::max)
+        };
+        mixed(&mut state, 600, 0.1);
+        let first = mixed(&mut state, 5, 0.4);
+        assert!(first >= 3.0, "{first}");
+        mixed(&mut state, 415, 0.4);
+        let later = mixed(&mut state, 5, 0.8);
+        assert!(later >= 3.0, "{later}");
     }
 
     #[test]

@@ -34,17 +34,15 @@ pub fn mad_outliers(values: &[f64], k: f64) -> Vec<f64> {
     if finite < REPLICAS_MIN || k.is_nan() || k <= 0.0 {
         return vec![0.0; values.len()];
     }
-    let mut others = Vec::with_capacity(finite);
-    let mut score = |(i, v): (usize, &f64)| {
-        if !v.is_finite() {
-            return 0.0;
-        }
-        others.clear();
-        let rest = values.iter().enumerate().filter(|(j, o)| *j != i && o.is_finite());
-        others.extend(rest.map(|(_, o)| *o));
-        against(*v, &others, k)
-    };
-    values.iter().enumerate().map(&mut score).collect()
+    let score = |i: usize| if values[i].is_finite() { mad_outlier(values, i, k) } else { 0.0 };
+    (0..values.len()).map(score).collect()
+}
+
+/// −log10 p of the replica at `i`, as [`mad_outliers`] has it.
+pub(crate) fn mad_outlier(values: &[f64], i: usize, k: f64) -> f64 {
+    let others = values.iter().enumerate().filter(|(j, o)| *j != i && o.is_finite());
+    let others: Vec<f64> = others.map(|(_, o)| *o).collect();
+    if others.len() + 1 < REPLICAS_MIN { 0.0 } else { against(values[i], &others, k) }
 }
 
 fn against(v: f64, others: &[f64], k: f64) -> f64 {

@@ -7,7 +7,7 @@
 use augurs::outlier::{DbscanDetector, OutlierDetector};
 
 use crate::mad::TO_SIGMA;
-use crate::peer_outlier::mad_outliers;
+use crate::peer_outlier::mad_outlier;
 use crate::quantile::median;
 
 /// Scales between neighbours that still belong together.
@@ -19,12 +19,10 @@ const EPSILON_SHARE: f64 = 0.05;
 /// −log10 p of each value that lies outside the main cluster, 0 for the others and for NaN.
 pub fn peer_outlier(values: &[f64]) -> Vec<f64> {
     let finite: Vec<usize> = (0..values.len()).filter(|i| values[*i].is_finite()).collect();
-    let mut scores = mad_outliers(values, EPSILON_SCALES);
-    let outside = outside_main_cluster(values, &finite);
-    for (i, score) in scores.iter_mut().enumerate() {
-        if !outside.contains(&i) {
-            *score = 0.0;
-        }
+    let mut scores = vec![0.0; values.len()];
+    // Each is compared with all others, so only those are that count.
+    for i in outside_main_cluster(values, &finite) {
+        scores[i] = mad_outlier(values, i, EPSILON_SCALES);
     }
     scores
 }
