@@ -4,7 +4,7 @@
 //! |---|---|
 //! | a deploy or a change of configuration of the service just before the onset | roll it back |
 //! | crash | delete the pod, or restart the service where no single pod is to blame |
-//! | cpu, load | scale out by at most a quarter |
+//! | cpu, load | scale out by a quarter, by one replica at least |
 //! | memory | the same as for a crash, and raise the limit |
 //! | node | cordon it |
 //! | anything else | a person has to look |
@@ -13,12 +13,13 @@
 //! have been good, because the service ran that way before.
 
 use super::inventory::Inventory;
+use crate::diagnose::changes::TOLERANCE_NS;
 use crate::model::{Action, Cause, Change, HOUR, Incident, Nanos, Risk};
 
 /// A change explains an onset for this long.
 const CHANGE_EFFECT: Nanos = HOUR / 2;
 
-/// One scaling step adds at most one of this many replicas.
+/// One scaling step adds one of this many replicas, and one at least.
 const SCALE_SHARE: usize = 4;
 
 /// One step raises a limit by this much.
@@ -70,13 +71,15 @@ pub fn investigate(service: &str, because: &str) -> Remedy {
     }
 }
 
-/// The last deploy or change of configuration of the service before the incident was known.
+/// The last deploy or change of configuration of the service before the incident began. What came
+/// later may be someone's answer to it.
 fn change_before<'a>(
     incident: &Incident,
     service: &str,
     changes: &'a [Change],
 ) -> Option<&'a Change> {
-    let when = incident.started_at.saturating_sub(CHANGE_EFFECT)..=incident.opened_at;
+    let when = incident.started_at.saturating_sub(CHANGE_EFFECT)
+        ..=incident.started_at.saturating_add(TOLERANCE_NS);
     let suspects = changes.iter().filter(|change| {
         change.service == service
             && (change.cluster == incident.cluster || change.cluster.is_empty())

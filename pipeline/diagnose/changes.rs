@@ -8,13 +8,18 @@ use super::telemetry::Change;
 /// A change loses half its weight every ten minutes before the onset.
 const HALF_LIFE_NS: f64 = 600e9;
 /// An onset is not dated better than this: a change may seem to come shortly after it.
-const TOLERANCE_NS: i64 = 60_000_000_000;
+pub const TOLERANCE_NS: i64 = 60_000_000_000;
 
 /// Per service 0..=1 and the findings; `None` where no change is known.
+///
+/// A change counts if it came before its own service turned abnormal, by `onsets`, or before the
+/// window `from` for one that did not: what another service showed earlier may be chance, or have
+/// another cause. What came later is an answer to the incident.
 pub fn read(
     changes: &[Change],
     services: &BTreeMap<&str, usize>,
-    onset: i64,
+    onsets: &[Option<i64>],
+    from: i64,
 ) -> Option<(Vec<f64>, Vec<Finding>)> {
     if changes.is_empty() {
         return None;
@@ -23,11 +28,12 @@ pub fn read(
     let mut findings = Vec::new();
     for c in changes {
         let Some(&v) = services.get(c.service.as_str()) else { continue };
+        let onset = onsets[v].map_or(from, |own| own.max(from));
         if c.ts > onset + TOLERANCE_NS {
             continue;
         }
-        let age = (onset - c.ts).max(0) as f64;
-        let strength = kind_weight(&c.kind) * 0.5f64.powf(age / HALF_LIFE_NS);
+        let lead = (if c.ts <= from { from } else { onset } - c.ts).max(0);
+        let strength = kind_weight(&c.kind) * 0.5f64.powf(lead as f64 / HALF_LIFE_NS);
         scores[v] = f64::max(scores[v], strength);
         findings.push(Finding {
             service: v,
@@ -35,6 +41,7 @@ pub fn read(
             strength,
             evidence: Evidence::Change {
                 ts: c.ts,
+                lead,
                 service: c.service.clone(),
                 kind: c.kind.clone(),
                 object: c.object.clone(),

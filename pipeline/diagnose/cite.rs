@@ -134,12 +134,12 @@ impl Citer<'_> {
                 expected: *expected,
                 sql: self.lines(service, *template_id, template),
             },
-            Fact::SpanPath { service, operation, caller, observed, expected, .. } => {
-                let (kind, sql) = self.path(service, operation, caller.as_ref());
+            Fact::SpanPath { service, instance, operation, caller, observed, expected, .. } => {
+                let (kind, sql) = self.path([service, instance, operation], caller.as_ref());
                 Content {
                     kind,
                     service,
-                    instance: "",
+                    instance,
                     subject: operation.into(),
                     period,
                     observed: *observed,
@@ -189,8 +189,7 @@ impl Citer<'_> {
     /// Spans of an operation or a call; lines, where the operation stands for a template.
     fn path(
         &self,
-        service: &str,
-        operation: &str,
+        [service, instance, operation]: [&str; 3],
         caller: Option<&(String, String)>,
     ) -> (&'static str, String) {
         let named = (service.to_owned(), operation.to_owned());
@@ -204,7 +203,7 @@ impl Citer<'_> {
         }
         let sql = match caller {
             Some((above, entry)) => self.events().calls(above, service, Some([entry, operation])),
-            None => self.events().spans(service, operation),
+            None => self.events().spans(service, instance, operation),
         };
         ("span", sql)
     }

@@ -28,7 +28,8 @@ pub struct Deviation {
     pub expected: f64,
     /// Median of the most deviating half of the window.
     pub observed: f64,
-    /// `(median of the whole window - expected) / IQR`, signed.
+    /// `(median of the whole window - expected) / IQR`, signed; the IQR is at least
+    /// `RELATIVE_FLOOR` of the level.
     pub iqrs: f64,
     /// -log10 of the two-sided tail probability.
     pub surprise: f64,

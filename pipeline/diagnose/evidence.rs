@@ -1,5 +1,8 @@
 //! Citable facts: each names the rows it comes from, so that a query can fetch them again.
 
+use crate::model::SECOND;
+use crate::stream::interval;
+
 /// One fact about the incident.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Evidence {
@@ -34,6 +37,8 @@ pub enum Evidence {
     },
     SpanPath {
         service: String,
+        /// Empty where all instances count together.
+        instance: String,
         operation: String,
         /// The calling operation, where the finding is about a call.
         caller: Option<(String, String)>,
@@ -44,6 +49,8 @@ pub enum Evidence {
     },
     Change {
         ts: i64,
+        /// Nanoseconds from then until the abnormal window, or until its service turned abnormal.
+        lead: i64,
         service: String,
         kind: String,
         object: String,
@@ -170,30 +177,13 @@ impl Evidence {
                     "{service}: {what}, {observed} lines where {expected} are usual: {template}"
                 )
             }
-            Evidence::SpanPath { service, operation, caller, finding, observed, expected } => {
-                let (seen, usual) = (short(*observed), short(*expected));
-                let below =
-                    caller.as_ref().map_or_else(String::new, |(s, o)| format!(" below {s} {o}"));
-                match finding {
-                    SpanFinding::SelfTime => format!(
-                        "{service} {operation} itself takes {seen} us where {usual} us are usual"
-                    ),
-                    SpanFinding::ErrorOrigin => format!(
-                        "errors begin in {service} {operation}: {seen} spans \
-                         where {usual} are usual"
-                    ),
-                    SpanFinding::Missing => format!(
-                        "{service} {operation}{below} is missing: in {seen} traces \
-                         where {usual} are usual"
-                    ),
-                    SpanFinding::New => format!(
-                        "{service} {operation}{below} is new: in {seen} traces \
-                         where {usual} are usual"
-                    ),
-                }
-            }
-            Evidence::Change { service, kind, object, detail, .. } => {
-                format!("{kind} of {object} on {service} just before: {detail}")
+            Evidence::SpanPath { .. } => self.span_text().unwrap_or_default(),
+            Evidence::Change { lead, service, kind, object, detail, .. } => {
+                let when = match lead / SECOND {
+                    0 => "as it began".to_owned(),
+                    seconds => format!("{} before", interval::format(seconds * SECOND)),
+                };
+                format!("{kind} of {object} on {service} {when}: {detail}")
             }
             Evidence::Silence { service, instance, observed, expected } => {
                 let who = if instance.is_empty() { service } else { instance };
@@ -204,6 +194,43 @@ impl Evidence {
                 format!("{callee} accounts for {:.0} % of what {caller} shows", share * 100.0)
             }
         }
+    }
+
+    fn span_text(&self) -> Option<String> {
+        let Evidence::SpanPath {
+            service,
+            instance,
+            operation,
+            caller,
+            finding,
+            observed,
+            expected,
+        } = self
+        else {
+            return None;
+        };
+        let who = if instance.is_empty() { service } else { instance };
+        let (seen, usual) = (short(*observed), short(*expected));
+        let below = caller.as_ref().map_or_else(String::new, |(s, o)| format!(" below {s} {o}"));
+        Some(match finding {
+            SpanFinding::SelfTime => {
+                format!("{who} {operation} itself takes {seen} us where {usual} us are usual")
+            }
+            SpanFinding::ErrorOrigin => format!(
+                "errors begin in {who} {operation}: {seen} spans \
+                 where {usual} are usual"
+            ),
+            SpanFinding::Missing => format!(
+                "{service} {operation}{below} is {}: in {seen} traces \
+                 where {usual} are usual",
+                if *observed > 0.0 { "rarer" } else { "missing" }
+            ),
+            SpanFinding::New => format!(
+                "{service} {operation}{below} is {}: in {seen} traces \
+                 where {usual} are usual",
+                if *expected > 0.0 { "more frequent" } else { "new" }
+            ),
+        })
     }
 }
 

@@ -40,8 +40,8 @@ pub struct Signs {
     pub error_origin: f64,
     pub shape: f64,
     pub self_time: f64,
-    pub change: f64,
-    pub config_change: bool,
+    /// A change of configuration before it, not one of another kind.
+    pub configuration: f64,
 }
 
 /// Below this nothing has fired: the kind is unknown.
@@ -71,7 +71,7 @@ impl Signs {
                 best = vote;
             }
         }
-        if self.config_change && self.change > best.1 { Kind::Configuration } else { best.0 }
+        if self.configuration > best.1 { Kind::Configuration } else { best.0 }
     }
 
     /// Takes in one reading's residual severity.

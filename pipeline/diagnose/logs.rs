@@ -55,7 +55,7 @@ pub struct LogLane {
     pub findings: Vec<Finding>,
 }
 
-/// `None` where neither period has lines.
+/// `None` where the window has no lines at all: then it is their collector that is silent.
 pub fn read(
     templates: &[TemplateCounts],
     spans: &SpanStats,
@@ -201,9 +201,11 @@ struct Judgement {
     effect: f64,
 }
 
-/// One template of one service over all its instances.
+/// One template over all services and instances that write it.
 struct Merged<'a> {
     first: &'a TemplateCounts,
+    /// Lines of each service that writes it, baseline and window.
+    writers: BTreeMap<&'a str, (u64, u64)>,
     /// Who is to answer for it: the owner of the stack trace, else the callee of whose failure the
     /// line speaks, else who wrote it.
     owner: usize,
@@ -225,10 +227,13 @@ fn merge<'a>(
         let Some(owner) = thrower.or_else(named).or(writer) else { continue };
         let m = out.entry((owner, t.template_id)).or_insert(Merged {
             first: t,
+            writers: BTreeMap::new(),
             owner,
             baseline: 0,
             window: 0,
         });
+        let lines = m.writers.entry(&t.service).or_default();
+        *lines = (lines.0 + t.baseline, lines.1 + t.window);
         m.baseline += t.baseline;
         m.window += t.window;
     }
@@ -326,20 +331,29 @@ impl Merged<'_> {
 
     fn finding(&self, finding: LogFinding, expected: f64, strength: f64) -> Finding {
         let t = self.first;
+        // Of several writers, the one that shows it most is cited with its own lines.
+        let moved = |(baseline, window): &(u64, u64)| match finding {
+            LogFinding::Gone => *baseline,
+            LogFinding::New | LogFinding::Burst => *window,
+        };
+        let most = self.writers.iter().rev().max_by_key(|(_, lines)| moved(lines));
+        let (writer, (baseline, window)) =
+            most.map_or(("", (0, 0)), |(name, lines)| (*name, *lines));
+        let share = if self.baseline > 0 { baseline as f64 / self.baseline as f64 } else { 0.0 };
         Finding {
             service: self.owner,
             lane: Lane::Logs,
             strength,
             evidence: Evidence::LogTemplate {
-                service: t.service.clone(),
-                instance: t.instance.clone(),
+                service: writer.to_owned(),
+                instance: if writer == t.service { t.instance.clone() } else { String::new() },
                 template_id: t.template_id,
                 template: t.template.clone(),
                 severity: t.severity.clone(),
                 owner: t.owner.clone(),
                 finding,
-                observed: self.window,
-                expected,
+                observed: window,
+                expected: expected * share,
             },
         }
     }

@@ -1,5 +1,6 @@
 //! How much history a ranking wants, so that a capture can keep that much and no more.
 
+use super::deviation;
 use super::readings::MAX_BASELINE;
 use super::telemetry::{Control, Period};
 
@@ -23,11 +24,13 @@ pub fn window(at: i64, wanted: i64, sampling: i64) -> Period {
     Period { from: at, to: at + wanted.max(WINDOW_SAMPLES * sampling) }
 }
 
-/// The baseline of metrics before `at`: as many samples as are read, at most a day. It is long, and
-/// read by median and quartiles, so earlier incidents may stay in it: they tell how far a series
-/// moves at all.
-pub fn metrics(at: i64, sampling: i64) -> Period {
-    let wanted = (MAX_BASELINE as i64).saturating_mul(sampling.max(1));
+/// The baseline of metrics before a window: as many samples as are read, at most a day. It is
+/// long, and read by median and quartiles, so earlier incidents may stay in it: they tell how far
+/// a series moves at all.
+pub fn metrics(window: Period, sampling: i64) -> Period {
+    let (at, sampling) = (window.from, sampling.max(1));
+    let block = deviation::block(((window.to - at) / sampling).max(1) as usize);
+    let wanted = sampling.saturating_mul((MAX_BASELINE * block) as i64);
     Period { from: at - wanted.min(METRICS_NS_MAX), to: at }
 }
 

@@ -339,10 +339,10 @@ impl MetricLane {
         top.value()
     }
 
-    /// Finds the callee that shows nothing itself, but whose callers all suffer and hardly anybody
-    /// else does: the way to it is broken. The measure is Ochiai's, of spectrum-based fault
-    /// localisation (Abreu et al., TAICPART 2007), with severities for verdicts; one caller alone
-    /// is not told from its callee.
+    /// Finds the callee whose callers all suffer while hardly anybody else does, whether or not it
+    /// shows something itself: the way to it is broken. The measure is Ochiai's, of spectrum-based
+    /// fault localisation (Abreu et al., TAICPART 2007), with severities for verdicts; one caller
+    /// alone is not told from its callee.
     fn accuse(&mut self, graph: &CallGraph) {
         let left = |a: &Aspects| a.latency.max(a.error).max(a.dependency);
         let suffer: Vec<f64> = self.residual.iter().map(left).collect();
@@ -442,15 +442,16 @@ impl MetricLane {
             })
         });
         let mut worst: BTreeMap<usize, &Reading> = BTreeMap::new();
-        for r in self.readings.iter().filter(|r| r.severity > 0.0) {
+        // Nothing "rises" from 12 to 12, however even the past was.
+        let moved = || self.readings.iter().filter(|r| r.change() != 0.0);
+        for r in moved().filter(|r| r.severity > 0.0) {
             let known = worst.entry(r.service).or_insert(r);
             if r.severity > known.severity {
                 *known = r;
             }
         }
         let is_worst = |r: &Reading| worst.get(&r.service).is_some_and(|w| w.series == r.series);
-        self.readings
-            .iter()
+        moved()
             .filter(|r| r.deviation.surprise >= NOTABLE || is_worst(r))
             .map(|r| Finding {
                 service: r.service,

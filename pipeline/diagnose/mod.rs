@@ -6,7 +6,7 @@
 
 pub mod advise;
 mod capture;
-mod changes;
+pub mod changes;
 mod cite;
 mod columns;
 mod deviation;

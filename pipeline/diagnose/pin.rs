@@ -27,7 +27,7 @@ pub struct Caps {
 
 impl Default for Caps {
     fn default() -> Self {
-        Self { metrics: 20_000, logs: 5_000, spans: 5_000, changes: 200 }
+        Self { metrics: 50_000, logs: 5_000, spans: 5_000, changes: 200 }
     }
 }
 

@@ -50,7 +50,8 @@ pub struct Candidate {
     pub kind: Kind,
     /// 0..=1: the weighted sum of the lanes.
     pub score: f64,
-    /// 0..=1: the score's share among all candidates, times how surprising the evidence is.
+    /// 0..=1: the share of its squared score in the sum over all candidates, times how surprising
+    /// its own evidence is. So one with weak evidence may be ranked above one that is surer.
     pub confidence: f64,
     /// Indices into `Ranking::evidence`, strongest first.
     pub evidence: Vec<usize>,
@@ -163,8 +164,7 @@ impl Lanes {
             })
             .collect();
         let onset = onset(&metrics, &severity);
-        let begin = metrics.onsets.iter().flatten().min().copied().unwrap_or(t.window.from);
-        let changes = changes::read(&t.changes, index, begin.min(t.window.from));
+        let changes = changes::read(&t.changes, index, &metrics.onsets, t.window.from);
         let mut lanes = Lanes { metrics, spans, logs, changes, severity, blame: None, onset };
         if !graph.is_empty() {
             lanes.blame = lanes.blame(graph, n);
@@ -240,6 +240,9 @@ impl Lanes {
         let thrown = findings.iter().any(|f| logs::is_exception(&f.evidence));
         let spans =
             |part: fn(&shape::SpanLane) -> &[f64]| self.spans.as_ref().map_or(0.0, |s| part(s)[v]);
+        let configured = findings
+            .iter()
+            .filter(|f| matches!(&f.evidence, Evidence::Change { kind, .. } if kind == "config"));
         let mut signs = Signs {
             latency: m.residual[v].latency,
             dependency: m.residual[v].dependency,
@@ -249,10 +252,7 @@ impl Lanes {
             error_origin: spans(|s| &s.errors),
             shape: spans(|s| &s.shape).max(m.residual[v].flow),
             self_time: spans(|s| &s.self_time),
-            change: self.changes.as_ref().map_or(0.0, |c| c.0[v]),
-            config_change: findings
-                .iter()
-                .any(|f| matches!(&f.evidence, Evidence::Change { kind, .. } if kind == "config")),
+            configuration: configured.map(|f| f.strength).fold(0.0, f64::max),
             ..Signs::default()
         };
         for (family, rose, severity) in m.uses(v) {

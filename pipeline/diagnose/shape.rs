@@ -191,6 +191,7 @@ fn growth<'a>(stats: &'a SpanStats, services: &BTreeMap<&str, usize>) -> Vec<Gro
             us: per_trace(added, o.window.count, stats.traces.window),
             evidence: Evidence::SpanPath {
                 service: o.service.clone(),
+                instance: o.instance.clone(),
                 operation: o.operation.clone(),
                 caller: None,
                 finding: SpanFinding::SelfTime,
@@ -248,6 +249,7 @@ fn errors(
             strength: strength(s, n),
             evidence: Evidence::SpanPath {
                 service: o.service.clone(),
+                instance: o.instance.clone(),
                 operation: o.operation.clone(),
                 caller: None,
                 finding: SpanFinding::ErrorOrigin,
@@ -308,6 +310,7 @@ fn shape(
             strength: worth,
             evidence: Evidence::SpanPath {
                 service: c.callee.clone(),
+                instance: String::new(),
                 operation: c.callee_operation.clone(),
                 caller: Some((c.caller.clone(), c.caller_operation.clone())),
                 finding: if missing { SpanFinding::Missing } else { SpanFinding::New },

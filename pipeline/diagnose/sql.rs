@@ -51,8 +51,13 @@ impl Scope<'_> {
         self.select(LOGS, "logs", &[("service", service), which])
     }
 
-    pub fn spans(self, service: &str, operation: &str) -> String {
-        self.select(SPANS, "spans", &[("service", service), ("operation", operation)])
+    /// Spans of one operation, of all instances where none is named.
+    pub fn spans(self, service: &str, instance: &str, operation: &str) -> String {
+        let mut equals = vec![("service", service), ("operation", operation)];
+        if !instance.is_empty() {
+            equals.insert(1, ("instance", instance));
+        }
+        self.select(SPANS, "spans", &equals)
     }
 
     /// Spans of one service right below those of another; `operations` are the caller's and the

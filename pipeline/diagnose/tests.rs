@@ -342,11 +342,11 @@ fn queries_keep_what_microseconds_round() {
         period: telemetry::Period { from: 1_999, to: SECOND + 1 },
     };
     assert_eq!(
-        scope.spans("db", "get"),
+        scope.spans("db", "db-0", "get"),
         "SELECT ts, service, instance, operation, trace_id, span_id, parent_span_id, duration_us, \
          status FROM spans WHERE incident_id = 'i' AND cluster = 'c' \
          AND ts >= TIMESTAMP '1970-01-01T00:00:00.000001Z' \
          AND ts < TIMESTAMP '1970-01-01T00:00:01.000001Z' \
-         AND service = 'db' AND operation = 'get' ORDER BY ts"
+         AND service = 'db' AND instance = 'db-0' AND operation = 'get' ORDER BY ts"
     );
 }

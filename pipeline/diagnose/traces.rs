@@ -83,6 +83,8 @@ struct Span {
     start: i64,
     duration_us: i64,
     error: bool,
+    /// A log line, which takes no time of its own.
+    line: bool,
 }
 
 /// Spans with their texts interned.
@@ -101,6 +103,10 @@ pub struct SpanTable {
 impl SpanTable {
     /// False, and nothing kept, once `MAX_SPANS` are held.
     pub fn push(&mut self, row: SpanRow<'_>) -> bool {
+        self.push_as(row, false)
+    }
+
+    fn push_as(&mut self, row: SpanRow<'_>, line: bool) -> bool {
         if self.spans.len() == MAX_SPANS {
             return false;
         }
@@ -124,6 +130,7 @@ impl SpanTable {
             start: row.start,
             duration_us: row.duration_us.max(0),
             error: row.error,
+            line,
         });
         true
     }
@@ -138,13 +145,9 @@ impl SpanTable {
             return false;
         }
         let id = format!("line {}", self.spans.len());
-        self.push(SpanRow {
-            span_id: &id,
-            parent_span_id: row.span_id,
-            duration_us: 0,
-            error: false,
-            ..row
-        })
+        let parent_span_id = row.span_id;
+        let line = SpanRow { span_id: &id, parent_span_id, duration_us: 0, error: false, ..row };
+        self.push_as(line, true)
     }
 
     pub fn len(&self) -> usize {
@@ -305,7 +308,7 @@ struct Samples {
 fn operations(table: &SpanTable, forest: &Forest, period: &[Option<usize>]) -> Vec<OperationStats> {
     let mut samples: Vec<Samples> = table.places.iter().map(|_| Samples::default()).collect();
     let mut scratch = Vec::new();
-    for (row, span) in table.spans.iter().enumerate() {
+    for (row, span) in table.spans.iter().enumerate().filter(|(_, span)| !span.line) {
         let Some(p) = period[row] else { continue };
         let s = &mut samples[span.place as usize];
         s.selves[p].push(forest.self_us(&table.spans, row, &mut scratch));

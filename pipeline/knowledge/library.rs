@@ -35,9 +35,9 @@ const PLACES_MAX: usize = 200;
 pub struct Passage {
     /// Stable: derived from collection, source and heading.
     pub id: String,
-    /// Name under which its directory was imported.
     /// Cluster that it was written for.
     pub cluster: String,
+    /// Name under which its directory was imported.
     pub collection: String,
     /// Path within that directory.
     pub source: String,
@@ -148,7 +148,6 @@ struct Shelf {
 struct Group {
     members: Vec<usize>,
     record: Record,
-    newest: Nanos,
 }
 
 #[derive(Debug)]
@@ -317,17 +316,12 @@ impl Library {
                 && likeness(&first.fingerprint, &case.fingerprint) >= DUPLICATE
         });
         let at = repeated.unwrap_or_else(|| {
-            self.groups.push(Group {
-                members: Vec::new(),
-                record: Record::default(),
-                newest: Nanos::MIN,
-            });
+            self.groups.push(Group { members: Vec::new(), record: Record::default() });
             self.groups.len() - 1
         });
         let group = &mut self.groups[at];
         group.members.push(number);
         group.record = group.record.plus(record);
-        group.newest = group.newest.max(case.closed_at);
         self.group_of.push(at);
     }
 
@@ -343,19 +337,23 @@ impl Library {
             self.nearest(&self.known, &question.vector),
         ];
         let lists = lists.map(|hits| places(&hits, |n| self.group_of[n]));
+        // Another question, asked of a later time, may have let in more than this one may see.
+        let members = |g: usize| {
+            let all = self.groups[g].members.iter().map(|n| &self.cases[*n]);
+            all.filter(|case| case.closed_at <= question.at)
+        };
         let weight = |g: usize| {
-            let group = &self.groups[g];
-            group.record.trust() * of_age(Some(group.newest), question.at)
+            let newest = members(g).map(|case| case.closed_at).max();
+            newest.map_or(0.0, |at| self.groups[g].record.trust() * of_age(Some(at), question.at))
         };
         let similar = |(g, score): (usize, f64)| {
-            let group = &self.groups[g];
-            let newest = group.members.last().map(|n| &self.cases[*n])?;
+            let newest = members(g).max_by_key(|case| case.closed_at)?;
             Some(Similar {
                 case: newest.clone(),
                 score,
                 likeness: likeness(&newest.fingerprint, &question.fingerprint),
-                times: group.members.len(),
-                record: group.record,
+                times: members(g).count(),
+                record: self.groups[g].record,
             })
         };
         Ok(fuse(&lists, weight).into_iter().filter_map(similar).take(limit).collect())
@@ -583,6 +581,8 @@ mod tests {
             let mut two = library(&turned);
             two.similar(&asked(&["c"], at / 2), 9).unwrap();
             prop_assert_eq!(&one, &two.similar(&question, 99).unwrap());
+            let early = two.similar(&asked(&["c"], at / 2), 99).unwrap();
+            prop_assert!(early.iter().all(|found| found.case.closed_at <= at / 2));
             prop_assert!(one.iter().all(|s| s.case.closed_at <= at));
         }
     }

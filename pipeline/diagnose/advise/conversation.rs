@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::client::{Message, Role};
 use super::pseudonym::Pseudonyms;
 use super::queries::Query;
-use super::redact::Redacted;
+use super::redact::{Redacted, mark_length};
 use super::vocabulary::known_words;
 use super::{Brief, Passage};
 use crate::model::{Cause, Evidence, SECOND};
@@ -291,11 +291,10 @@ fn with_ids(text: &str, names: &[(String, String)], keeps: impl Fn(&str) -> bool
     while let Some(next) = text[at..].chars().next() {
         let rest = &text[at..];
         let word = rest.find(|c| !in_word(c)).map_or(rest, |end| &rest[..end]);
-        let kept = match rest.strip_prefix("<redacted ") {
+        let kept = match mark_length(rest) {
             _ if inside => 0,
-            Some(_) => rest.find('>').map_or(rest.len(), |end| end + 1),
-            None if keeps(word) => word.len(),
-            None => 0,
+            0 if keeps(word) => word.len(),
+            length => length,
         };
         let ends = |name: &str| !lower[at + name.len()..].starts_with(char::is_alphanumeric);
         let stands = |(name, _): &&(String, String)| lower[at..].starts_with(name) && ends(name);
@@ -331,16 +330,16 @@ fn finding(fact: &Evidence) -> &'static str {
         "log" => "log template bursts, lines",
         "span" if fact.statement.starts_with("errors begin in ") => "errors begin here, spans",
         "span" if fact.statement.contains(" us where ") => "own time, microseconds",
-        "span" if fact.observed < fact.expected => "calls are missing, traces",
-        "span" => "calls are new, traces",
+        "span" if fact.observed < fact.expected => "calls are missing or rarer, traces",
+        "span" => "calls are new or more frequent, traces",
         "edge" => "callee accounts for",
         "case" => "was the cause of a past incident, likeness 0 to 1",
         "change" => match fact.statement.split(' ').next() {
-            Some("deploy") => "deploy just before",
-            Some("config") => "change of configuration just before",
-            Some("scale") => "scaled just before",
-            Some("node") => "change of node just before",
-            _ => "event just before",
+            Some("deploy") => "deploy before",
+            Some("config") => "change of configuration before",
+            Some("scale") => "scaled before",
+            Some("node") => "change of node before",
+            _ => "event before",
         },
         _ => "seen",
     }
@@ -366,13 +365,16 @@ mod tests {
 
     #[test]
     fn names_are_replaced_wherever_they_are_a_word() {
-        let names = [("vault-db", "svc-2"), ("vault", "svc-3"), ("api", "svc-1"), ("pod", "svc-4")];
-        let names = names.map(|(name, id)| (name.to_owned(), id.to_owned()));
+        let names = [("vault-db", "svc-2"), ("vault", "svc-3"), ("cell", "svc-5")];
+        let names = [&names[..], &[("api", "svc-1"), ("pod", "svc-4")]].concat();
+        let names: Vec<_> =
+            names.iter().map(|(name, id)| (String::from(*name), String::from(*id))).collect();
         for (text, expect) in [
             ("api, rapid (API)", "svc-1, rapid (svc-1)"),
             ("vault-db-0 and vault-db2", "svc-2-0 and svc-3-db2"),
             ("api_requests of http://vault/x", "svc-1_requests of http://svc-3/x"),
-            ("<redacted api> pod-aabb", "<redacted api> pod-aabb"),
+            ("<redacted cell> pod-aabb", "<redacted cell> pod-aabb"),
+            ("<redacted by cell", "<redacted by svc-5"),
             ("größe api日", "größe api日"),
             ("", ""),
         ] {

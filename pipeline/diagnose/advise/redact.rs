@@ -8,7 +8,10 @@ use super::pseudonym::Pseudonyms;
 use super::secrets::{Class, RULES};
 
 /// How a mark begins that stands in place of a secret.
-const MARK: &str = "<redacted";
+const MARK: &str = "<redacted ";
+
+/// The kind of a mark where a cell of a table was.
+const CELL: &str = "cell";
 
 /// Text without secrets and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,15 +46,19 @@ fn walked(value: &Value, pseudonyms: &mut Pseudonyms) -> Value {
 /// Secrets become `<redacted KIND>`, addresses a pseudonym that [`Pseudonyms::restore`] undoes.
 fn redact(text: &str, pseudonyms: &mut Pseudonyms) -> String {
     let text = super::fold::fold_lines(text);
-    let mut text = replaced(&text, &forms::cells(&text), |_| Some("<redacted cell>".to_owned()));
+    let mut text = replaced(&text, &forms::cells(&text), |_| Some(mark(CELL)));
     for rule in RULES.iter() {
         text = replaced(&text, &rule.find(&text), |found| match rule.class {
             _ if pseudonyms.covers(found) => None,
-            Class::Secret => Some(format!("<redacted {}>", rule.kind)),
+            Class::Secret => Some(mark(rule.kind)),
             Class::Name => Some(pseudonyms.of(rule.kind, found)),
         });
     }
     text
+}
+
+fn mark(kind: &str) -> String {
+    format!("{MARK}{kind}>")
 }
 
 /// What `new` makes of the text at `places`, which come in order; what was redacted before stays.
@@ -63,7 +70,7 @@ fn replaced(
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
     for (from, to) in places.iter().copied() {
-        if from < done || in_mark(text, from) || text[from..to].starts_with(MARK) {
+        if from < done || in_mark(text, from) || mark_length(&text[from..]) > 0 {
             continue;
         }
         // A mark is taken as a whole or not at all.
@@ -81,7 +88,17 @@ fn replaced(
 }
 
 fn in_mark(text: &str, at: usize) -> bool {
-    text[..at].rfind(MARK).is_some_and(|mark| !text[mark..at].contains('>'))
+    text[..at].rfind(MARK).is_some_and(|start| at < start + mark_length(&text[start..]))
+}
+
+/// Length of the mark of something redacted that a text begins with; 0 if there is none. What only
+/// looks like one, for want of an end or of a kind that exists, hides nothing.
+pub(super) fn mark_length(text: &str) -> usize {
+    let Some((kind, _)) = text.strip_prefix(MARK).and_then(|rest| rest.split_once('>')) else {
+        return 0;
+    };
+    let known = kind == CELL || RULES.iter().any(|rule| rule.kind == kind);
+    if known { MARK.len() + kind.len() + 1 } else { 0 }
 }
 
 #[cfg(test)]
@@ -147,6 +164,18 @@ mod tests {
             let lost = line.split_whitespace().filter(|word| !text.contains(word)).count();
             assert!(lost <= 2, "{text}");
         }
+    }
+
+    #[test]
+    fn what_looks_like_a_mark_hides_nothing() {
+        for fake in ["<redacted by legal", "<redacted ", "<redacted nothing>", "<redacted cell"] {
+            let (text, _) = redacted(&format!("{fake} password=hunter22 at 10.1.2.3 for a>b"));
+            assert!(!text.contains("hunter22") && !text.contains("10.1.2.3"), "{text}");
+            let (text, _) = redacted(&format!("{fake}AKIAIOSFODNN7EXAMPLE>"));
+            assert!(!text.contains("AKIAIOSFODNN7EXAMPLE"), "{text}");
+        }
+        let (text, _) = redacted("<redacted cell> password=hunter22");
+        assert_eq!(text, "<redacted cell> password=<redacted assignment>");
     }
 
     #[test]

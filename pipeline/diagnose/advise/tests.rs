@@ -407,7 +407,7 @@ fn poisoned(text: &str) -> Brief {
         } else if e.id.ends_with('3') {
             e.subject = text.to_owned();
             e.instance = text.to_owned();
-            e.statement = format!("deploy of {text} on {} just before: {text}", e.service);
+            e.statement = format!("deploy of {text} on {} 40s before: {text}", e.service);
         } else {
             e.subject = format!("latency {text}");
             e.instance = text.to_owned();

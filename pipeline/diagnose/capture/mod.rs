@@ -37,7 +37,7 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
     let ends = window.to.min(wanted.logs.to);
     let to = ends.min(request.until).max(request.at);
     let window = Period { to, ..window };
-    let baseline = lookback::metrics(request.at, sampling);
+    let baseline = lookback::metrics(window, sampling);
     let read = Period { from: wanted.logs.from, to: window.to };
     let lines = lines::read(&slices.logs, &request.cluster, read)?;
     let spans = spans::read(&slices.spans, &request.cluster, read)?;
