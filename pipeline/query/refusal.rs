@@ -29,6 +29,13 @@ pub(super) fn too_long(bytes: usize, max: usize) -> Error {
     query(format!("the statement has {bytes} bytes, more than {max}"), "shorten it")
 }
 
+pub(super) fn too_deep(max: usize) -> Error {
+    query(
+        format!("the statement has more than {max} operators in one expression"),
+        "write a long list of values as IN (…), or ask several times",
+    )
+}
+
 pub(super) fn too_slow(limit: Duration) -> Error {
     query(
         format!("no answer within the time limit of {} s", limit.as_secs_f64()),

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::{bounded, refusal, statement};
 use crate::error::Result;
 use crate::knowledge::{TableDoc, archive_tables, table_specs};
+use crate::stream::nesting;
 
 /// Longest statement that is looked at.
 const SQL_BYTES_MAX: usize = 1 << 20;
@@ -155,6 +156,9 @@ impl Shared {
         let context = self.context().await?;
         let state = context.state();
         let dialect = state.config().options().sql_parser.dialect;
+        if nesting::is_too_deep(sql) {
+            return Err(refusal::too_deep(nesting::OPERATORS_MAX));
+        }
         let mut parsed = state.sql_to_statement(sql, &dialect)?;
         statement::check_read_only(&parsed)?;
         statement::name_subqueries(&mut parsed);

@@ -212,6 +212,18 @@ async fn nothing_is_written_and_no_other_file_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_no_stack_holds_is_refused() {
+    let dir = archive().await;
+    let session = session(dir.path()).await;
+    let links = [("1", " + 1"), ("true", " OR true"), ("1", "::INT"), ("1", " UNION ALL SELECT 1")];
+    for (first, link) in links {
+        let refused = refusal(&session, &format!("SELECT {first}{}", link.repeat(3_000))).await;
+        assert!(refused.contains("more than 500 operators"), "{link}: {refused}");
+    }
+    assert_eq!(ask(&session, &format!("SELECT 1{}", " + 1".repeat(400))).await, "401");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_says_what_to_write_instead() {
     let dir = archive().await;
     let session = session(dir.path()).await;

@@ -9,7 +9,7 @@ mod functions;
 pub mod ingest;
 pub mod interval;
 mod keys;
-mod nesting;
+pub mod nesting;
 mod over;
 mod plan;
 mod reorder;
