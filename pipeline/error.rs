@@ -34,6 +34,13 @@ pub enum Error {
     #[error("the endpoint of [{section}] failed: {message}; try again, or see its own log")]
     Endpoint { section: &'static str, message: String },
 
+    /// Files that do not hold what was written, each of which has been named.
+    #[error(
+        "{path}: {files} damaged files; move them away or restore them, and a replay into \
+             another archive gives their rows again"
+    )]
+    DamagedArchive { path: PathBuf, files: usize },
+
     #[error("{path}: {source}{}", hint(.source))]
     Io { path: PathBuf, source: std::io::Error },
 
@@ -93,6 +100,7 @@ impl Error {
             | Self::Generate(_)
             | Self::Arrow(_)
             | Self::DataFusion(_)
+            | Self::DamagedArchive { .. }
             | Self::StageStopped { .. } => false,
         }
     }

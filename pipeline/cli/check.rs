@@ -1,25 +1,39 @@
 //! `faultline check`: a configuration and its jobs, without starting anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use faultline_storage::archive::{Archive, Damaged, Open};
 
 use super::{jobs, output};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::knowledge::table_specs;
 
-/// Validate a configuration and compile every job, without starting anything.
+/// Validate a configuration, compile every job, or read a whole archive, without starting anything.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   faultline check --config faultline.toml
-  faultline check --jobs sql/detect")]
+  faultline check --jobs sql/detect
+  faultline check --archive archive/")]
 pub struct Args {
-    #[arg(long, value_name = "FILE", required_unless_present = "jobs")]
+    /// The configuration of `faultline run`.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["jobs", "archive"])]
     config: Option<PathBuf>,
     /// Job files or folders of them, instead of those that the configuration names.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     jobs: Vec<PathBuf>,
+    /// An archive, of which every file is read and compared with its checksum.
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
 }
 
 pub async fn run(args: &Args) -> Result<()> {
+    if let Some(dir) = &args.archive {
+        archive(dir).await?;
+        if args.config.is_none() && args.jobs.is_empty() {
+            return Ok(());
+        }
+    }
     let config = args.config.as_deref().map(Config::load).transpose()?;
     if let Some(config) = &config {
         config.resolve()?;
@@ -38,4 +52,18 @@ pub async fn run(args: &Args) -> Result<()> {
         said += &format!("{}: ok, {} ({severity})\n", file.origin, file.name);
     }
     output::say(&said)
+}
+
+async fn archive(dir: &Path) -> Result<()> {
+    let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;
+    for spec in table_specs()? {
+        archive.verify(&spec.name).await?;
+    }
+    let damaged = archive.quarantined();
+    let named = |d: &Damaged| format!("{}: {}\n", d.path.display(), d.reason);
+    output::say(&damaged.iter().map(named).collect::<String>())?;
+    match damaged.len() {
+        0 => output::say(&format!("{}: ok\n", dir.display())),
+        files => Err(Error::DamagedArchive { path: dir.to_owned(), files }),
+    }
 }

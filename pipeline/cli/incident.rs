@@ -27,7 +27,7 @@ enum Command {
 /// Record the true cause of an incident, and whether its explanation helped.
 ///
 /// Later incidents find the case under the cause that you name, and rank it by how often its
-/// explanation helped. A run that goes on learns of it when it starts again.
+/// explanation helped. A run that goes on learns of it with its next diagnosis.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   faultline incident feedback edd4ef14fac2fc94 --helpful yes

@@ -278,7 +278,8 @@ async fn case(archive: &Archive, library: &Library, id: &str) -> Result<Case> {
     known.ok_or_else(|| {
         Error::usage(
             format!("the archive has no incident {id}"),
-            "see `faultline query \"SELECT incident_id, title FROM incidents\"`",
+            "see `faultline query --archive DIR \"SELECT incident_id, title FROM incidents\"`, \
+             with the same DIR",
         )
     })
 }

@@ -35,6 +35,12 @@ impl LlmArgs {
 
     pub fn advisor(&self) -> Result<Option<Arc<Advisor>>> {
         let mode = match self.llm {
+            Choice::Off if self.config.is_some() => {
+                return Err(Error::usage(
+                    "--config names a model that is not asked",
+                    "give --llm record or --llm replay too",
+                ));
+            }
             Choice::Off => return Ok(None),
             Choice::Record => Mode::Record,
             Choice::Replay => Mode::Replay,

@@ -23,8 +23,10 @@ pub struct Args {
     /// The statement; read from the prompt where it is missing.
     #[arg(allow_hyphen_values = true)]
     sql: Option<String>,
+    /// The archive; without it, the one that `faultline demo` writes.
     #[arg(long, value_name = "DIR", default_value = "faultline-demo/archive")]
     archive: PathBuf,
+    /// How the answer is written.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     /// Rows of an answer at most.

@@ -24,12 +24,14 @@ use crate::stream::Job;
 pub struct Args {
     /// The outage directory.
     pub dir: PathBuf,
-    /// Job files or folders of them; all shipped jobs where none is named.
+    /// Job files or folders of them. Where none is named, all that are shipped but `metric_shift`
+    /// and `silent_series`, which only some systems want.
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub jobs: Vec<PathBuf>,
     /// Where incidents are kept; created where it is missing.
     #[arg(long, value_name = "DIR")]
     pub archive: Option<PathBuf>,
+    /// How fast event time passes.
     #[arg(long, value_enum, default_value = "max")]
     pub speed: Speed,
     /// Worker threads for the jobs; all cores where it is not given.
@@ -84,8 +86,7 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     let summary = timeline.summary();
     let report =
         run::run(Source::Outage(outage), topology, jobs, options, Box::new(timeline), stop).await?;
-    summary.print(&report, args.archive.as_deref());
-    Ok(())
+    summary.print(&report, args.archive.as_deref())
 }
 
 /// The same input and jobs give the same id, so that a repeated replay adds nothing.

@@ -24,6 +24,7 @@ use crate::stream::Job;
 Ctrl-C stops: what is open is written to the archive as open. The same command goes on from there,
 also after a crash: rows, windows, baselines and incidents are as they were.")]
 pub struct Args {
+    /// What to follow, where to keep it, and what runs; see faultline.example.toml.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Print each signal, not only incidents.
@@ -58,6 +59,10 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     options.checkpoints = Some(checkpoints);
     let partition = |(i, t): (usize, &Followed)| (t.stream, i as u32);
     options.partitions = config.tail.iter().enumerate().map(partition).collect();
+    for missing in config.tail.iter().filter(|t| !t.path.exists()) {
+        let path = missing.path.display();
+        tracing::warn!(%path, "no such file yet; it is read from when it appears");
+    }
     let files = config.tail.iter().map(|t| TailFile { path: t.path.clone(), stream: t.stream });
     let rows = options.batch_rows;
     let tail = Tail::open(files.collect(), rows, &config.cluster, position.as_ref())?;
@@ -65,13 +70,12 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     let summary = timeline.summary();
     let source = Source::Tail(tail);
     let report = run::run(source, Vec::new(), jobs, options, Box::new(timeline), stop).await?;
-    summary.print(&report, Some(&config.archive));
-    Ok(())
+    summary.print(&report, Some(&config.archive))
 }
 
 fn checkpoints(config: &Config, jobs: &[Job], fresh: bool) -> Result<Checkpoints> {
     let dir = config.state.clone().unwrap_or_else(|| config.archive.join("_state"));
-    let store = CheckpointStore::open(&dir)?;
+    let mut store = CheckpointStore::open(&dir)?;
     let plan = plan(config, jobs);
     let resumed = if fresh { None } else { store.latest()? };
     if let Some(checkpoint) = &resumed {

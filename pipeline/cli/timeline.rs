@@ -2,13 +2,16 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::output;
 use super::spark::Sparks;
+use crate::error::{Error, Result};
 use crate::knowledge::ClosedCase;
-use crate::model::{Nanos, Signal, Step};
+use crate::model::{Incident, Nanos, Signal, Step};
 use crate::run::{Observer, Report};
 use crate::source::escape;
 use crate::source::timestamp;
@@ -28,6 +31,9 @@ pub struct Timeline {
     signals: bool,
     paint: Paint,
     started: Instant,
+    live: bool,
+    /// Standard output takes no more, and not because its reader has gone away.
+    failed: Arc<Mutex<Option<std::io::Error>>>,
 }
 
 /// Prints the end of a run.
@@ -35,6 +41,8 @@ pub struct Summary {
     bar: ProgressBar,
     paint: Paint,
     started: Instant,
+    live: bool,
+    failed: Arc<Mutex<Option<std::io::Error>>>,
 }
 
 /// Colours, on a terminal only.
@@ -74,18 +82,19 @@ impl Timeline {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        Self { bar, signals, paint: Paint::new(), started: Instant::now() }
+        let (paint, started) = (Paint::new(), Instant::now());
+        Self { bar, signals, paint, started, live: total == 0, failed: Arc::default() }
     }
 
     pub fn summary(&self) -> Summary {
-        Summary { bar: self.bar.clone(), paint: self.paint, started: self.started }
+        let Self { paint, started, live, .. } = *self;
+        Summary { bar: self.bar.clone(), paint, started, live, failed: Arc::clone(&self.failed) }
     }
 
     fn print(&self, text: &str) {
-        self.bar.suspend(|| {
-            // A reader that has gone away wants no more lines.
-            let _gone = writeln!(std::io::stdout(), "{text}");
-        });
+        let said = self.bar.suspend(|| writeln!(std::io::stdout(), "{text}"));
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = failed.take().or(said.err());
     }
 }
 
@@ -99,9 +108,22 @@ impl Observer for Timeline {
 
     fn signal(&mut self, signal: &Signal) {
         if self.signals {
-            let line = format!("{}  signal  {}", clock(signal.window_end), describe(signal));
+            let line = format!("{}  signal  {}", clock(signal.window_end), describe(signal, ""));
             self.print(&self.paint.dim(&line));
         }
+    }
+
+    fn opened(&mut self, incident: &Incident, title: &str, due: Nanos) {
+        self.print(&format!(
+            "{}  {}  {}\n   {} · {} · began {} · causes follow at {}\n",
+            clock(incident.opened_at),
+            self.paint.red("OPENED  "),
+            self.paint.bold(&safe(title)),
+            incident.id,
+            incident.severity.as_str(),
+            clock(incident.started_at),
+            clock(due),
+        ));
     }
 
     fn case(&mut self, case: &ClosedCase) {
@@ -110,7 +132,9 @@ impl Observer for Timeline {
 }
 
 impl Summary {
-    pub fn print(&self, report: &Report, archive: Option<&Path>) {
+    /// # Errors
+    /// [`Error::Io`] where standard output takes no more of it.
+    pub fn print(&self, report: &Report, archive: Option<&Path>) -> Result<()> {
         self.bar.finish_and_clear();
         let a = &report.accounts;
         let mut lines = vec![format!(
@@ -123,30 +147,42 @@ impl Summary {
             a.dead,
             a.in_flight
         )];
-        lines.push(format!("{} signals, {} incidents", report.signals, report.incidents));
+        let open = match report.open {
+            0 => String::new(),
+            open => format!(", of which {open} still open"),
+        };
+        let incidents = report.incidents + report.open;
+        lines.push(format!("{} signals, {incidents} incidents{open}", report.signals));
         for (reason, rows) in &report.dead_letters {
-            lines.push(format!("  {rows} rows set aside: {reason}"));
+            lines.push(format!("  {rows} rows set aside as dead letters: {reason}"));
         }
         if let Some(archive) = archive {
             let archive = archive.display();
-            let found = report.signals + report.incidents > 0 || !report.dead_letters.is_empty();
+            let found = report.signals + incidents > 0 || !report.dead_letters.is_empty();
             let kept = match (report.archived, found) {
                 (true, _) => "",
+                (false, true) if self.live => " (nothing new is ready for it yet)",
                 (false, true) => " (it had this replay already)",
                 (false, false) => " (there was nothing to keep)",
             };
             lines.push(format!("archive: {archive}{kept}"));
             lines.push("ask it, for example:".to_owned());
+            let dead = "SELECT reason, file, line, detail FROM dead_letters";
             for sql in [
                 "SELECT opened_at, title, root_service FROM incidents ORDER BY opened_at",
                 "SELECT rank, service, kind, confidence FROM diagnoses ORDER BY incident_id, rank",
                 "SELECT statement, sql FROM evidence",
-            ] {
+            ]
+            .into_iter()
+            .chain((!report.dead_letters.is_empty()).then_some(dead))
+            {
                 lines.push(format!("  faultline query --archive {archive} \"{sql}\""));
             }
         }
-        let text = lines.join("\n");
-        let _gone = writeln!(std::io::stdout(), "{}", self.paint.dim(&text));
+        let text = self.paint.dim(&lines.join("\n")) + "\n";
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        output::unless_gone(failed.map_or(Ok(()), |e| Err(Error::io("the output")(e))))?;
+        output::say(&text)
     }
 }
 
@@ -156,9 +192,14 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
     let lasted = i.closed_at.map_or("still open".to_owned(), |c| {
         format!("lasted {}", interval::format((c - i.started_at) / 1_000_000_000 * 1_000_000_000))
     });
+    let at = match (case.shown, i.closed_at) {
+        (false, _) => i.opened_at,
+        (true, None) => case.diagnosis.diagnosed_at,
+        (true, Some(closed)) => closed,
+    };
     out += &format!(
         "{}  {}  {}\n",
-        clock(i.opened_at),
+        clock(at),
         match (case.shown, i.closed_at) {
             (false, _) => paint.red("INCIDENT"),
             (true, None) => paint.red("UPDATE  "),
@@ -181,7 +222,13 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
     let sparks = Sparks::of(&case.slices.metrics);
     for signal in signals.iter().take(SIGNALS) {
         let course = sparks.line(signal).map_or(String::new(), |line| format!("  {line}"));
-        out += &paint.dim(&format!("   signal    {}{course}\n", describe(signal)));
+        // Of an episode the archive has each signal; here stands its highest window.
+        let moved = match signal.direction.as_str() {
+            "up" => "up to ",
+            "down" => "down to ",
+            _ => "",
+        };
+        out += &paint.dim(&format!("   signal    {}{course}\n", describe(signal, moved)));
     }
     if signals.len() > SIGNALS {
         out += &paint.dim(&format!("             and {} more series\n", signals.len() - SIGNALS));
@@ -204,7 +251,7 @@ fn causes(case: &ClosedCase, paint: Paint, out: &mut String) {
     for (rank, cause) in case.diagnosis.causes.iter().take(CAUSES).enumerate() {
         let label = format!("cause {}", rank + 1);
         let who = if cause.instance.is_empty() { &cause.service } else { &cause.instance };
-        let text = format!("{} · {} · score {:.2}", safe(who), cause.kind, cause.score);
+        let text = format!("{} · {} · confidence {:.2}", safe(who), cause.kind, cause.confidence);
         *out += &format!(
             "   {}   {}\n",
             paint.bold(&label),
@@ -217,21 +264,23 @@ fn causes(case: &ClosedCase, paint: Paint, out: &mut String) {
         for evidence in cited.take(if rank == 0 { EVIDENCE } else { 1 }) {
             *out += &format!(
                 "             {} {}\n",
-                paint.dim(&evidence.id[..8.min(evidence.id.len())]),
+                paint.dim(&evidence.id),
                 safe(&evidence.statement)
             );
         }
     }
 }
 
-fn describe(s: &Signal) -> String {
+/// `moved` is said before the value.
+fn describe(s: &Signal, moved: &str) -> String {
     let who = if s.instance.is_empty() { &s.service } else { &s.instance };
     let detail = if s.detail.is_empty() { String::new() } else { format!(" ({})", s.detail) };
     let text = format!(
-        "{}: {} {} {} (expected {}), score {:.1}{detail}",
+        "{}: {} {} {}{} (expected {}), score {:.1}{detail}",
         s.job,
         who,
         s.metric,
+        moved,
         short(s.observed),
         short(s.expected),
         s.score

@@ -7,7 +7,8 @@
 //! it did not name as firing, if all of its firing alerts are over, if an alert is over that it
 //! did not name as over, or if more than `repeat_interval` has passed. Alerts that are over leave
 //! the group after the look. An incident that turns more severe counts as a new alert of its
-//! group, as it would in Alertmanager, where severity is part of an alert's identity.
+//! group, as it would in Alertmanager, where severity is part of an alert's identity. So does one
+//! whose cause is found: who was woken by it should not have to go and ask.
 //!
 //! Source: prometheus/alertmanager, `dispatch` (groups) and `notify` (`DedupStage`).
 
@@ -93,16 +94,20 @@ pub struct Alert {
     pub incident_id: String,
     pub labels: Labels,
     pub title: String,
+    /// What is known of its cause; empty until it is diagnosed.
+    #[serde(default)]
+    pub annotations: Labels,
     pub starts_at: Nanos,
     /// `None` while it fires.
     pub ends_at: Option<Nanos>,
 }
 
 impl Alert {
-    /// What makes it another alert to the receiver.
+    /// What makes it another alert to the receiver: a cause is news to who was told of it without.
     fn fingerprint(&self) -> String {
         let severity = self.labels.get("severity").map_or("", String::as_str);
-        format!("{}/{severity}", self.incident_id)
+        let cause = self.annotations.get("cause").map_or("", String::as_str);
+        format!("{}/{severity}/{cause}", self.incident_id)
     }
 
     fn fires(&self, at: Nanos) -> bool {
@@ -324,6 +329,7 @@ mod tests {
         Alert {
             incident_id: id.into(),
             labels: labels(&[("cluster", cluster), ("incident", id), ("severity", severity)]),
+            annotations: Labels::new(),
             title: String::new(),
             starts_at,
             ends_at,

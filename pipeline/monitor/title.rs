@@ -18,7 +18,12 @@ pub fn title(incident: &Incident, main_service: &str, topology: &Topology) -> St
         subjects.entry((&signal.metric, &signal.direction)).or_default().push(signal);
     }
     let peak = |signals: &[&Signal]| signals.iter().map(|s| s.score).fold(0.0, f64::max);
-    let main = subjects.iter().max_by(|a, b| peak(a.1).total_cmp(&peak(b.1)).then(b.0.cmp(a.0)));
+    // What users feel says more than what is written about it.
+    let felt = |(metric, _): &(&str, &str)| !metric.starts_with("log:");
+    let main = subjects.iter().max_by(|a, b| {
+        let felt = felt(a.0).cmp(&felt(b.0));
+        felt.then(peak(a.1).total_cmp(&peak(b.1))).then(b.0.cmp(a.0))
+    });
     let mut text = format!("{}: ", shown(main_service));
     match main {
         Some(((metric, direction), signals)) => text += &subject(metric, direction, signals),
@@ -36,6 +41,7 @@ pub fn title(incident: &Incident, main_service: &str, topology: &Topology) -> St
 
 fn subject(metric: &str, direction: &str, signals: &[&Signal]) -> String {
     let name = match metric.split_once(':') {
+        Some(("log", "errors")) => "errors in logs".to_owned(),
         Some(("log", _)) => "log messages".to_owned(),
         Some(("span", operation)) => shown(operation),
         _ => shown(metric),

@@ -226,19 +226,43 @@ fn barrier(origin: usize, driver: &mut Driver) -> Message {
     }
 }
 
+/// What one origin has said and is not taken yet.
+#[derive(Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    /// The watermarks and, as `None`, the barriers among them.
+    marks: VecDeque<Option<Nanos>>,
+}
+
+impl Queue {
+    fn push(&mut self, message: Message) {
+        self.marks.extend(mark(&message));
+        self.messages.push_back(message);
+    }
+
+    fn pop(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        if mark(&message).is_some() {
+            self.marks.pop_front();
+        }
+        Some(message)
+    }
+}
+
+fn mark(message: &Message) -> Option<Option<Nanos>> {
+    match message {
+        Message::Watermark(watermark) => Some(Some(*watermark)),
+        Message::Barrier { .. } => Some(None),
+        _ => None,
+    }
+}
+
 /// What every origin comes to next: `Some(Some(_))` is a watermark that all of them have reached,
 /// `Some(None)` a barrier. All of them pass the same ones.
-fn common_mark(queues: &[VecDeque<Message>]) -> Option<Option<Nanos>> {
-    let next = |q: &VecDeque<Message>| {
-        q.iter().find_map(|m| match m {
-            Message::Watermark(w) => Some(Some(*w)),
-            Message::Barrier { .. } => Some(None),
-            _ => None,
-        })
-    };
+fn common_mark(queues: &[Queue]) -> Option<Option<Nanos>> {
     let mut common = Some(Nanos::MIN);
     for queue in queues {
-        common = match (common, next(queue)?) {
+        common = match (common, *queue.marks.front()?) {
             (Some(a), Some(b)) => Some(a.max(b)),
             _ => None,
         };

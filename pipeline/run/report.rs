@@ -1,7 +1,7 @@
 //! What a run tells while it goes on and when it is over.
 
 use crate::knowledge::ClosedCase;
-use crate::model::Signal;
+use crate::model::{Incident, Nanos, Signal};
 
 /// Where every received row went:
 /// `received = processed + late + rejected + dead + in_flight`.
@@ -32,6 +32,8 @@ pub trait Observer: Send {
     /// Input bytes consumed and event time reached since the last call.
     fn progress(&mut self, bytes: u64, event_time: i64);
     fn signal(&mut self, signal: &Signal);
+    /// A live incident has opened; its causes are told at event time `due`.
+    fn opened(&mut self, _incident: &Incident, _title: &str, _due: Nanos) {}
     /// An incident is over, or the input is; it is diagnosed and planned.
     fn case(&mut self, case: &ClosedCase);
 }
@@ -41,7 +43,9 @@ pub trait Observer: Send {
 pub struct Report {
     pub accounts: Accounts,
     pub signals: u64,
+    /// Those that are over, and those that are still open.
     pub incidents: u64,
+    pub open: u64,
     /// The archive got rows that it did not have.
     pub archived: bool,
     pub dead_letters: Vec<(String, u64)>,

@@ -75,6 +75,13 @@ impl WebhookConfig {
 
 fn parse(url: &str) -> Result<Url, String> {
     // The URL may be a secret, so it is not repeated.
+    if !url.is_ascii() {
+        return Err(
+            "the URL of [webhook] has letters that only look like those of a host; write it \
+                    in ASCII"
+                .to_owned(),
+        );
+    }
     let url = Url::parse(url).map_err(|e| format!("the URL of [webhook] is none: {e}"))?;
     if !["http", "https"].contains(&url.scheme()) {
         let scheme = url.scheme();
@@ -214,10 +221,12 @@ fn message(notification: &Notification) -> Value {
 
 fn one(alert: &Alert, at: Nanos) -> Value {
     let over = alert.ends_at.filter(|end| *end <= at);
+    let mut annotations = alert.annotations.clone();
+    annotations.insert("summary".to_owned(), alert.title.clone());
     json!({
         "status": status(over.is_some()),
         "labels": alert.labels,
-        "annotations": { "summary": alert.title },
+        "annotations": annotations,
         "startsAt": timestamp::format(alert.starts_at),
         "endsAt": over.map_or(NO_END.to_owned(), timestamp::format),
         "generatorURL": "",
@@ -241,6 +250,7 @@ mod tests {
             incident_id: incident.to_owned(),
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             title: format!("{incident} is slow"),
+            annotations: [("cause".to_owned(), "db: cpu".to_owned())].into(),
             starts_at: SECOND,
             ends_at,
         }

@@ -1,13 +1,14 @@
 //! The commands that start nothing: they print to standard output only.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::outage::{FAULT_AT, FAULTY, Outage};
-use crate::program::{Running, command, done, faultline, signal, text};
+use crate::program::{Running, command, done, faultline, replay, signal, text};
 
 /// Standard output of a call that must succeed without a word on standard error.
 fn quiet(args: &[&str]) -> String {
@@ -268,6 +269,47 @@ fn completions_and_help() {
         }
     }
     assert!(quiet(&["--version"]).starts_with("faultline "));
+}
+
+#[test]
+fn check_reads_a_whole_archive() {
+    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let archive = dir.path().join("archive");
+    replay(outage.path(), &archive, &[]);
+    let check = ["check", "--archive", &text(&archive)];
+    assert_eq!(quiet(&check), format!("{}: ok\n", text(&archive)));
+    let incidents = archive.join("incidents");
+    let parts = walkdir(&incidents).into_iter().filter(|path| path.ends_with(".parquet"));
+    let part = parts.min().unwrap();
+    let mut bytes = fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    let outcome = faultline(&check);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stdout.starts_with(&part), "{outcome:?}");
+    assert!(outcome.stderr.contains("1 damaged files"), "{outcome:?}");
+}
+
+/// Files below a folder.
+fn walkdir(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { walkdir(&path) } else { vec![text(&path)] })
+        .collect()
+}
+
+#[test]
+fn what_cannot_be_written_is_a_failure() {
+    let outage = Outage::new();
+    let dir = text(outage.path());
+    for args in [&["replay", &dir][..], &["diagnose", &dir, "--at", FAULT_AT]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command(args).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("the output"), "{args:?}: {said}");
+    }
 }
 
 #[test]

@@ -200,7 +200,7 @@ fn diagnose_knows_what_the_archive_knows_and_keeps_there_what_it_asked() {
     let known = ["diagnose", OUTAGE, "--at", RIVALS_AT, "--archive", &place];
     let told = done(&known);
     assert!(told.contains("\n  known ") && told.contains("(vault.md)"), "{told}");
-    assert!(told.contains(" = graph 0.") && !told.contains("like incident"), "{told}");
+    assert!(told.contains(" = metrics 0.") && !told.contains("like incident"), "{told}");
     assert!(!done(&known[..4]).contains("\n  known "));
     done(&[&known[..], &["--llm", "record", "--config", &config]].concat());
     let calls = ask(&archive, "SELECT cluster, verdict, prompt FROM llm_calls");

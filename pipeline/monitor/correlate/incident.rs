@@ -36,6 +36,9 @@ pub struct OpenIncident {
     severity: Severity,
     /// Time between two samples of its series, as far as known.
     sampling: Nanos,
+    /// What is known of its cause, for those who are told of it.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl OpenIncident {
@@ -51,6 +54,7 @@ impl OpenIncident {
             tracks: BTreeMap::from([(SeriesKey::of(&anchor.signal), anchor)]),
             signals: 0,
             sampling: 0,
+            annotations: BTreeMap::new(),
         }
     }
 
@@ -246,11 +250,7 @@ impl OpenIncident {
             state: if closed_at.is_some() { IncidentState::Closed } else { IncidentState::Open },
             severity: self.severity,
             opened_at: self.opened_at,
-            started_at: self
-                .binding()
-                .map(|t| t.signal.window_start)
-                .min()
-                .unwrap_or(self.opened_at),
+            started_at: self.binding().map(Track::began_at).min().unwrap_or(self.opened_at),
             last_seen_at: self.binding().map(Track::last_seen_at).max().unwrap_or(self.opened_at),
             closed_at,
             services: services.into_iter().cloned().collect(),

@@ -77,6 +77,12 @@ pub enum Input {
         incident_id: String,
         step: Nanos,
     },
+    /// What was found out by `at` about an open incident, for those who are told of it.
+    Explained {
+        at: Nanos,
+        incident_id: String,
+        annotations: BTreeMap<String, String>,
+    },
     /// No input up to and including this event time is missing.
     Watermark(Nanos),
 }
@@ -203,6 +209,12 @@ impl Correlator {
                 if let Some(incident) = self.open.get_mut(&incident_id) {
                     incident.sampled(step);
                 }
+            }
+            Input::Explained { at, incident_id, annotations } => {
+                if let Some(incident) = self.open.get_mut(&incident_id) {
+                    incident.annotations = annotations;
+                }
+                self.alert(&incident_id, at, None);
             }
             Input::Watermark(to) => return self.advance(to),
         }

@@ -24,7 +24,7 @@ fn run(correlator: &mut Correlator, inputs: &[Input], until: i64) -> Vec<Output>
     let at = |input: &Input| match input {
         Input::Signal(signal) | Input::Ongoing(signal) => signal.window_end,
         Input::Watched { at, .. } | Input::Edges { at, .. } => *at,
-        Input::Sampled { .. } | Input::Watermark(_) => Nanos::MIN,
+        Input::Sampled { .. } | Input::Explained { .. } | Input::Watermark(_) => Nanos::MIN,
     };
     correlator.around.credibility.begin(-7 * DAY);
     let mut outputs = Vec::new();

@@ -306,7 +306,7 @@ impl Correlator {
         }));
     }
 
-    fn alert(&mut self, id: &str, at: Nanos, ends_at: Option<Nanos>) {
+    pub(super) fn alert(&mut self, id: &str, at: Nanos, ends_at: Option<Nanos>) {
         if let Some(incident) = self.open.get(id) {
             let alert = self.alert_of(incident, ends_at);
             self.dispatcher.update(alert, at);
@@ -326,6 +326,7 @@ impl Correlator {
             incident_id: incident.id.clone(),
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             title: title(&incident.view(None), &incident.service, &self.around.topology),
+            annotations: incident.annotations.clone(),
             starts_at: incident.opened_at,
             ends_at,
         }

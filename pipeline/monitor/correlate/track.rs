@@ -122,6 +122,12 @@ impl Track {
         (self.signal.score.min(credible) + persistence).min(MAX_SCORE)
     }
 
+    /// When it turned abnormal. A forecast looks at hours that were as usual; what it foretells
+    /// begins when it is known.
+    pub fn began_at(&self) -> Nanos {
+        if self.signal.predicted { self.onset_at } else { self.signal.window_start }
+    }
+
     pub fn last_seen_at(&self) -> Nanos {
         self.signal.window_end
     }

@@ -1,5 +1,7 @@
 //! Incidents from their opening to their end: when they are diagnosed, and who is told of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::Collector;
@@ -8,6 +10,7 @@ use crate::diagnose::advise::Refined;
 use crate::error::Result;
 use crate::knowledge::ClosedCase;
 use crate::model::{Diagnosis, Incident, MINUTE, Nanos};
+use crate::monitor::correlate::Input;
 use crate::monitor::title::title;
 
 /// Length of the abnormal window that a diagnosis reads, from the first abnormal window on.
@@ -172,12 +175,33 @@ impl Collector {
         let refined = self.refined(&waiting, &incident, archived).await;
         waiting.diagnosis = Some(refined.diagnosis.clone());
         let case = self.case(incident, signal_count, refined, &waiting)?;
+        self.correlator.step(Input::Explained {
+            at: self.reached,
+            incident_id: case.incident.id.clone(),
+            annotations: annotations(&case),
+        });
         waiting.told |= archived;
         waiting.shown = true;
         self.waiting.insert(case.incident.id.clone(), waiting);
         self.tell(case, archived);
         Ok(())
     }
+}
+
+/// What a receiver of notifications reads first: the likeliest cause, what speaks for it, and what
+/// may be done.
+fn annotations(case: &ClosedCase) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    let Some(cause) = case.diagnosis.causes.first() else { return out };
+    let who = if cause.instance.is_empty() { &cause.service } else { &cause.instance };
+    let text = format!("{who}: {} (confidence {:.2})", cause.kind, cause.confidence);
+    out.insert("cause".to_owned(), text);
+    let cited = cause.evidence_ids.first();
+    let evidence = cited.and_then(|id| case.diagnosis.evidence.iter().find(|e| e.id == *id));
+    out.extend(evidence.map(|e| ("evidence".to_owned(), e.statement.clone())));
+    let step = case.plan.steps.first();
+    out.extend(step.map(|step| ("proposed".to_owned(), step.action.to_string())));
+    out
 }
 
 #[cfg(test)]

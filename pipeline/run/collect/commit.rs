@@ -46,6 +46,7 @@ impl Collector {
             writer.compact().await?;
             writer.vacuum().await?;
         }
+        self.report.open = self.waiting.len() as u64;
         self.report.dead_letters = self.dead_by_reason.into_iter().collect();
         Ok(self.report)
     }

@@ -5,22 +5,22 @@ mod causes;
 mod commit;
 mod resume;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
 use faultline_storage::recorder::Recorder;
 use tokio::sync::mpsc;
 
-use self::cases::Waiting;
+use self::cases::{DIAGNOSIS_WINDOW, Waiting};
 use self::causes::Past;
 use super::checkpoint::{Checkpoints, Share};
 use super::refine::Refiner;
 use super::report::{Observer, Report};
-use super::{Message, Options, common_mark};
+use super::{Message, Options, Queue, common_mark};
 use crate::error::{Error, Result};
 use crate::knowledge::load::Edition;
 use crate::knowledge::{ClosedCase, DeadRow, Library, Writer};
-use crate::model::{DAY, HOUR, Nanos, SECOND, Severity, Signal};
+use crate::model::{DAY, Diagnosis, HOUR, Nanos, SECOND, Severity, Signal};
 use crate::monitor::calls::Calls;
 use crate::monitor::correlate::{Correlator, Input, Output, Watched};
 use crate::monitor::signals::{self, Origin};
@@ -131,8 +131,8 @@ impl Collector {
     /// Takes messages until every origin has ended.
     pub async fn run(mut self, mut inbox: mpsc::Receiver<(usize, Message)>) -> Result<Report> {
         self.deliver_resumed().await?;
-        let mut queues: Vec<VecDeque<Message>> = Vec::new();
-        queues.resize_with(self.jobs.len() + 1, VecDeque::new);
+        let mut queues: Vec<Queue> = Vec::new();
+        queues.resize_with(self.jobs.len() + 1, Queue::default);
         let mut ended = vec![false; queues.len()];
         while let Some((origin, message)) = inbox.recv().await {
             match message {
@@ -147,7 +147,9 @@ impl Collector {
                         self.report.stopped = stopped;
                     }
                 }
-                other => queues[origin].push_back(other),
+                // Rows that cannot be read move no watermark: they must not pile up before one.
+                Message::Dead(letters) if queues[origin].marks.is_empty() => self.bury(letters),
+                other => queues[origin].push(other),
             }
             while let Some(mark) = common_mark(&queues) {
                 let upto = mark.unwrap_or(Nanos::MAX);
@@ -174,10 +176,10 @@ impl Collector {
     fn take(
         &mut self,
         origin: usize,
-        queue: &mut VecDeque<Message>,
+        queue: &mut Queue,
         upto: Nanos,
     ) -> Result<Option<(Share, bool)>> {
-        while let Some(message) = queue.pop_front() {
+        while let Some(message) = queue.pop() {
             match message {
                 Message::Rows(stream, rows) => self.rows(stream, &rows)?,
                 Message::Signals(batches) => self.signals(origin - 1, &batches),
@@ -240,6 +242,7 @@ impl Collector {
             let next = due.saturating_sub(1).div_euclid(TICK) * TICK + TICK;
             self.tick(next.max(self.reached + TICK)).await?;
         }
+        self.observer.progress(0, self.reached);
         self.commit().await
     }
 
@@ -287,6 +290,10 @@ impl Collector {
                     step: self.sampling(&incident)?,
                 };
                 self.correlator.step(sampled);
+                if self.options.live {
+                    let title = self.title(&incident, &Diagnosis::default());
+                    self.observer.opened(&incident, &title, incident.opened_at + DIAGNOSIS_WINDOW);
+                }
                 let waiting = Waiting::new(incident);
                 self.waiting.insert(waiting.incident.id.clone(), waiting);
             }

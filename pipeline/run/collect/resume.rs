@@ -18,6 +18,8 @@ use crate::run::checkpoint::{self, Share};
 
 /// Commits of a live run after which small files are merged.
 const COMMITS_PER_COMPACTION: i64 = 64;
+/// Commits after which the files that merging has replaced are removed.
+const COMMITS_PER_VACUUM: i64 = 16 * COMMITS_PER_COMPACTION;
 
 /// The part of a checkpoint that is the collector's own.
 const COLLECTOR: &str = "collector.json";
@@ -147,6 +149,9 @@ impl Collector {
         self.commits[0] += 1;
         if self.commits[0] % COMMITS_PER_COMPACTION == 0 {
             writer.compact().await?;
+        }
+        if self.commits[0] % COMMITS_PER_VACUUM == 0 {
+            writer.vacuum().await?;
         }
         Ok(())
     }
