@@ -15,7 +15,7 @@ use faultline::source::timestamp;
 
 use crate::accounts::Accounts;
 use crate::archive::{contents, count, repeated};
-use crate::outage::{Outage, TIMED, time_of};
+use crate::outage::{FAULTY, Outage, TIMED, time_of};
 use crate::program::{PATIENCE, Running, ask, command, done, faultline, signal, text, until};
 use crate::random::Random;
 
@@ -196,6 +196,11 @@ fn a_receiver_is_told_of_an_incident_until_it_listens() {
     let second = site.start();
     let told = || messages.recv_timeout(PATIENCE).unwrap();
     let (refused, taken) = (told(), told());
+    let cause = |message: &Value| message["alerts"][0]["annotations"]["cause"].clone();
+    assert_eq!(cause(&taken), Value::Null, "it was woken before anything was known");
+    let explained = std::iter::repeat_with(told).find(|message| cause(message).is_string());
+    let text = explained.unwrap()["alerts"][0]["annotations"]["cause"].to_string();
+    assert!(text.contains(FAULTY) && text.contains("confidence"), "{text}");
     drop(second);
     assert_eq!(refused, taken);
     assert_eq!((&taken["version"], &taken["status"]), (&"4".into(), &"firing".into()));
@@ -233,6 +238,7 @@ fn growing_rotated_and_truncated_files_give_one_incident() {
             append(path, rows.part(n..n + 1));
         }
     }
+    live.says("OPENED");
     live.says("INCIDENT");
     live.has_taken(&[&metrics.1, &logs.1, &spans.1]);
     let accounts = live.interrupt();
