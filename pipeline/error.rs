@@ -36,7 +36,7 @@ pub enum Error {
 
     /// Files that do not hold what was written, each of which has been named.
     #[error(
-        "{path}: {files} damaged files; move them away or restore them, and a replay into \
+        "{path}: damaged files: {files}; move them away or restore them, and a replay into \
              another archive gives their rows again"
     )]
     DamagedArchive { path: PathBuf, files: usize },

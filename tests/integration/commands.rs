@@ -288,7 +288,7 @@ fn check_reads_a_whole_archive() {
     let outcome = faultline(&check);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stdout.starts_with(&part), "{outcome:?}");
-    assert!(outcome.stderr.contains("1 damaged files"), "{outcome:?}");
+    assert!(outcome.stderr.contains("damaged files: 1;"), "{outcome:?}");
 }
 
 /// Files below a folder.
