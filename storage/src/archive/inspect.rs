@@ -24,6 +24,12 @@ use crate::error::{Error, Result};
 /// Enough of a file's end to hold the footer of nearly every file in one read.
 const FOOTER_HINT_BYTES: usize = 64 * 1024;
 
+/// A file of at most this size is read whole before it is answered from: that takes little longer
+/// than to read its footer.
+const COMPARED_BYTES: u64 = 1 << 20;
+
+const DIFFERS: &str = "the content is not what was written: its hash differs";
+
 /// A file that can be scanned, with what its footer says about its rows.
 #[derive(Debug, Clone)]
 pub(super) struct Readable {
@@ -38,7 +44,7 @@ pub(super) fn decode(file: &ActiveFile, bytes: Bytes) -> Result<Vec<RecordBatch>
     }
     // First, as a damaged length inside a page may ask for any amount of memory.
     if file::is_intact(&file.path, &bytes) == Some(false) {
-        return Err("the content is not what was written: its hash differs".to_owned());
+        return Err(DIFFERS.to_owned());
     }
     let batches = ParquetRecordBatchReaderBuilder::try_new(bytes)
         .and_then(|builder| builder.build())
@@ -63,6 +69,10 @@ fn expect_rows(file: &ActiveFile, rows: u64) -> Result<(), String> {
     }
 }
 
+/// Whether a file can be read. A small one is compared with its hash as well, as a flipped bit may
+/// be decoded into other values without an error; of a large one that is found by
+/// [`verify`](super::Archive::verify) only.
+///
 /// The outer error is one of the machine, the inner one of the file.
 pub(super) async fn check(
     store: Arc<dyn ObjectStore>,
@@ -81,6 +91,17 @@ pub(super) async fn check(
     if meta.size != file.size {
         let reason = wrong_size(&file, meta.size);
         return Ok(Err((file, reason)));
+    }
+    if cached.is_none() && meta.size <= COMPARED_BYTES {
+        let read = async { store.get(&location).await?.bytes().await };
+        let differs = match read.await {
+            Ok(bytes) if file::is_intact(&file.path, &bytes) == Some(false) => Some(DIFFERS.into()),
+            Ok(_) => None,
+            Err(err) => Some(unreadable(err, location.as_ref())?),
+        };
+        if let Some(reason) = differs {
+            return Ok(Err((file, reason)));
+        }
     }
     let statistics = match cached {
         Some(statistics) => Ok(statistics),

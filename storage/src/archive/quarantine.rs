@@ -1,8 +1,9 @@
 //! Damaged files are left out and named; the others go on answering.
 //!
-//! Footers are read when a provider is made, once per file, as files never change. Damage inside
-//! pages shows while a query runs, or not at all if it happens to decode: [`Archive::verify`] reads
-//! every file and compares it with the hash in its name.
+//! Files are looked at when a provider is made, once each, as they never change: small ones are
+//! compared with the hash in their name, of large ones the footer is read. Damage inside the pages
+//! of these, and what comes later, shows while a query runs, or not at all if it happens to decode:
+//! [`Archive::verify`] reads every file whole.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
@@ -243,6 +244,8 @@ mod tests {
     async fn a_damaged_page_is_found_by_the_query_that_meets_it() {
         let dir = tempfile::tempdir().unwrap();
         let (archive, files) = three_files(&dir.path().canonicalize().unwrap()).await;
+        // Looked at while it was sound.
+        ask(&archive, CLUSTERS).await.unwrap();
         damage(&files[1], |b| {
             let middle = b.len() / 3;
             b[4..middle].fill(0x5a);
@@ -272,6 +275,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_flipped_bit_is_never_answered_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, files) = three_files(&dir.path().canonicalize().unwrap()).await;
+        let length = std::fs::read(&files[0]).unwrap().len();
+        for at in (4..length).step_by(length / 13) {
+            damage(&files[0], |b| b[at] ^= 4);
+            let again = open(dir.path()).await;
+            let answer = ask(&again, CLUSTERS).await.unwrap();
+            assert_eq!(answer.matches(';').count(), 1, "byte {at}: {answer}");
+            assert_eq!(named(&again).len(), 1, "byte {at}");
+            damage(&files[0], |b| b[at] ^= 4);
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_that_no_commit_names_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let (archive, files) = three_files(dir.path()).await;
@@ -285,6 +303,7 @@ mod tests {
     async fn an_error_of_the_query_itself_does_not_read_the_archive() {
         let dir = tempfile::tempdir().unwrap();
         let (archive, files) = three_files(dir.path()).await;
+        ask(&archive, CLUSTERS).await.unwrap();
         damage(&files[0], |b| b[200] ^= 1);
         let divided = archive
             .run_with_quarantine(async |a| {
