@@ -257,6 +257,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_changed_after_the_onset_is_no_cause_however_late_it_was_known() {
+        let late = Incident { opened_at: ONSET + 20 * MINUTE, ..incident() };
+        let causes = diagnosis(vec![cause("cart", "", "error_return", 0.9)]);
+        for (after, rolled_back) in [(MINUTE, true), (5 * MINUTE, false)] {
+            let plan = plan(&late, &causes, &[change("cart", "deploy", ONSET + after)]);
+            let rolls = |step: &Step| matches!(step.action, Action::RollBack { .. });
+            assert_eq!(plan.steps.iter().any(rolls), rolled_back, "{after}");
+        }
+    }
+
+    #[test]
     fn the_only_known_replica_is_restarted_at_high_risk() {
         let plan =
             plan(&incident(), &diagnosis(vec![cause("front", "front-0", "crash", 0.9)]), &[]);

@@ -32,7 +32,8 @@ pub fn read(
         if c.ts > onset + TOLERANCE_NS {
             continue;
         }
-        let lead = (if c.ts <= from { from } else { onset } - c.ts).max(0);
+        let until = if c.ts <= from { from } else { onset };
+        let lead = (until - c.ts).max(0);
         let strength = kind_weight(&c.kind) * 0.5f64.powf(lead as f64 / HALF_LIFE_NS);
         scores[v] = f64::max(scores[v], strength);
         findings.push(Finding {
@@ -58,5 +59,40 @@ fn kind_weight(kind: &str) -> f64 {
         "deploy" | "config" => 1.0,
         "scale" | "node" => 0.7,
         _ => 0.4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000_000_000;
+
+    /// Leads, in minutes, of changes of service `a` at these minutes that count; the window begins
+    /// at minute 100.
+    fn leads(onset: Option<i64>, minutes: &[i64]) -> Vec<i64> {
+        let change = |minute: &i64| Change {
+            ts: minute * MINUTE,
+            service: "a".to_owned(),
+            kind: "config".to_owned(),
+            object: "a".to_owned(),
+            detail: String::new(),
+        };
+        let changes: Vec<Change> = minutes.iter().map(change).collect();
+        let onsets = [onset.map(|minute| minute * MINUTE), Some(90 * MINUTE)];
+        let services = BTreeMap::from([("a", 0), ("b", 1)]);
+        let (_, findings) = read(&changes, &services, &onsets, 100 * MINUTE).unwrap();
+        let lead = |finding: &Finding| match &finding.evidence {
+            Evidence::Change { lead, .. } => lead / MINUTE,
+            other => panic!("{other:?}"),
+        };
+        findings.iter().map(lead).collect()
+    }
+
+    #[test]
+    fn a_change_counts_until_its_own_service_turns_abnormal() {
+        // That `b` was abnormal ten minutes before is no matter of `a`.
+        assert_eq!(leads(Some(104), &[40, 98, 102, 105, 106]), [60, 2, 2, 0]);
+        assert_eq!(leads(None, &[98, 101, 102]), [2, 0]);
     }
 }

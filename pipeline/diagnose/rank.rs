@@ -543,6 +543,57 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_configuration_names_the_kind_only_if_it_is_recent() {
+        let kind = |config: i64, deploy: i64| {
+            let mut t = telemetry(vec![series("a", "latency", 10.0, 13.0)], &[]);
+            for (kind, minutes) in [("config", config), ("deploy", deploy)] {
+                t.changes.push(Change {
+                    ts: BASELINE * STEP - minutes * STEP,
+                    service: "a".to_owned(),
+                    kind: kind.to_owned(),
+                    object: "a".to_owned(),
+                    detail: String::new(),
+                });
+            }
+            best(&t).kind
+        };
+        assert_eq!(kind(1, 57), Kind::Configuration);
+        assert_ne!(kind(57, 1), Kind::Configuration, "the deploy lends it no weight");
+    }
+
+    #[test]
+    fn lines_of_several_writers_are_told_of_the_one_that_wrote_most() {
+        let mut t = telemetry(Vec::new(), &[("front", "db"), ("shop", "db")]);
+        for (writer, counts) in [("front", (4, 40)), ("shop", (4, 160))] {
+            t.templates.push(template(writer, "call to db failed: timeout", "ERROR", counts));
+            t.templates.push(template(writer, "served <*>", "INFO", (200, 200)));
+        }
+        let ranking = rank(&t);
+        let told = ranking.evidence.iter().find_map(|e| match e {
+            Evidence::LogTemplate { service, observed, expected, .. } => {
+                Some((service.as_str(), *observed, *expected < 10.0))
+            }
+            _ => None,
+        });
+        assert_eq!(told, Some(("shop", 160, true)));
+    }
+
+    #[test]
+    fn what_has_not_moved_is_not_cited() {
+        let points = (0..BASELINE + WINDOW).map(|i| (i * STEP, 12.0)).collect();
+        let even = Series { points, ..series("a", "cpu_usage", 1.0, 1.0) };
+        let mut t = telemetry(vec![even], &[]);
+        t.templates.push(template("a", "cannot go on", "ERROR", (0, 50)));
+        let ranking = rank(&t);
+        assert!(!ranking.evidence.is_empty());
+        let still = |e: &Evidence| match e {
+            Evidence::MetricWindow { observed, expected, .. } => observed == expected,
+            _ => false,
+        };
+        assert!(!ranking.evidence.iter().any(still), "{:?}", ranking.evidence);
+    }
+
+    #[test]
     fn a_missing_call_blames_the_service_that_no_longer_makes_it() {
         let mut t = telemetry(Vec::new(), &[]);
         t.spans.traces = Counts { baseline: 300, window: 300 };

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use faultline::knowledge::Writer;
 use tempfile::TempDir;
 
-use crate::outage::Outage;
+use crate::outage::{FAULT_AT, Outage};
 use crate::program::{Running, block_on, command, faultline, text};
 
 /// The call must be refused with all of these words.
@@ -415,6 +415,16 @@ fn job_files_that_are_none() {
 }
 
 #[test]
+fn a_model_that_is_not_asked() {
+    let outage = Outage::new();
+    let dir = text(outage.path());
+    for command in [&["replay", &dir][..], &["diagnose", &dir, "--at", FAULT_AT]] {
+        let args = [command, &["--config", "/no/such.toml"]].concat();
+        refused(&args, &["not asked", "--llm record"]);
+    }
+}
+
+#[test]
 fn keys_that_are_not_set() {
     let dir = TempDir::new().unwrap();
     let tail = "[[tail]]\npath = \"m.csv\"\nstream = \"metrics\"\n";
@@ -434,7 +444,12 @@ fn keys_that_are_not_set() {
 fn configurations() {
     let dir = TempDir::new().unwrap();
     let tail = "[[tail]]\npath = \"m.csv\"\nstream = \"metrics\"\n";
-    let cases: [(&str, String, &[&str]); 15] = [
+    let cases: [(&str, String, &[&str]); 16] = [
+        (
+            "look-alike",
+            format!("archive = \"a\"\n{tail}[webhook]\nurl = \"http://g\u{43e}ogle.com/\"\n"),
+            &["[webhook]", "ASCII"],
+        ),
         (
             "nan",
             format!("archive = \"a\"\n{tail}[correlate]\ncredible_score = nan\n"),

@@ -308,6 +308,17 @@ mod tests {
     }
 
     #[test]
+    fn who_is_missing_anew_comes_before_who_is_missing_still() {
+        let mut group = after(240);
+        for _ in 0..20 {
+            group.step(&ALL[1..]);
+        }
+        let told: Vec<Vec<Absent>> = (0..20).map(|_| group.step(&ALL[2..])).collect();
+        let fresh = told.iter().find(|absent| absent.iter().any(|a| a.fresh)).unwrap();
+        assert_eq!((fresh[0].name.as_str(), fresh[1].name.as_str()), ("api", "cart"));
+    }
+
+    #[test]
     fn a_collector_that_fails_accuses_nobody() {
         let mut state = after(240);
         assert!(state.step(&ALL[..2]).is_empty());

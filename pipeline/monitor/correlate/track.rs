@@ -151,6 +151,16 @@ mod tests {
     }
 
     #[test]
+    fn a_forecast_begins_when_it_is_known() {
+        let mut signal = signal("a", "disk", 240, 4.0);
+        signal.window_start = 0;
+        let track = Track::new(signal.clone(), true);
+        assert_eq!(track.began_at(), 0);
+        signal.predicted = true;
+        assert_eq!(Track::new(signal, true).began_at(), 240 * MINUTE);
+    }
+
+    #[test]
     fn only_windows_that_share_no_data_add_persistence() {
         let mut track = Track::new(signal("a", "cpu", 1, 4.0), true);
         let once = track.surprise(6.0);

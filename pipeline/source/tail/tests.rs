@@ -207,9 +207,20 @@ fn a_file_that_is_not_wanted_waits() {
     let path = dir.path().join("m.csv");
     append(&path, &(HEADER.to_owned() + &row(1)));
     let Running(mut tail, mut registries) = tail(&path, None);
+    let opened = tail.polled(0);
     assert!(matches!(tail.next(&mut registries, |_, _| false).unwrap(), Next::Idle));
+    assert_eq!(tail.polled(0), opened, "nobody has asked whether it has something");
     let wanted = |stream, partition| (stream, partition) == (Stream::Metrics, 0);
     assert!(matches!(tail.next(&mut registries, wanted).unwrap(), Next::Chunk(_)));
+    assert!(tail.polled(0) > opened);
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let file = TailFile { path: dir.path().to_owned(), stream: Stream::Metrics };
+    let error = Tail::open(vec![file], 1, "main", None).err().unwrap();
+    assert!(error.to_string().contains("no regular file"), "{error}");
 }
 
 #[test]

@@ -198,3 +198,19 @@ fn who_is_watched_does_not_depend_on_how_windows_come() {
         assert_eq!(counted(batch_rows), [(START + minute, 1), (START + 2 * minute, 3)]);
     }
 }
+
+/// A replay that was done with less lateness is not done with more.
+#[test]
+fn the_lateness_of_a_job_is_part_of_what_it_is() {
+    let hash = |seconds: u32| {
+        let table = format!(
+            "CREATE TABLE metrics (ts TIMESTAMP, service TEXT, value DOUBLE,
+             WATERMARK FOR ts AS ts - INTERVAL '{seconds} seconds');"
+        );
+        let sql = table + &job("tumble(interval '60 seconds')", "service", VALUES);
+        let job = block_on(faultline::stream::compile("job.sql", &sql));
+        job.unwrap_or_else(|e| panic!("{e}\n{sql}")).hash
+    };
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(60));
+}
