@@ -86,7 +86,7 @@ impl Default for Table {
 
 impl Table {
     /// Gives a batch, and those of the slots from `reached` on, the newest dictionaries.
-    fn share(&mut self, batch: RecordBatch, reached: i64) -> RecordBatch {
+    fn share(&mut self, batch: &RecordBatch, reached: i64) -> Result<RecordBatch> {
         self.dictionaries.resize(batch.num_columns(), None);
         let mut grown = false;
         for (newest, column) in self.dictionaries.iter_mut().zip(batch.columns()) {
@@ -99,17 +99,18 @@ impl Table {
         }
         if grown {
             self.outgrown = true;
-            self.renew(reached);
+            self.renew(reached)?;
         }
-        with_dictionaries(&batch, &self.dictionaries)
+        with_dictionaries(batch, &self.dictionaries)
     }
 
-    fn renew(&mut self, from: i64) {
+    fn renew(&mut self, from: i64) -> Result<()> {
         for slot in self.slots.range_mut(from..).map(|(_, slot)| slot) {
             for (_, batch) in &mut slot.batches {
-                *batch = with_dictionaries(batch, &self.dictionaries);
+                *batch = with_dictionaries(batch, &self.dictionaries)?;
             }
         }
+        Ok(())
     }
 
     fn forget_oldest(&mut self, reached: i64) {
@@ -151,7 +152,7 @@ impl Recorder {
             Some(kept) => kept,
             None => self.tables.entry(table.to_owned()).or_default(),
         };
-        let batch = kept.share(batch, reached);
+        let batch = kept.share(&batch, reached)?;
         while let Some(first) = times.get(from) {
             let number = first.div_euclid(SLOT);
             let same = |ts: &i64| ts.div_euclid(SLOT) == number;
@@ -175,11 +176,14 @@ impl Recorder {
 
     /// Forgets, as of event time `now`, what is too old and what no longer fits. Every row before
     /// `now` has been pushed.
-    pub fn advance(&mut self, now: i64) {
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] where batches of a table are not of one schema.
+    pub fn advance(&mut self, now: i64) -> Result<()> {
         let until = now.div_euclid(SLOT);
         while let Some(number) = self.next_over(until) {
             for table in self.tables.values_mut().filter(|table| table.outgrown) {
-                table.renew(i64::MIN);
+                table.renew(i64::MIN)?;
                 table.outgrown = false;
             }
             self.reached = number + 1;
@@ -190,6 +194,7 @@ impl Recorder {
         }
         self.reached = self.reached.max(until);
         self.shrink();
+        Ok(())
     }
 
     /// The next slot with rows that is over by then.
@@ -319,7 +324,7 @@ impl Recorder {
     }
 }
 
-fn with_dictionaries(batch: &RecordBatch, newest: &[Option<ArrayRef>]) -> RecordBatch {
+fn with_dictionaries(batch: &RecordBatch, newest: &[Option<ArrayRef>]) -> Result<RecordBatch> {
     let column = |(column, newest): (&ArrayRef, &Option<ArrayRef>)| match (
         column.as_any_dictionary_opt(),
         newest,
@@ -330,8 +335,7 @@ fn with_dictionaries(batch: &RecordBatch, newest: &[Option<ArrayRef>]) -> Record
         _ => column.clone(),
     };
     let columns = batch.columns().iter().zip(newest).map(column).collect();
-    // Types and lengths stay; a batch of another shape than the others of its table stays whole.
-    RecordBatch::try_new(batch.schema(), columns).unwrap_or_else(|_| batch.clone())
+    Ok(RecordBatch::try_new(batch.schema(), columns)?)
 }
 
 /// Bytes of the values, the same however rows are cut into batches.
@@ -438,7 +442,7 @@ mod tests {
             let keys = DictionaryArray::new(Int32Array::from(vec![i, i / 2]), Arc::new(values));
             let columns: [(_, ArrayRef); 2] = [("ts", Arc::new(ts)), ("k", Arc::new(keys))];
             recorder.push("t", RecordBatch::try_from_iter(columns).unwrap()).unwrap();
-            recorder.advance(i64::from(i) * SECOND);
+            recorder.advance(i64::from(i) * SECOND).unwrap();
         }
         let batches = recorder.slice("t", 0, i64::MAX).unwrap();
         let values = batches.iter().map(|b| b.column(1).as_any_dictionary().values());
@@ -458,7 +462,7 @@ mod tests {
         for minute in 0..100 {
             push(&mut recorder, "a", &[60 * minute]);
             push(&mut recorder, "d", &vec![60 * minute + 30; 1_000]);
-            recorder.advance(60 * (minute + 1) * SECOND);
+            recorder.advance(60 * (minute + 1) * SECOND).unwrap();
         }
         let [quiet, _, chatty] = all(&recorder);
         assert_eq!(quiet.len(), 100);
@@ -517,9 +521,9 @@ mod tests {
                 let own: Vec<_> = own.map(|(_, second, text)| (*second, text.clone())).collect();
                 recorder.push(name, batch(&own)).unwrap();
             }
-            recorder.advance(chunk[chunk.len() - 1].1 * SECOND);
+            recorder.advance(chunk[chunk.len() - 1].1 * SECOND).unwrap();
         }
-        recorder.advance(1_000_000 * SECOND);
+        recorder.advance(1_000_000 * SECOND).unwrap();
     }
 
     proptest! {
@@ -570,7 +574,7 @@ mod tests {
                 recorder.push(TABLES[*table], batch(&[(*second, text.clone())])).unwrap();
             }
             let now = rows[rows.len() - 1].1 / 60 * 60;
-            recorder.advance(now * SECOND);
+            recorder.advance(now * SECOND).unwrap();
             let to = from + width;
             for (table, name) in TABLES.iter().enumerate() {
                 let young = |s: &i64| (s / 60 + 1) * 60 > now - horizon && (from..to).contains(s);
@@ -599,7 +603,7 @@ mod tests {
                     for (table, second, text) in part {
                         recorder.push(TABLES[*table], batch(&[(*second, text.clone())])).unwrap();
                     }
-                    recorder.advance(part[part.len() - 1].1 * SECOND);
+                    recorder.advance(part[part.len() - 1].1 * SECOND).unwrap();
                 }
                 prop_assert_eq!(all(&resumed), all(&recorder));
                 let parts = recorder.save().unwrap();

@@ -254,7 +254,7 @@ impl Collector {
 
     async fn tick(&mut self, now: Nanos) -> Result<()> {
         self.reached = now;
-        self.recorder.advance(now);
+        self.recorder.advance(now)?;
         for output in self.correlator.step(Input::Watermark(now)) {
             self.output(output).await?;
         }
