@@ -11,6 +11,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use faultline_storage::archive::{Archive, Open};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -156,7 +157,7 @@ impl Shared {
         let context = self.context().await?;
         let state = context.state();
         let dialect = state.config().options().sql_parser.dialect;
-        if nesting::is_too_deep(sql) {
+        if nesting::is_too_deep(&PostgreSqlDialect {}, sql) {
             return Err(refusal::too_deep(nesting::OPERATORS_MAX));
         }
         let mut parsed = state.sql_to_statement(sql, &dialect)?;

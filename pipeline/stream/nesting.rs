@@ -1,7 +1,7 @@
 //! A bound on how deep an expression is, known before it is parsed: planners and even destructors
 //! recurse into operators, and a chain of thousands of them overflows the stack.
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::Dialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 pub const OPERATORS_MAX: usize = 500;
 
 /// Whether a text holds an operator too many; what is no SQL at all is for the parser to refuse.
-pub fn is_too_deep(sql: &str) -> bool {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+pub fn is_too_deep(dialect: &dyn Dialect, sql: &str) -> bool {
+    let tokens = Tokenizer::new(dialect, sql).tokenize_with_location();
     tokens.is_ok_and(|tokens| too_deep(&tokens).is_some())
 }
 
