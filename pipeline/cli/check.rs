@@ -1,4 +1,4 @@
-//! `faultline check`: a configuration and its jobs, without starting anything.
+//! `faultline check`: a configuration, its jobs and an archive, without starting anything.
 
 use std::path::{Path, PathBuf};
 

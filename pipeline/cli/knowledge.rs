@@ -275,13 +275,7 @@ async fn case(archive: &Archive, library: &Library, id: &str) -> Result<Case> {
         Some(case) => Some(case.clone()),
         None => open::so_far(archive, id).await?,
     };
-    known.ok_or_else(|| {
-        Error::usage(
-            format!("the archive has no incident {id}"),
-            "see `faultline query --archive DIR \"SELECT incident_id, title FROM incidents\"`, \
-             with the same DIR",
-        )
-    })
+    known.ok_or_else(|| intake::no_incident(id))
 }
 
 fn table(cases: &[Similar], sections: &[Fitting]) -> String {

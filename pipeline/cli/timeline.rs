@@ -32,7 +32,7 @@ pub struct Timeline {
     paint: Paint,
     started: Instant,
     live: bool,
-    /// Standard output takes no more, and not because its reader has gone away.
+    /// The first error of standard output, which the end of the run tells.
     failed: Arc<Mutex<Option<std::io::Error>>>,
 }
 

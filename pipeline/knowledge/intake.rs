@@ -149,6 +149,15 @@ async fn commit_vectors(
     commit(writer, "vectors", 1, outbox, &[&[model], ids.as_slice()].concat()).await
 }
 
+/// What to say of an id that names no incident of an archive.
+pub fn no_incident(id: &str) -> Error {
+    Error::usage(
+        format!("the archive has no incident {id}"),
+        "see `faultline query --archive DIR \"SELECT incident_id, title FROM incidents\"`, with \
+         the same DIR",
+    )
+}
+
 /// Records what a person says about an incident.
 ///
 /// # Errors
@@ -165,10 +174,7 @@ pub async fn feedback(
     let sql = format!("SELECT cluster, opened_at FROM incidents WHERE incident_id = '{id}'");
     let found = load::rows(archive, "incidents", &sql).await?;
     let Some(incident) = found.iter().find(|b| b.num_rows() > 0).map(Columns) else {
-        return Err(Error::usage(
-            format!("the archive has no incident {incident_id}"),
-            "see `faultline query \"SELECT incident_id, title FROM incidents\"`",
-        ));
+        return Err(no_incident(incident_id));
     };
     let (cluster, opened_at): (String, Nanos) =
         (incident.text("cluster", 0), incident.time("opened_at", 0).unwrap_or_default());

@@ -1,11 +1,12 @@
 //! `approx_percentile_cont(value, q)` and `approx_median(value)` whose answer does not depend on
 //! how rows are cut into batches, nor on the order in which they come.
 //!
-//! A t-digest, which is what DataFusion's functions of these names keep, merges neighbours as it
-//! is filled, so that each batch size gives another answer. Here values are counted in buckets
-//! that are `ACCURACY` wide to either side, and counts add up in any order (DDSketch: Masson, Rim
-//! and Lee, VLDB 12, 2019). The answer is the middle of the bucket of the value of rank
-//! `⌊q · (n − 1)⌋`. Values that are null or not finite are left out.
+//! A t-digest, which is what DataFusion's functions of these names keep, merges neighbours as it is
+//! filled, so that each batch size gives another answer. Here values are counted in buckets that
+//! are `ACCURACY` wide to either side, and counts add up in any order (DDSketch: Masson, Rim and
+//! Lee, VLDB 12, 2019). The library gives the buckets; they are counted here, because a checkpoint
+//! keeps Arrow columns, which its store has no form for. The answer is the middle of the bucket of
+//! the value of rank `⌊q · (n − 1)⌋`. Values that are null or not finite are left out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,7 +106,7 @@ impl std::fmt::Debug for Sketch {
 
 impl Sketch {
     fn new(q: f64) -> Self {
-        // The number of bins is that of the library's own store, which is not used.
+        // The number of bins is that of the library's store.
         Self { q, buckets: Config::new(ACCURACY, u32::MAX, LEAST), counts: BTreeMap::new() }
     }
 
