@@ -1,10 +1,12 @@
 //! Raw spans to the aggregates that the ranking reads.
 
+mod calls;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::telemetry::{
-    CallStats, Control, Counts, OperationStats, Period, Quantiles, SpanAggregate, SpanStats,
+    Control, Counts, OperationStats, Period, Quantiles, SpanAggregate, SpanStats,
 };
 
 /// Spans one incident may bring; what comes later is refused by `SpanTable::push`.
@@ -185,8 +187,8 @@ struct Forest {
     /// Children of row `i` are `children[first[i]..first[i + 1]]`.
     first: Vec<u32>,
     children: Vec<u32>,
-    /// Whether the row has no known parent.
-    top: Vec<bool>,
+    /// Row of the parent, where it is known.
+    parent: Vec<Option<u32>>,
     /// Row of the ancestor by which the trace came into the row's service.
     entry: Vec<u32>,
 }
@@ -196,13 +198,13 @@ pub fn summarise(table: &SpanTable, baseline: &Control, window: Period) -> SpanS
     let forest = Forest::grow(table);
     let period = periods(table, baseline, window);
     let mut traces = Counts::default();
-    for (p, _) in period.iter().zip(&forest.top).filter(|(_, top)| **top) {
+    for (p, _) in period.iter().zip(&forest.parent).filter(|(_, parent)| parent.is_none()) {
         p.iter().for_each(|p| bump(&mut traces, *p));
     }
     SpanStats {
         traces,
         operations: operations(table, &forest, &period),
-        calls: calls(table, &forest, &period),
+        calls: calls::calls(table, &forest, &period),
     }
 }
 
@@ -269,8 +271,7 @@ impl Forest {
                 at
             })
             .collect();
-        let top = parent.iter().map(Option::is_none).collect();
-        Forest { first, children, top, entry }
+        Forest { first, children, parent, entry }
     }
 
     fn children(&self, row: usize) -> &[u32] {
@@ -363,183 +364,5 @@ fn quantiles(values: &mut [f64]) -> Quantiles {
     }
 }
 
-/// Places of one service and operation, whatever the instance, have one number.
-fn operation_numbers(places: &[Place]) -> Vec<u32> {
-    let mut seen: Map<(u32, u32), u32> = Map::default();
-    places
-        .iter()
-        .map(|p| {
-            let next = seen.len() as u32;
-            *seen.entry((p.service, p.operation)).or_insert(next)
-        })
-        .collect()
-}
-
-/// Traces that hold something, and a row of it to read its names from.
-struct Holders {
-    row: u32,
-    /// The trace counted last.
-    trace: u32,
-    counts: Counts,
-}
-
-impl Holders {
-    fn new(row: u32) -> Self {
-        Holders { row, trace: u32::MAX, counts: Counts::default() }
-    }
-
-    fn count(&mut self, trace: u32, period: usize) {
-        if self.trace != trace {
-            self.trace = trace;
-            bump(&mut self.counts, period);
-        }
-    }
-}
-
-/// One kind of parent, and its kinds of children by the number of their operation.
-struct Parents {
-    own: Holders,
-    children: Map<u32, Holders>,
-}
-
-fn calls(table: &SpanTable, forest: &Forest, period: &[Option<usize>]) -> Vec<CallStats> {
-    let numbers = operation_numbers(&table.places);
-    let number = |row: u32| numbers[table.spans[row as usize].place as usize];
-    let mut rows: Vec<u32> = (0..table.spans.len() as u32).collect();
-    rows.sort_by_key(|row| table.spans[*row as usize].trace); // stable, and mostly sorted already
-    let mut kinds: Map<u64, u32> = Map::default();
-    let mut parents: Vec<Parents> = Vec::new();
-    for row in rows {
-        let Some(p) = period[row as usize] else { continue };
-        let trace = table.spans[row as usize].trace;
-        let kind = u64::from(number(forest.entry[row as usize])) << 32 | u64::from(number(row));
-        let next = parents.len() as u32;
-        let kind = *kinds.entry(kind).or_insert(next);
-        if kind == next {
-            parents.push(Parents { own: Holders::new(row), children: Map::default() });
-        }
-        let parent = &mut parents[kind as usize];
-        parent.own.count(trace, p);
-        for child in forest.children(row as usize) {
-            let held = parent.children.entry(number(*child)).or_insert(Holders::new(*child));
-            held.count(trace, p);
-        }
-    }
-    named(table, forest, parents)
-}
-
-fn named(table: &SpanTable, forest: &Forest, parents: Vec<Parents>) -> Vec<CallStats> {
-    let place = |row: u32| table.places[table.spans[row as usize].place as usize];
-    let mut out = Vec::new();
-    for parent in parents {
-        let row = parent.own.row;
-        let (here, entry) = (place(row), place(forest.entry[row as usize]));
-        for held in parent.children.into_values() {
-            let child = place(held.row);
-            out.push(CallStats {
-                caller: table.text(here.service),
-                caller_entry: table.text(entry.operation),
-                caller_operation: table.text(here.operation),
-                callee: table.text(child.service),
-                callee_operation: table.text(child.operation),
-                parents: parent.own.counts,
-                with_child: held.counts,
-            });
-        }
-    }
-    out.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
-    out
-}
-
-fn order(c: &CallStats) -> [&str; 5] {
-    [&c.caller, &c.caller_entry, &c.caller_operation, &c.callee, &c.callee_operation]
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// (service, operation, trace, id, parent, start us, duration us, error)
-    type Row =
-        (&'static str, &'static str, &'static str, &'static str, &'static str, i64, i64, bool);
-
-    fn table(rows: &[Row]) -> SpanTable {
-        let mut out = SpanTable::default();
-        for &(service, operation, trace_id, span_id, parent_span_id, start, duration_us, error) in
-            rows
-        {
-            let start = start * 1000;
-            assert!(out.push(SpanRow {
-                service,
-                instance: "",
-                operation,
-                trace_id,
-                span_id,
-                parent_span_id,
-                start,
-                duration_us,
-                error,
-            }));
-        }
-        out
-    }
-
-    const BASELINE: Period = Period { from: 0, to: 1_000_000 };
-    const WINDOW: Period = Period { from: 1_000_000, to: 2_000_000 };
-
-    #[test]
-    fn overlapping_children_are_covered_once() {
-        let t = table(&[
-            ("a", "get", "t", "1", "", 0, 100, false),
-            ("b", "read", "t", "2", "1", 10, 50, false),
-            ("b", "read", "t", "3", "1", 30, 50, false),
-        ]);
-        let s = summarise(&t, &BASELINE.into(), WINDOW);
-        assert_eq!(s.operations[0].baseline.self_us.p50, 30.0);
-        assert_eq!(s.calls[0].with_child, Counts { baseline: 1, window: 0 });
-        assert_eq!(s.traces, Counts { baseline: 1, window: 0 });
-    }
-
-    #[test]
-    fn an_error_belongs_to_the_deepest_failing_span() {
-        let t = table(&[
-            ("a", "get", "t", "1", "", 1500, 100, true),
-            ("b", "read", "t", "2", "1", 1510, 50, true),
-            ("c", "disk", "t", "3", "2", 1520, 10, false),
-        ]);
-        let s = summarise(&t, &BASELINE.into(), WINDOW);
-        let origins: Vec<u64> = s.operations.iter().map(|o| o.window.origins).collect();
-        assert_eq!(origins, [0, 1, 0]);
-    }
-
-    #[test]
-    fn a_line_is_a_child_of_its_span() {
-        let mut t = table(&[("a", "get", "t", "1", "", 0, 100, false)]);
-        for at in [10, 20] {
-            assert!(t.push_line(SpanRow {
-                service: "a",
-                instance: "",
-                operation: "loaded <*>",
-                trace_id: "t",
-                span_id: "1",
-                parent_span_id: "",
-                start: at,
-                duration_us: 0,
-                error: false,
-            }));
-        }
-        let s = summarise(&t, &BASELINE.into(), WINDOW);
-        assert_eq!(s.traces, Counts { baseline: 1, window: 0 });
-        assert_eq!(s.calls[0].callee_operation, "loaded <*>");
-        assert_eq!(s.calls[0].with_child, Counts { baseline: 1, window: 0 });
-    }
-
-    #[test]
-    fn a_loop_of_parents_ends() {
-        let t = table(&[
-            ("a", "x", "t", "1", "2", 0, 10, false),
-            ("a", "y", "t", "2", "1", 0, 10, false),
-        ]);
-        assert_eq!(summarise(&t, &BASELINE.into(), WINDOW).traces, Counts::default());
-    }
-}
+mod tests;

@@ -1,0 +1,330 @@
+use super::*;
+use crate::diagnose::telemetry::{
+    Change, Counts, Period, Series, SpanStats, TemplateCounts, Usual,
+};
+
+const STEP: i64 = 60_000_000_000;
+const BASELINE: i64 = 60;
+const WINDOW: i64 = 5;
+
+/// `usual` with a little noise, and `now` in the window.
+fn series(service: &str, metric: &str, usual: f64, now: f64) -> Series {
+    let noise = |i: i64| 1.0 + ((i * 7919 + metric.len() as i64) % 11) as f64 / 200.0;
+    let at = |i: i64| if i < BASELINE { usual } else { now };
+    Series {
+        service: service.to_owned(),
+        instance: format!("{service}-0"),
+        metric: metric.to_owned(),
+        labels: String::new(),
+        is_rate: false,
+        points: (0..BASELINE + WINDOW).map(|i| (i * STEP, at(i) * noise(i))).collect(),
+    }
+}
+
+fn telemetry(series: Vec<Series>, edges: &[(&str, &str)]) -> Telemetry {
+    let split = BASELINE * STEP;
+    Telemetry {
+        baseline: Period { from: 0, to: split },
+        window: Period { from: split, to: split + WINDOW * STEP },
+        series,
+        templates: Vec::new(),
+        spans: SpanStats::default(),
+        edges: edges.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
+        changes: Vec::new(),
+    }
+}
+
+/// web -> api -> db and web -> cache; the database is slow and all above it with it.
+fn slow_database() -> Telemetry {
+    let rows =
+        [("web", 80.0, 580.0), ("api", 50.0, 550.0), ("db", 5.0, 505.0), ("cache", 1.0, 1.0)];
+    let series = rows.iter().map(|(s, usual, now)| series(s, "latency_p50", *usual, *now));
+    telemetry(series.collect(), &[("web", "api"), ("api", "db"), ("web", "cache")])
+}
+
+fn template(service: &str, text: &str, severity: &str, counts: (u64, u64)) -> TemplateCounts {
+    TemplateCounts {
+        service: service.to_owned(),
+        instance: String::new(),
+        template_id: text.bytes().map(u64::from).sum(),
+        template: text.to_owned(),
+        severity: severity.to_owned(),
+        owner: None,
+        baseline: counts.0,
+        window: counts.1,
+        first_seen: 0,
+    }
+}
+
+fn best(t: &Telemetry) -> Candidate {
+    rank(t).candidates.into_iter().next().unwrap()
+}
+
+#[test]
+fn a_slow_database_is_ranked_above_its_callers() {
+    let ranking = rank(&slow_database());
+    let order: Vec<&str> = ranking.candidates.iter().map(|c| c.service.as_str()).collect();
+    assert_eq!(order[0], "db", "{:?}", ranking.candidates);
+    assert_eq!(ranking.candidates[0].kind, Kind::NetworkDelay);
+    let cited = &ranking.candidates[0].evidence;
+    assert!(cited.iter().any(|i| matches!(
+        &ranking.evidence[*i],
+        Evidence::Edge { caller, .. } if caller == "api"
+    )));
+}
+
+#[test]
+fn saturation_outranks_the_slowness_that_it_causes() {
+    let mut t = slow_database();
+    t.series.push(series("api", "cpu_usage", 10.0, 90.0));
+    t.series.retain(|s| s.service != "db");
+    let c = best(&t);
+    assert_eq!((c.service.as_str(), c.kind), ("api", Kind::Cpu));
+}
+
+#[test]
+fn a_probe_outside_the_graph_is_no_candidate() {
+    let mut t = slow_database();
+    t.series.push(series("synthetic-check", "latency_p50", 80.0, 5800.0));
+    let ranking = rank(&t);
+    assert!(ranking.candidates.iter().all(|c| c.service != "synthetic-check"));
+    assert_eq!(ranking.candidates[0].service, "db");
+}
+
+#[test]
+fn what_a_whole_node_shows_blames_no_single_service() {
+    let mut t = slow_database();
+    for service in ["web", "api", "db", "cache"] {
+        t.series.push(series(service, "node_cpu_usage", 10.0, 90.0));
+    }
+    assert_eq!(best(&t).service, "db");
+}
+
+#[test]
+fn order_of_input_and_unit_of_metrics_do_not_matter() {
+    let forward = rank(&slow_database());
+    let mut t = slow_database();
+    t.series.reverse();
+    t.edges.reverse();
+    t.series.iter_mut().flat_map(|s| &mut s.points).for_each(|p| p.1 *= 1e-3);
+    let back = rank(&t);
+    for (a, b) in forward.candidates.iter().zip(&back.candidates) {
+        assert_eq!(a.service, b.service);
+        assert!((a.score - b.score).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn new_errors_without_metrics_name_the_service() {
+    let mut t = telemetry(Vec::new(), &[("web", "api")]);
+    t.templates = vec![
+        template("web", "served <*>", "INFO", (500, 480)),
+        template("api", "read <*>", "INFO", (400, 410)),
+        template("api", "unhandled exception in <*>", "ERROR", (0, 60)),
+    ];
+    let c = best(&t);
+    assert_eq!((c.service.as_str(), c.kind), ("api", Kind::Exception));
+    assert_eq!(c.lanes.iter().map(|l| l.weight).sum::<f64>(), 1.0);
+}
+
+#[test]
+fn a_line_that_parts_from_its_companions_is_found() {
+    let mut t = telemetry(Vec::new(), &[]);
+    t.templates = ["start <*>", "load user <*>", "answer with <*>", "finished it <*>"]
+        .iter()
+        .map(|text| template("api", text, "INFO", (200, 210)))
+        .collect();
+    t.templates[1].window = 4;
+    // The whole other service falls silent alike: a change of load, no broken flow.
+    t.templates.extend(
+        ["in <*>", "work on <*>", "out again <*>"]
+            .iter()
+            .map(|text| template("job", text, "INFO", (200, 40))),
+    );
+    let ranking = rank(&t);
+    assert_eq!(ranking.candidates.len(), 1);
+    assert_eq!(ranking.candidates[0].service, "api");
+    assert!(ranking.evidence[0].text().contains("load user"));
+}
+
+#[test]
+fn a_recent_deploy_decides_between_equals() {
+    let rows = [("a", 10.0, 90.0), ("b", 10.0, 90.0)];
+    let both = rows.iter().map(|(s, usual, now)| series(s, "cpu_usage", *usual, *now));
+    let mut t = telemetry(both.collect(), &[]);
+    t.changes.push(Change {
+        ts: (BASELINE - 2) * STEP,
+        service: "b".to_owned(),
+        kind: "deploy".to_owned(),
+        object: "b:v2".to_owned(),
+        detail: String::new(),
+    });
+    assert_eq!(best(&t).service, "b");
+}
+
+#[test]
+fn a_change_of_configuration_names_the_kind_only_if_it_is_recent() {
+    let kind = |config: i64, deploy: i64| {
+        let mut t = telemetry(vec![series("a", "latency", 10.0, 13.0)], &[]);
+        for (kind, minutes) in [("config", config), ("deploy", deploy)] {
+            t.changes.push(Change {
+                ts: BASELINE * STEP - minutes * STEP,
+                service: "a".to_owned(),
+                kind: kind.to_owned(),
+                object: "a".to_owned(),
+                detail: String::new(),
+            });
+        }
+        best(&t).kind
+    };
+    assert_eq!(kind(1, 57), Kind::Configuration);
+    assert_ne!(kind(57, 1), Kind::Configuration, "the deploy lends it no weight");
+}
+
+#[test]
+fn lines_of_several_writers_are_told_of_the_one_that_wrote_most() {
+    let mut t = telemetry(Vec::new(), &[("front", "db"), ("shop", "db")]);
+    for (writer, counts) in [("front", (4, 40)), ("shop", (4, 160))] {
+        t.templates.push(template(writer, "call to db failed: timeout", "ERROR", counts));
+        t.templates.push(template(writer, "served <*>", "INFO", (200, 200)));
+    }
+    let ranking = rank(&t);
+    let told = ranking.evidence.iter().find_map(|e| match e {
+        Evidence::LogTemplate { service, observed, expected, .. } => {
+            Some((service.as_str(), *observed, *expected < 10.0))
+        }
+        _ => None,
+    });
+    assert_eq!(told, Some(("shop", 160, true)));
+}
+
+#[test]
+fn what_has_not_moved_is_not_cited() {
+    let points = (0..BASELINE + WINDOW).map(|i| (i * STEP, 12.0)).collect();
+    let even = Series { points, ..series("a", "cpu_usage", 1.0, 1.0) };
+    let mut t = telemetry(vec![even], &[]);
+    t.templates.push(template("a", "cannot go on", "ERROR", (0, 50)));
+    let ranking = rank(&t);
+    assert!(!ranking.evidence.is_empty());
+    let still = |e: &Evidence| match e {
+        Evidence::MetricWindow { observed, expected, .. } => observed == expected,
+        _ => false,
+    };
+    assert!(!ranking.evidence.iter().any(still), "{:?}", ranking.evidence);
+}
+
+#[test]
+fn what_requests_of_another_kind_write_is_no_finding_of_the_logs() {
+    let mut t = telemetry(Vec::new(), &[]);
+    t.templates = vec![
+        template("web", "served <*>", "INFO", (300, 300)),
+        template("web", "sold a ticket to <*>", "INFO", (30, 250)),
+    ];
+    let found = |t: &Telemetry| {
+        let evidence = rank(t).evidence;
+        evidence.iter().filter(|e| matches!(e, Evidence::LogTemplate { .. })).count()
+    };
+    assert_eq!(found(&t), 1, "nothing else tells of it");
+    t.spans.traces = Counts { baseline: 300, window: 300 };
+    t.spans.calls = vec![crate::diagnose::telemetry::CallStats {
+        caller: "web".to_owned(),
+        caller_entry: "get".to_owned(),
+        caller_operation: "get".to_owned(),
+        callee: "web".to_owned(),
+        callee_operation: "sold a ticket to <*>".to_owned(),
+        parents: Counts { baseline: 300, window: 300 },
+        with_child: Counts { baseline: 30, window: 250 },
+        usual: Usual { share: 250.0 / 300.0, traces: 30.0 },
+    }];
+    assert_eq!(found(&t), 0, "the traces show that it is what was asked for");
+}
+
+#[test]
+fn a_missing_call_blames_the_service_that_no_longer_makes_it() {
+    let mut t = telemetry(Vec::new(), &[]);
+    t.spans.traces = Counts { baseline: 300, window: 300 };
+    let call =
+        |caller: &str, callee: &str, with_child: u64| crate::diagnose::telemetry::CallStats {
+            caller: caller.to_owned(),
+            caller_entry: "get".to_owned(),
+            caller_operation: "get".to_owned(),
+            callee: callee.to_owned(),
+            callee_operation: "get".to_owned(),
+            parents: Counts { baseline: 300, window: 300 },
+            with_child: Counts { baseline: 300, window: with_child },
+            usual: Usual { share: 1.0, traces: 300.0 },
+        };
+    t.spans.calls = vec![call("web", "api", 300), call("api", "db", 20)];
+    t.edges = vec![("web".to_owned(), "api".to_owned()), ("api".to_owned(), "db".to_owned())];
+    assert_eq!(best(&t).service, "api");
+}
+
+#[test]
+fn a_line_that_names_a_failing_callee_blames_the_callee() {
+    let mut t = telemetry(Vec::new(), &[("web", "stock-api"), ("web", "cart-api")]);
+    t.templates = vec![
+        template("web", "served <*>", "INFO", (500, 480)),
+        template("stock-api", "read <*>", "INFO", (400, 410)),
+        template("cart-api", "read <*>", "INFO", (400, 410)),
+        template("web", "call to cart-api failed: status <*>", "ERROR", (0, 60)),
+    ];
+    assert_eq!(best(&t).service, "cart-api");
+    // Who fails to reach all its callees is itself cut off.
+    t.templates.push(template("web", "call to stock-api failed: <*>", "ERROR", (0, 60)));
+    assert_eq!(best(&t).service, "web");
+}
+
+#[test]
+fn what_suffering_callers_have_in_common_is_blamed() {
+    let edges = [("web", "a"), ("web", "b"), ("web", "c"), ("a", "db"), ("b", "db")];
+    let rows = [("a", 0.5), ("b", 0.5), ("c", 0.0)];
+    let mut all: Vec<Series> =
+        rows.iter().map(|(s, now)| series(s, "error_ratio", 0.001, 0.001 + now)).collect();
+    all.push(series("db", "cpu_usage", 10.0, 10.0));
+    let t = telemetry(all, &edges);
+    let ranking = rank(&t);
+    assert_eq!(ranking.candidates[0].service, "db", "{:?}", ranking.candidates);
+    let cited = &ranking.candidates[0].evidence;
+    assert!(cited.iter().any(|i| matches!(&ranking.evidence[*i], Evidence::Edge { .. })));
+}
+
+#[test]
+fn who_falls_silent_while_its_callers_fail_has_crashed() {
+    let mut t = slow_database();
+    t.series = vec![
+        series("web", "error_ratio", 0.001, 0.5),
+        series("api", "error_ratio", 0.001, 0.5),
+        series("db", "cpu_usage", 10.0, 10.0),
+        series("cache", "cpu_usage", 10.0, 10.0),
+    ];
+    t.series[2].points.truncate(BASELINE as usize);
+    let c = best(&t);
+    assert_eq!((c.service.as_str(), c.kind), ("db", Kind::Crash));
+    // Its lines go on: then only its metrics are missing.
+    t.templates = vec![
+        template("db", "checkpoint <*>", "INFO", (300, 300)),
+        template("api", "read <*>", "INFO", (300, 300)),
+    ];
+    t.templates[0].instance = "db-0".to_owned();
+    assert_ne!(best(&t).kind, Kind::Crash);
+}
+
+#[test]
+fn load_is_blamed_where_it_comes_in() {
+    let services = ["web", "api", "db"];
+    let mut all: Vec<Series> =
+        services.iter().map(|s| series(s, "request_rate", 10.0, 40.0)).collect();
+    all.extend(services.iter().map(|s| series(s, "latency_p50", 10.0, 60.0)));
+    let t = telemetry(all, &[("web", "api"), ("api", "db")]);
+    let c = best(&t);
+    assert_eq!((c.service.as_str(), c.kind), ("web", Kind::Load));
+}
+
+#[test]
+fn nothing_in_nothing_out() {
+    let ranking = rank(&telemetry(Vec::new(), &[]));
+    assert!(ranking.candidates.is_empty() && ranking.evidence.is_empty());
+    let mut t = slow_database();
+    t.baseline = Period { from: -2, to: -1 };
+    assert!(rank(&t).candidates.is_empty());
+}
