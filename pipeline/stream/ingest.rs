@@ -8,6 +8,8 @@
 //!
 //! A row far ahead of its partition may come from a wrong clock. It is held back until its
 //! successors are as far ahead or event time has come to it, and refused once a successor is not.
+//! The first rows of a partition are held back as well, as they have nothing to be ahead of: one
+//! from which most of its successors are as far behind is refused.
 
 use std::collections::BTreeMap;
 
@@ -104,6 +106,11 @@ impl Default for Partition {
 }
 
 impl Partition {
+    /// Whether there is a row that others can be ahead of.
+    fn begun(&self) -> bool {
+        self.newest > Nanos::MIN
+    }
+
     fn accept(&mut self, t: Nanos) {
         self.newest = self.newest.max(t);
         self.accepted += 1;
@@ -207,9 +214,27 @@ impl Ingest {
             let rules = self.rules(stream);
             let p = self.partitions.entry((stream, partition)).or_default();
             let mut judged = Judged::default();
-            while p.jump.first().is_some_and(|row| time_of(row) < until) {
+            let due = |p: &Partition| match p.begun() {
+                true => p.jump.first().is_some_and(|row| time_of(row) < until),
+                false => p.jump.iter().any(|row| time_of(row) < until),
+            };
+            while due(p) {
                 rules.believe(p, &mut judged);
             }
+            out.extend(self.settle(stream, partition, judged));
+        }
+        out
+    }
+
+    /// Believes the first rows of partitions that have no more than these.
+    fn begin_all(&mut self) -> Vec<Feed> {
+        let mut out = Vec::new();
+        let short = self.partitions.iter().filter(|(_, p)| !p.begun() && !p.jump.is_empty());
+        for (stream, partition) in short.map(|(key, _)| *key).collect::<Vec<_>>() {
+            let rules = self.rules(stream);
+            let p = self.partitions.entry((stream, partition)).or_default();
+            let mut judged = Judged::default();
+            rules.believe(p, &mut judged);
             out.extend(self.settle(stream, partition, judged));
         }
         out
@@ -263,10 +288,11 @@ impl Ingest {
 
     /// Passes on everything that waits: nothing will follow.
     pub fn end(&mut self, registries: &mut Registries) -> Result<Vec<Feed>> {
+        let mut out = self.begin_all();
         let newest = |p: &BTreeMap<_, Partition>| p.values().map(|p| p.newest).max();
         let ahead = newest(&self.partitions).unwrap_or(Nanos::MIN).saturating_add(JUMP);
         // Nothing can follow on these any more, and they are not far from the others.
-        let mut out = self.believe_before(ahead.saturating_add(1));
+        out.extend(self.believe_before(ahead.saturating_add(1)));
         for ((stream, partition), p) in &mut self.partitions {
             for row in std::mem::take(&mut p.jump) {
                 let (stream, partition, reason) = (*stream, *partition, Refusal::Future);
@@ -397,7 +423,7 @@ impl Rules {
         if t < self.released || t < p.newest.saturating_sub(self.lateness) {
             return Verdict::Refuse(Refusal::Late);
         }
-        let ahead = |jump| p.newest > Nanos::MIN && t > p.newest.saturating_add(jump);
+        let ahead = |jump| !p.begun() || t > p.newest.saturating_add(jump);
         if self.jump.is_some_and(ahead) { Verdict::Jump } else { Verdict::Keep }
     }
 
@@ -411,8 +437,10 @@ impl Rules {
             }
             return;
         }
-        // Their successor did not follow: the jump was a wrong clock.
-        out.refused.extend(p.jump.drain(..).map(|held| (Refusal::Future, held)));
+        if p.begun() {
+            // Their successor did not follow: the jump was a wrong clock.
+            out.refused.extend(p.jump.drain(..).map(|held| (Refusal::Future, held)));
+        }
         match verdict {
             Verdict::Refuse(reason) => out.refused.push((reason, row)),
             Verdict::Keep | Verdict::Jump => {
@@ -424,7 +452,12 @@ impl Rules {
 
     /// Accepts the first of the rows held back and judges the others again.
     fn believe(&self, p: &mut Partition, out: &mut Judged) {
-        let mut held = std::mem::take(&mut p.jump).into_iter();
+        let mut held = std::mem::take(&mut p.jump);
+        if !p.begun() {
+            let wrong = wrong_at_first(&held, self.jump.unwrap_or(Nanos::MAX));
+            out.refused.extend(held.drain(..wrong).map(|row| (Refusal::Future, row)));
+        }
+        let mut held = held.into_iter();
         let Some(first) = held.next() else { return };
         if time_of(&first) < self.released {
             out.refused.push((Refusal::Late, first));
@@ -434,6 +467,18 @@ impl Rules {
         }
         held.for_each(|row| self.offer(p, row, out));
     }
+}
+
+/// How many rows at the beginning of a partition have most of their successors further behind than
+/// `jump`.
+fn wrong_at_first(rows: &[RecordBatch], jump: Nanos) -> usize {
+    let times: Vec<Nanos> = rows.iter().map(time_of).collect();
+    let right = |(i, t): (usize, &Nanos)| {
+        let successors = &times[i + 1..];
+        let behind = successors.iter().filter(|s| **s < t.saturating_sub(jump)).count();
+        2 * behind <= successors.len()
+    };
+    times.iter().enumerate().position(right).unwrap_or(times.len())
 }
 
 fn time_of(row: &RecordBatch) -> Nanos {

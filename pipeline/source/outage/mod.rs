@@ -57,10 +57,11 @@ struct Rows {
 }
 
 impl Rows {
-    /// Time of the first row; rows that are all dead come at once.
+    /// Time of the first row, be one among the first of a wrong clock; rows that are all dead come
+    /// at once.
     fn head(&self) -> Nanos {
         let ts = self.batch.column(0).as_primitive::<TimestampNanosecondType>();
-        ts.values().first().copied().unwrap_or(Nanos::MIN)
+        ts.values().iter().take(JUMP_ROWS).min().copied().unwrap_or(Nanos::MIN)
     }
 }
 
@@ -157,7 +158,8 @@ impl Outage {
                 Some(rows) => rows,
                 // Not begun: its true head decides about its turn.
                 None => {
-                    partition.ready = partition.reader.read(self.batch_rows, registries)?;
+                    let rows = self.batch_rows.max(JUMP_ROWS);
+                    partition.ready = partition.reader.read(rows, registries)?;
                     if let Some(rows) = &partition.ready {
                         self.heads[stream as usize].insert((rows.head().max(head), number));
                     }

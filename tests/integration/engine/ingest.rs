@@ -164,10 +164,33 @@ fn until(not_after: Nanos, jump: Option<Nanos>) -> Ingest {
 #[test]
 fn a_wrong_clock_moves_no_watermark() {
     let mut wrong = until(START + 100 * DAY, Some(JUMP));
-    let rows = [0, SECOND, 200 * DAY, 2 * SECOND, 30 * DAY, 3 * SECOND, 4 * SECOND].map(sample);
+    let mut rows = [0; 8].map(sample).to_vec();
+    rows.extend([SECOND, 200 * DAY, 2 * SECOND, 30 * DAY, 3 * SECOND, 4 * SECOND].map(sample));
     let refused = refusals(&mut wrong, &rows);
     assert_eq!(refused, [(200 * DAY, Refusal::Future), (30 * DAY, Refusal::Future)]);
     assert!(wrong.watermark() < START);
+}
+
+/// A partition has no time before its first rows, which may be the wrong ones.
+#[test]
+fn a_wrong_clock_in_the_first_rows_is_no_beginning() {
+    let mut rows = [30 * DAY, 40 * DAY, 0, SECOND, 35 * DAY].map(sample).to_vec();
+    rows.extend((2..9).map(|n| sample(n * SECOND)));
+    let mut first = until(START + 100 * DAY, Some(JUMP));
+    let refused = refusals(&mut first, &rows);
+    assert_eq!(refused, [30, 40, 35].map(|days| (days * DAY, Refusal::Future)));
+    let mut short = until(START + 100 * DAY, Some(JUMP));
+    let (mut registries, mut outcome) = (Registries::new(100), Outcome::default());
+    let few = [30 * DAY, 0, SECOND, 35 * DAY].map(sample);
+    let batch = metrics(&few, &mut registries);
+    outcome.add(short.push(Stream::Metrics, 0, batch).unwrap());
+    outcome.add(short.end(&mut registries).unwrap());
+    assert_eq!(outcome.refused.len(), 2);
+    assert_eq!(outcome.passed.iter().map(|p| p.0 - START).collect::<Vec<_>>(), [0, SECOND]);
+    // Rows that are days apart are no wrong clocks.
+    let mut weekly = until(START + 100 * DAY, Some(JUMP));
+    let rows: Vec<Sample> = (0..12).map(|week| sample(7 * DAY * week)).collect();
+    assert_eq!(refusals(&mut weekly, &rows), []);
 }
 
 #[test]
@@ -258,7 +281,8 @@ fn a_restored_ingest_goes_on() {
 #[test]
 fn the_slowest_partition_decides() {
     let mut registries = Registries::new(100);
-    let mut both = ingest(0, 1);
+    let (not_after, jump) = (Nanos::MAX, None);
+    let mut both = Ingest::new(IngestConfig { lateness: 0, not_after, jump, batch_rows: 1 });
     let mut at = |ingest: &mut Ingest, partition: u32, second: i64| {
         let batch = metrics(&[sample(second * SECOND)], &mut registries);
         ingest.push(Stream::Metrics, partition, batch).unwrap();
