@@ -63,6 +63,7 @@ const UNNAMED: &str = "default";
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     Table,
+    #[value(alias = "json")]
     Jsonl,
 }
 

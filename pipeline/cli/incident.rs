@@ -7,6 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use super::output;
 use crate::error::{Error, Result};
 use crate::knowledge::{Writer, intake};
+use crate::source::escape;
 
 /// Longest name of a service and longest note.
 const NAME_BYTES_MAX: usize = 256;
@@ -71,6 +72,15 @@ pub async fn run(args: Args) -> Result<()> {
     let writer = Writer::open(&args.archive).await?;
     let helpful = args.helpful.map(|h| h == Helpful::Yes);
     let given = intake::feedback(&writer, &args.incident_id, cause, helpful, &args.note).await?;
+    if let Some(cause) = cause
+        && !intake::is_service(&writer, &given.cluster, cause).await?
+    {
+        tracing::warn!(
+            "no signal or cause in the archive is of a service {:?}; if that is a slip, give the \
+             feedback again: the last word counts",
+            escape::line(cause)
+        );
+    }
     let (number, incident) = (given.number, given.incident_id);
     output::say(&format!("recorded as number {number} about incident {incident}\n"))
 }

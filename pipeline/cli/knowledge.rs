@@ -114,6 +114,7 @@ enum Kind {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     Table,
+    #[value(alias = "jsonl")]
     Json,
 }
 
@@ -161,7 +162,11 @@ async fn import(args: ImportArgs) -> Result<()> {
     })?;
     // Nothing is created for a directory without runbooks.
     let found = intake::found(&args.dir)?;
+    let new = !archive.is_dir();
     let writer = Writer::open(&archive).await?;
+    if new {
+        tracing::warn!("there was no archive at {}; a new one is begun", archive.display());
+    }
     let order = intake::Order {
         dir: &args.dir,
         collection: &name,

@@ -4,6 +4,11 @@ use std::io::{self, Write};
 
 use crate::error::{Error, Result};
 
+/// `1 signal`, `2 signals`.
+pub fn number(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Writes a whole answer.
 pub fn say(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();

@@ -48,6 +48,7 @@ impl Args {
 enum Format {
     Table,
     Csv,
+    #[value(alias = "jsonl")]
     Json,
 }
 

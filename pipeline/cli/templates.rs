@@ -2,28 +2,35 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::{Error, Result};
 use crate::monitor::template::fold::Folder;
 use crate::monitor::template::{Limits, Miner, TemplateId};
 use crate::source::escape;
+use crate::source::lines::{Lines, LongLines};
+use crate::source::outage::input::Input;
 
 /// Bytes of an event of several lines that are looked at.
 const EVENT_BYTES_MAX: usize = 64 << 10;
+
+/// Lines after which the progress bar moves.
+const PROGRESS_LINES: usize = 1 << 14;
 
 /// Mine the templates of a log file: a line of text in, a template out. Lines that go on with the
 /// one before, as of a stack trace, have its template.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   faultline templates app.log                   templates with their counts
-  faultline templates app.log --format csv      line,template for every line")]
+  faultline templates app.log --format csv      line,template for every line
+  faultline templates app.log.gz                a file that gzip made
+  kubectl logs web-0 | faultline templates -    standard input")]
 pub struct Args {
-    /// The log file.
+    /// The log file, which may be gzipped if its name ends in `.gz`; `-` is standard input.
     file: PathBuf,
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -50,8 +57,7 @@ struct Open {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let file = File::open(&args.file).map_err(Error::io(&args.file))?;
-    let mined = mine(BufReader::new(file)).map_err(Error::io(&args.file))?;
+    let mined = read(&args.file).map_err(Error::io(&args.file))?;
     let forgotten = mined.miner.forgotten();
     if forgotten > 0 {
         let most = Limits::default().templates_max;
@@ -72,34 +78,56 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn mine(mut input: impl BufRead) -> std::io::Result<Mined> {
+fn read(path: &Path) -> io::Result<Mined> {
+    if path == Path::new("-") {
+        return mine(io::stdin().lock(), |_| ());
+    }
+    let stored = path.metadata()?.len();
+    let bar = ProgressBar::with_draw_target(Some(stored), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3}%") {
+        bar.set_style(style);
+    }
+    let mined = mine(Input::open(path)?, |input| bar.set_position(input.bytes()));
+    bar.finish_and_clear();
+    mined
+}
+
+/// Mines what `input` holds; `progress` is told how far that has been read.
+fn mine<R: Read>(input: R, progress: impl Fn(&R)) -> io::Result<Mined> {
+    let mut lines = Lines::new(input, LongLines::CutStrings);
     let mut mined = Mined { miner: Miner::with_memory(Limits::default()), events: Vec::new() };
     let mut folder = Folder::default();
     let mut open = Open::default();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
-            mined.add(&mut open);
-            return Ok(mined);
+    let mut read = 0_usize;
+    while let Some(line) = lines.next()? {
+        mined.take(&mut open, &mut folder, line.text);
+        read += 1;
+        if read.is_multiple_of(PROGRESS_LINES) {
+            progress(lines.input());
         }
-        while matches!(line.last(), Some(b'\n' | b'\r')) {
-            line.pop();
-        }
-        if folder.continues(&escape::utf8(&line)) {
-            if open.text.len() + line.len() < EVENT_BYTES_MAX {
-                open.text.push(b'\n');
-                open.text.extend_from_slice(&line);
-            }
-        } else {
-            mined.add(&mut open);
-            std::mem::swap(&mut open.text, &mut line);
-        }
-        open.lines += 1;
     }
+    if let Some(line) = lines.rest() {
+        mined.take(&mut open, &mut folder, line.text);
+    }
+    mined.add(&mut open);
+    Ok(mined)
 }
 
 impl Mined {
+    /// Takes a line, which ends the event before or goes on with it.
+    fn take(&mut self, open: &mut Open, folder: &mut Folder, line: &[u8]) {
+        if folder.continues(&escape::utf8(line)) {
+            if open.text.len() + line.len() < EVENT_BYTES_MAX {
+                open.text.push(b'\n');
+                open.text.extend_from_slice(line);
+            }
+        } else {
+            self.add(open);
+            open.text.extend_from_slice(line);
+        }
+        open.lines += 1;
+    }
+
     /// Takes an event that is complete; none is left open.
     fn add(&mut self, open: &mut Open) {
         if open.lines > 0 {

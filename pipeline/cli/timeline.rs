@@ -138,8 +138,8 @@ impl Summary {
         self.bar.finish_and_clear();
         let a = &report.accounts;
         let mut lines = vec![format!(
-            "{} rows in {:.1} s: {} processed, {} late, {} rejected, {} dead, {} in flight",
-            a.received,
+            "{} in {:.1} s: {} processed, {} late, {} rejected, {} dead, {} in flight",
+            output::number(a.received, "row"),
             self.started.elapsed().as_secs_f64(),
             a.processed,
             a.late,
@@ -152,9 +152,13 @@ impl Summary {
             open => format!(", of which {open} still open"),
         };
         let incidents = report.incidents + report.open;
-        lines.push(format!("{} signals, {incidents} incidents{open}", report.signals));
+        let signals = output::number(report.signals, "signal");
+        lines.push(format!("{signals}, {}{open}", output::number(incidents, "incident")));
         for (reason, rows) in &report.dead_letters {
-            lines.push(format!("  {rows} rows set aside as dead letters: {reason}"));
+            lines.push(format!(
+                "  {} set aside as dead letters: {reason}",
+                output::number(*rows, "row")
+            ));
         }
         if let Some(archive) = archive {
             let archive = archive.display();

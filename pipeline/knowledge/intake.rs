@@ -196,6 +196,21 @@ pub async fn feedback(
     Ok(feedback)
 }
 
+/// Whether anything that the archive tells of a cluster is about this service.
+pub async fn is_service(writer: &Writer, cluster: &str, service: &str) -> Result<bool> {
+    let [cluster, service] = [cluster, service].map(|text| text.replace('\'', "''"));
+    for table in ["diagnoses", "signals"] {
+        let sql = format!(
+            "SELECT service FROM {table} WHERE cluster = '{cluster}' AND service = '{service}' \
+             LIMIT 1"
+        );
+        if load::rows(writer.archive(), table, &sql).await?.iter().any(|b| b.num_rows() > 0) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Keeps what a language model was asked about a moment of an outage that a person named. `moment`
 /// stands for the incident that it may be; every asking has an id of its own.
 pub async fn asked(

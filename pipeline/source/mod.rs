@@ -7,7 +7,7 @@ mod error;
 pub mod escape;
 mod json;
 mod keys;
-mod lines;
+pub(crate) mod lines;
 pub mod outage;
 mod rows;
 mod severity;

@@ -207,6 +207,10 @@ fn templates_of_a_log() {
     let first = |line: usize| csv.lines().nth(line).unwrap().split_once(',').unwrap().1.to_owned();
     assert_eq!(first(1), first(50));
     assert_ne!(first(1), first(51));
+    let read = command(&["templates", "-"]).stdin(fs::File::open(&log).unwrap()).output().unwrap();
+    assert_eq!(String::from_utf8(read.stdout).unwrap(), table, "standard input");
+    assert!(Command::new("gzip").arg(&log).status().unwrap().success());
+    assert_eq!(quiet(&["templates", &text(&dir.path().join("app.log.gz"))]), table);
 }
 
 #[test]

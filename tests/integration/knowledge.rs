@@ -336,7 +336,11 @@ fn feedback_corrects_a_cause_and_moves_a_case_down() {
         (case["score"].as_f64().unwrap(), case["wrong"].clone())
     };
     assert!(score(&after).0 < score(&before).0 && score(&after).1 == 1, "{after:?}");
-    say(&["--cause", "stockroom", "--note", "it had no index"]);
+    let (cause, note) = (["--cause", "stockroom"], ["--note", "it had no index"]);
+    let place = ["incident", "feedback", &ids[0], "--archive", &text(&archive)].map(str::to_owned);
+    let place: Vec<&str> = place.iter().map(String::as_str).collect();
+    let told = faultline(&[&place[..], &cause, &note].concat());
+    assert!(told.stderr.contains("no signal or cause in the archive is of a service"), "{told:?}");
     let corrected = search(&archive, &["--incident", &ids[2], "--kind", "case", "--limit", "9"]);
     let case = corrected.iter().find(|f| f["incident_id"] == ids[0].as_str()).unwrap();
     assert_eq!((&case["root_service"], &case["wrong"]), (&"stockroom".into(), &2.into()));

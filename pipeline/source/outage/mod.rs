@@ -2,7 +2,7 @@
 
 mod codes;
 mod columns;
-mod input;
+pub(crate) mod input;
 mod layout;
 mod parquet;
 mod text;
