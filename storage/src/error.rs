@@ -82,6 +82,11 @@ impl Error {
         matches!(self, Self::Sync { .. })
     }
 
+    /// Whether it speaks of the log of one table, so that the other tables may be sound.
+    pub(crate) fn is_of_one_table(&self) -> bool {
+        matches!(self, Self::Delta { .. } | Self::Io { .. } | Self::Damaged { .. })
+    }
+
     /// An error of the Delta library; an error of our own store inside it comes out as itself.
     pub(crate) fn delta(table: &str, source: DeltaTableError) -> Self {
         match recovered(&source) {

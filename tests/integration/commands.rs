@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::outage::{FAULT_AT, FAULTY, Outage};
-use crate::program::{Running, command, done, faultline, replay, signal, text};
+use crate::program::{Running, ask, command, done, faultline, replay, signal, text};
 
 /// Standard output of a call that must succeed without a word on standard error.
 fn quiet(args: &[&str]) -> String {
@@ -293,6 +293,27 @@ fn check_reads_a_whole_archive() {
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stdout.starts_with(&part), "{outcome:?}");
     assert!(outcome.stderr.contains("damaged files: 1;"), "{outcome:?}");
+}
+
+#[test]
+fn a_table_whose_log_is_damaged_keeps_the_others_from_no_answer() {
+    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let archive = dir.path().join("archive");
+    replay(outage.path(), &archive, &[]);
+    let incidents = "SELECT count(*) FROM incidents";
+    let before = ask(&archive, incidents);
+    let log = archive.join("signals/_delta_log");
+    for entry in walkdir(&log) {
+        fs::write(entry, "{\"add\":").unwrap();
+    }
+    assert_eq!(ask(&archive, incidents), before);
+    let place = text(&archive);
+    let signals = faultline(&["query", "--archive", &place, "SELECT count(*) FROM signals"]);
+    assert_eq!(signals.code, Some(1), "{signals:?}");
+    assert!(signals.stderr.contains(&text(&log)), "{signals:?}");
+    let check = faultline(&["check", "--archive", &place]);
+    assert_eq!(check.code, Some(1), "{check:?}");
+    assert!(check.stdout.contains(&text(&log)), "{check:?}");
 }
 
 /// Files below a folder.

@@ -336,14 +336,14 @@ fn feedback_corrects_a_cause_and_moves_a_case_down() {
         (case["score"].as_f64().unwrap(), case["wrong"].clone())
     };
     assert!(score(&after).0 < score(&before).0 && score(&after).1 == 1, "{after:?}");
-    let (cause, note) = (["--cause", "stockroom"], ["--note", "it had no index"]);
-    let place = ["incident", "feedback", &ids[0], "--archive", &text(&archive)].map(str::to_owned);
-    let place: Vec<&str> = place.iter().map(String::as_str).collect();
-    let told = faultline(&[&place[..], &cause, &note].concat());
-    assert!(told.stderr.contains("no signal or cause in the archive is of a service"), "{told:?}");
+    say(&["--cause", "stockroom", "--note", "it had no index"]);
     let corrected = search(&archive, &["--incident", &ids[2], "--kind", "case", "--limit", "9"]);
     let case = corrected.iter().find(|f| f["incident_id"] == ids[0].as_str()).unwrap();
     assert_eq!((&case["root_service"], &case["wrong"]), (&"stockroom".into(), &2.into()));
     let given = ask(&archive, "SELECT number, cause, helpful, note FROM feedback ORDER BY number");
     assert_eq!(given, "number,cause,helpful,note\n1,,false,\n2,stockroom,,it had no index\n");
+    let archive = text(&archive);
+    let slip =
+        faultline(&["incident", "feedback", &ids[0], "--cause", "stokroom", "--archive", &archive]);
+    assert!(slip.stderr.contains("is of a service \"stokroom\""), "{slip:?}");
 }

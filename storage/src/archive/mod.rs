@@ -117,11 +117,18 @@ impl Archive {
     }
 
     /// The rows of `table` as of this call, for a query. Files that are missing or whose footer is
-    /// damaged are left out and listed by [`Self::quarantined`].
+    /// damaged are left out and listed by [`Self::quarantined`]. A table whose log is damaged fails
+    /// when it is scanned, so that the others answer.
     pub async fn provider(&self, table: &str) -> Result<Arc<dyn TableProvider>> {
         let table = self.table(table)?;
-        let Some(snapshot) = table.refresh().await? else {
-            return Ok(read::empty(table.spec()));
+        let snapshot = match table.refresh().await {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => return Ok(read::empty(table.spec())),
+            Err(error) if error.is_of_one_table() => {
+                self.quarantine.add(table.log(), error.to_string());
+                return Ok(Arc::new(read::Unreadable::new(table, &error)));
+            }
+            Err(error) => return Err(error),
         };
         let layout = snapshot.layout()?;
         let files =

@@ -24,7 +24,8 @@ use crate::error::{Error, Result};
 /// Footers read at the same time.
 const FOOTERS_AT_ONCE: usize = 16;
 
-/// A data file that is left out of every answer until the archive is opened again.
+/// A data file, or the log of a table, that is left out of every answer until the archive is opened
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
     pub path: PathBuf,
@@ -118,8 +119,13 @@ impl Archive {
     /// how many of them were not known.
     pub async fn verify(&self, table: &str) -> Result<usize> {
         let table = self.table(table)?;
-        let Some(snapshot) = table.refresh().await? else {
-            return Ok(0);
+        let snapshot = match table.refresh().await {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => return Ok(0),
+            Err(error) if error.is_of_one_table() => {
+                return Ok(usize::from(self.quarantine.add(table.log(), error.to_string())));
+            }
+            Err(error) => return Err(error),
         };
         let mut found = 0;
         for file in snapshot.files()? {

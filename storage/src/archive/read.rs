@@ -1,6 +1,7 @@
 //! A table as DataFusion sees it: a fixed list of files, scanned by DataFusion's own Parquet
 //! reader.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -14,7 +15,7 @@ use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFacto
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -23,11 +24,49 @@ use object_store::ObjectStore;
 
 use super::TableSpec;
 use super::inspect::Readable;
-use super::table::Layout;
+use super::table::{Layout, Table};
+use crate::error::Error;
 
 /// A table that does not exist yet has no rows.
 pub(super) fn empty(spec: &TableSpec) -> Arc<dyn TableProvider> {
     Arc::new(EmptyTable::new(Arc::clone(&spec.schema)))
+}
+
+/// A table whose log cannot be read: its columns are known, and whoever asks for rows is told.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    schema: SchemaRef,
+    path: PathBuf,
+    reason: String,
+}
+
+impl Unreadable {
+    pub(super) fn new(table: &Table, reason: &Error) -> Self {
+        let schema = Arc::clone(&table.spec().schema);
+        Self { schema, path: table.log(), reason: reason.to_string() }
+    }
+}
+
+#[async_trait]
+impl TableProvider for Unreadable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        _: Option<&Vec<usize>>,
+        _: &[Expr],
+        _: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (path, reason) = (self.path.clone(), self.reason.clone());
+        Err(DataFusionError::External(Box::new(Error::Damaged { path, reason })))
+    }
 }
 
 #[derive(Debug)]

@@ -97,9 +97,10 @@ impl Table {
                 table.ensure_created().await?;
                 table.add_missing_columns().await?;
             }
-            Open::ReadOnly => {
-                table.refresh().await?;
-            }
+            Open::ReadOnly => match table.refresh().await {
+                Err(error) if !error.is_of_one_table() => return Err(error),
+                _ => {}
+            },
         }
         Ok(table)
     }
@@ -110,6 +111,10 @@ impl Table {
 
     pub(super) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.dir.join("_delta_log")
     }
 
     pub(super) async fn take_turn(&self) -> MutexGuard<'_, ()> {
@@ -130,7 +135,7 @@ impl Table {
 
     /// As [`Self::refresh`] for a table that was created when the archive was opened.
     pub(super) async fn current(&self) -> Result<Snapshot> {
-        self.refresh().await?.ok_or_else(|| Error::Missing { path: self.dir.join("_delta_log") })
+        self.refresh().await?.ok_or_else(|| Error::Missing { path: self.log() })
     }
 
     /// Puts `actions` into the log as the version after `base`; `None` if another writer was first,
