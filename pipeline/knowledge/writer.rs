@@ -20,7 +20,7 @@ use crate::model::Signal;
 const COMPACT: Policy = Policy { min_files: 8, target_bytes: 64 << 20 };
 
 /// Rows for several tables that are committed under one number.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Outbox(BTreeMap<String, Vec<RecordBatch>>);
 
 impl Outbox {

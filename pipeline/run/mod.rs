@@ -17,6 +17,7 @@ mod collect;
 mod feed;
 mod refine;
 mod report;
+mod room;
 mod webhook;
 
 use std::collections::VecDeque;
@@ -171,11 +172,13 @@ pub async fn run(
         }
         tokio::spawn(drive(n + 1, text, driver, work, out.clone()));
     }
+    let room = room::Room::new(Arc::clone(&stop));
     let ingest = feed::Feed::new(source, &options, feeds, out)?;
     let thread = std::thread::Builder::new().name("ingest".into()).spawn(move || ingest.run(&stop));
     let thread = thread.map_err(Error::io("ingest thread"))?;
     let topology = Topology::of_static(topology);
-    let collector = collect::Collector::new(options, names, topology, writer, library, observer)?;
+    let collector =
+        collect::Collector::new(options, names, topology, writer, library, observer, room)?;
     let report = collector.run(inbox).await;
     if thread.join().is_err() {
         return Err(Error::StageStopped { stage: "ingest".into() });

@@ -8,6 +8,7 @@
 //! A part that has not changed since the epoch before is a second name (hard link) of the same
 //! file: what only ever grows costs a checkpoint what is new. Both epochs then share its damage.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -114,8 +115,8 @@ impl CheckpointStore {
         &mut self,
         epoch: u64,
         plan_hash: &str,
-        parts: Vec<(String, Part)>,
-        meta: serde_json::Value,
+        parts: &[(String, Part)],
+        meta: &serde_json::Value,
     ) -> Result<()> {
         let present = self.complete()?;
         let attempts = present.iter().filter(|n| n.epoch == epoch);
@@ -128,7 +129,8 @@ impl CheckpointStore {
         durable::create_dir_all(&staging)?;
         let entries = self.write_parts(&staging, parts)?;
         let parts = entries.clone();
-        let manifest = Manifest { epoch, plan_hash: plan_hash.to_owned(), parts, meta };
+        let (plan_hash, meta) = (plan_hash.to_owned(), meta.clone());
+        let manifest = Manifest { epoch, plan_hash, parts, meta };
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|e| self.unusable(format!("manifest: {e}")))?;
         let hash = format!("{}  {MANIFEST}\n", blake3::hash(&text).to_hex());
@@ -177,25 +179,25 @@ impl CheckpointStore {
         Ok(self.complete()?.last().map_or(0, |n| n.epoch))
     }
 
-    fn write_parts(&self, dir: &Path, parts: Vec<(String, Part)>) -> Result<Vec<PartEntry>> {
+    fn write_parts(&self, dir: &Path, parts: &[(String, Part)]) -> Result<Vec<PartEntry>> {
         let mut names = BTreeSet::new();
         let mut entries = Vec::with_capacity(parts.len());
         for (name, part) in parts {
-            let plain = Path::new(&name).file_name().is_some_and(|n| *n == *name);
-            if !plain || name.starts_with(MANIFEST) || !names.insert(name.clone()) {
+            let plain = Path::new(name).file_name().is_some_and(|n| *n == **name);
+            if !plain || name.starts_with(MANIFEST) || !names.insert(name) {
                 return Err(self.unusable(format!("{name:?} cannot be the name of a part")));
             }
             let bytes = match part {
-                Part::Batches(batches) => encode(&batches)?,
-                Part::Bytes(bytes) => bytes,
+                Part::Batches(batches) => Cow::Owned(encode(batches)?),
+                Part::Bytes(bytes) => Cow::Borrowed(bytes),
                 Part::Unchanged => {
-                    entries.push(self.link(dir, &name)?);
+                    entries.push(self.link(dir, name)?);
                     continue;
                 }
             };
-            durable::replace(&dir.join(&name), [bytes.as_slice()])?;
+            durable::replace(&dir.join(name), [bytes.as_slice()])?;
             entries.push(PartEntry {
-                name,
+                name: name.clone(),
                 bytes: bytes.len() as u64,
                 blake3: blake3::hash(&bytes).to_hex().to_string(),
             });

@@ -82,6 +82,15 @@ impl Error {
         matches!(self, Self::Sync { .. })
     }
 
+    /// Whether the same may be written once somebody has made room for it.
+    pub fn wants_room(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::FileTooLarge,
+            _ => false,
+        }
+    }
+
     /// Whether it speaks of the log of one table, so that the other tables may be sound.
     pub(crate) fn is_of_one_table(&self) -> bool {
         matches!(self, Self::Delta { .. } | Self::Io { .. } | Self::Damaged { .. })

@@ -56,7 +56,19 @@ impl Site {
 
     fn start_with(&self, more: &[&str]) -> Live {
         let config = text(&self.file("faultline.toml"));
-        let mut command = command(&[&["run", "--config", &config], more].concat());
+        self.spawn(command(&[&["run", "--config", &config], more].concat()))
+    }
+
+    /// A run that outlives a limit on the size of its files, which stands for a full disk.
+    fn start_limitable(&self) -> Live {
+        let program = command(&["run", "--config", &text(&self.file("faultline.toml"))]);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).stdin(Stdio::null());
+        shell.arg(program.get_program()).args(program.get_args());
+        self.spawn(shell)
+    }
+
+    fn spawn(&self, mut command: std::process::Command) -> Live {
         let log = File::create(self.file("stderr")).unwrap();
         let child = command.stdout(Stdio::piped()).stderr(log).spawn();
         let mut run = Running(child.unwrap());
@@ -438,6 +450,47 @@ fn a_file_without_a_usable_row_holds_nothing_back() {
         append(&logs.1, &[lines.next().unwrap().clone()]);
         live.lines.try_iter().any(|line| line.contains("INCIDENT")).then_some(())
     });
+}
+
+/// Where there is no room a run waits, the archive answers, and what it has in the end is what an
+/// undisturbed run leaves.
+#[test]
+fn a_run_without_room_waits_and_goes_on_by_itself() {
+    let outage = Outage::new();
+    let calm = Site::new();
+    live_hour(&calm, &outage, |live, _| live);
+    let site = Site::new();
+    live_hour(&site, &outage, |live, n| match n {
+        0 => {
+            live.has_taken(&TIMED.map(|name| site.file(name)).each_ref().map(PathBuf::as_path));
+            live.interrupt();
+            site.start_limitable()
+        }
+        8 => {
+            let limit = |bytes: &str| {
+                let pid = live.run.0.id().to_string();
+                let fsize = format!("--fsize={bytes}:");
+                let mut prlimit = std::process::Command::new("prlimit");
+                assert!(prlimit.args(["--pid", &pid, &fsize]).status().unwrap().success());
+            };
+            limit("16384");
+            until("a run that waits for room", || {
+                fs::read_to_string(&live.log).unwrap().contains("this run waits").then_some(())
+            });
+            ask(&site.archive(), "SELECT count(*) FROM signals");
+            limit("unlimited");
+            until("a run that goes on", || {
+                fs::read_to_string(&live.log).unwrap().contains("the run goes on").then_some(())
+            });
+            live
+        }
+        _ => live,
+    });
+    let (expected, found) = (contents(&calm.archive()), contents(&site.archive()));
+    for (table, rows) in &found {
+        assert_eq!(rows, &expected[table], "{table}");
+    }
+    assert_eq!(repeated(&site.archive()), Vec::<String>::new());
 }
 
 /// A run that cannot write its state says so and ends, also while its files are quiet.

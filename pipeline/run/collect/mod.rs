@@ -16,6 +16,7 @@ use self::causes::Past;
 use super::checkpoint::{Checkpoints, Share};
 use super::refine::Refiner;
 use super::report::{Observer, Report};
+use super::room::Room;
 use super::{Message, Options, Queue, common_mark};
 use crate::error::{Error, Result};
 use crate::knowledge::load::Edition;
@@ -56,6 +57,7 @@ pub struct Collector {
     recorder: Recorder,
     writer: Option<Writer>,
     checkpoints: Option<Checkpoints>,
+    room: Room,
     /// Number of the last checkpoint.
     epoch: u64,
     observer: Box<dyn Observer>,
@@ -90,6 +92,7 @@ impl Collector {
         writer: Option<Writer>,
         library: Library,
         observer: Box<dyn Observer>,
+        room: Room,
     ) -> Result<Self> {
         let correlator = Correlator::new(options.correlate.clone(), topology);
         let recorder = Recorder::new(options.capture_bytes, DAY + HOUR, "ts");
@@ -104,6 +107,7 @@ impl Collector {
             recorder,
             writer,
             checkpoints,
+            room,
             epoch: 0,
             observer,
             refiner,

@@ -15,6 +15,7 @@ use crate::monitor::correlate::Correlator;
 use crate::monitor::notify::Notification;
 use crate::run::Webhook;
 use crate::run::checkpoint::{self, Share};
+use crate::run::room;
 
 /// Commits of a live run after which small files are merged.
 const COMMITS_PER_COMPACTION: i64 = 64;
@@ -140,18 +141,29 @@ impl Collector {
         }
         self.epoch += 1;
         let note = checkpoint::note(&self.options.run_id, notes);
-        checkpoints.store.write(self.epoch, &checkpoints.plan, parts, note)?;
+        while let Err(error) = checkpoints.store.write(self.epoch, &checkpoints.plan, &parts, &note)
+        {
+            self.room.wait(error.into()).await?;
+        }
         let Some(writer) = self.writer.as_ref().filter(|_| !outbox.is_empty()) else {
+            self.room.found();
             return Ok(());
         };
         let run = &self.options.run_id;
-        self.report.archived |= writer.append(run, number(self.epoch), outbox).await?;
+        let new = loop {
+            match writer.append(run, number(self.epoch), outbox.clone()).await {
+                Ok(new) => break new,
+                Err(error) => self.room.wait(error).await?,
+            }
+        };
+        self.room.found();
+        self.report.archived |= new;
         self.commits[0] += 1;
         if self.commits[0] % COMMITS_PER_COMPACTION == 0 {
-            writer.compact().await?;
+            room::spare(writer.compact().await)?;
         }
         if self.commits[0] % COMMITS_PER_VACUUM == 0 {
-            writer.vacuum().await?;
+            room::spare(writer.vacuum().await)?;
         }
         Ok(())
     }

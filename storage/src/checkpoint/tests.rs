@@ -30,7 +30,7 @@ fn batches_of_several_schemas_are_one_part() {
     .unwrap();
     let mixed = vec![batch(&["a", "b"]), other.clone(), other, batch(&["c"])];
     let part = Part::Batches(mixed.clone());
-    store.write(1, "plan", vec![("x".into(), part)], json!(null)).unwrap();
+    store.write(1, "plan", &[("x".into(), part)], &json!(null)).unwrap();
     assert_eq!(store.latest().unwrap().unwrap().batches("x").unwrap(), mixed);
 }
 
@@ -39,11 +39,11 @@ fn an_unchanged_part_outlives_the_epoch_that_wrote_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = CheckpointStore::open(dir.path()).unwrap();
     let unchanged = || vec![("state".to_owned(), Part::Unchanged)];
-    let err = store.write(1, "plan", unchanged(), json!(null)).unwrap_err().to_string();
+    let err = store.write(1, "plan", &unchanged(), &json!(null)).unwrap_err().to_string();
     assert!(err.contains("part state is unchanged, but nowhere written"), "{err}");
-    store.write(1, "plan", parts("x"), json!(null)).unwrap();
+    store.write(1, "plan", &parts("x"), &json!(null)).unwrap();
     for epoch in 2..=5 {
-        store.write(epoch, "plan", unchanged(), json!(null)).unwrap();
+        store.write(epoch, "plan", &unchanged(), &json!(null)).unwrap();
     }
     let found = store.latest().unwrap().unwrap();
     assert_eq!((found.epoch, found.bytes("state").unwrap()), (5, b"x".as_slice()));
@@ -71,7 +71,7 @@ fn a_checkpoint_comes_back_and_two_are_kept() {
     assert!(store.latest().unwrap().is_none());
     for epoch in 1..=4 {
         let meta = json!({"offset": epoch * 10});
-        store.write(epoch, "plan", parts("x"), meta).unwrap();
+        store.write(epoch, "plan", &parts("x"), &meta).unwrap();
     }
     let found = store.latest().unwrap().unwrap();
     assert_eq!((found.epoch, &found.meta), (4, &json!({"offset": 40})));
@@ -87,7 +87,7 @@ fn a_checkpoint_comes_back_and_two_are_kept() {
 fn an_unfinished_write_is_not_seen_and_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = CheckpointStore::open(dir.path()).unwrap();
-    store.write(1, "plan", parts("x"), json!(null)).unwrap();
+    store.write(1, "plan", &parts("x"), &json!(null)).unwrap();
     let torn = dir.path().join("epoch-00000000000000000002-0.tmp");
     fs::create_dir(&torn).unwrap();
     fs::write(torn.join("state"), "half").unwrap();
@@ -102,12 +102,12 @@ fn damage_falls_back_to_the_epoch_before_and_can_be_written_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = CheckpointStore::open(dir.path()).unwrap();
     for epoch in [1, 2] {
-        store.write(epoch, "plan", parts("xyz"), json!(null)).unwrap();
+        store.write(epoch, "plan", &parts("xyz"), &json!(null)).unwrap();
     }
     fs::write(part_file(dir.path(), 2, "state"), "xyZ").unwrap();
     assert_eq!(store.latest().unwrap().unwrap().epoch, 1);
 
-    store.write(2, "plan", parts("new"), json!(null)).unwrap();
+    store.write(2, "plan", &parts("new"), &json!(null)).unwrap();
     let found = store.latest().unwrap().unwrap();
     assert_eq!((found.epoch, found.bytes("state").unwrap()), (2, b"new".as_slice()));
 }
@@ -121,7 +121,7 @@ fn a_damaged_epoch_takes_no_place_of_a_sound_one() {
             fs::write(part_file(dir.path(), 2, "state"), "xyZ").unwrap();
             assert_eq!(store.latest().unwrap().unwrap().epoch, 1);
         }
-        store.write(epoch, "plan", parts("xyz"), json!(null)).unwrap();
+        store.write(epoch, "plan", &parts("xyz"), &json!(null)).unwrap();
     }
     fs::write(part_file(dir.path(), 3, "state"), "xyZ").unwrap();
     assert_eq!(store.latest().unwrap().unwrap().epoch, 1);
@@ -131,7 +131,7 @@ fn a_damaged_epoch_takes_no_place_of_a_sound_one() {
 fn with_every_checkpoint_damaged_nothing_starts_over_in_silence() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = CheckpointStore::open(dir.path()).unwrap();
-    store.write(1, "plan", parts("x"), json!(null)).unwrap();
+    store.write(1, "plan", &parts("x"), &json!(null)).unwrap();
     fs::remove_file(part_file(dir.path(), 1, "frames.arrows")).unwrap();
     let err = store.latest().unwrap_err().to_string();
     assert!(err.contains("frames.arrows: the file is missing"), "{err}");
@@ -141,7 +141,7 @@ fn with_every_checkpoint_damaged_nothing_starts_over_in_silence() {
 fn another_plan_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = CheckpointStore::open(dir.path()).unwrap();
-    store.write(7, "old", parts("x"), json!(null)).unwrap();
+    store.write(7, "old", &parts("x"), &json!(null)).unwrap();
     let found = store.latest().unwrap().unwrap();
     found.require_plan("old").unwrap();
     let err = found.require_plan("new").unwrap_err().to_string();
@@ -154,6 +154,6 @@ fn a_part_cannot_leave_its_directory() {
     let mut store = CheckpointStore::open(dir.path()).unwrap();
     for name in ["../x", "a/b", "", "manifest.json"] {
         let parts = vec![(name.to_owned(), Part::Bytes(vec![]))];
-        assert!(store.write(1, "plan", parts, json!(null)).is_err(), "{name:?}");
+        assert!(store.write(1, "plan", &parts, &json!(null)).is_err(), "{name:?}");
     }
 }

@@ -222,7 +222,7 @@ proptest! {
             }
             prop_assert_eq!(all(&resumed), all(&recorder));
             let parts = recorder.save().unwrap();
-            store.write(epoch, "p", parts, serde_json::json!(null)).unwrap();
+            store.write(epoch, "p", &parts, &serde_json::json!(null)).unwrap();
             if epoch % 2 == 1 {
                 resumed = new();
                 resumed.load(&store.latest().unwrap().unwrap()).unwrap();
