@@ -14,7 +14,7 @@ impl State {
         out.extend_from_slice(&self.last_ts.to_le_bytes());
         out.extend_from_slice(&self.windows.to_le_bytes());
         out.push(self.hot as u8);
-        out.push(self.calm);
+        out.extend([self.calm, u8::from(self.daily)]);
         put_f32s(out, &[self.period_s, self.observed_s, self.level, self.previous, self.recent]);
         put_f32s(out, &self.short);
         put_f32s(out, &self.short_size);
@@ -35,11 +35,11 @@ impl State {
         let mut from = Reader::new(bytes, VERSION)?;
         let (origin, unit) = (from.f64()?, from.f64()?);
         let (last_ts, windows, hot) = (from.i64()?, from.u32()?, from.u8()? as i8);
-        let calm = from.u8()?;
+        let (calm, daily) = (from.u8()?, from.u8()?);
         let [period_s, observed_s, level, previous, recent] = from.f32s()?;
         let (short, short_size) = (from.f32s()?, from.f32s()?);
         let [step, activity, activity_mean, activity_size] = from.f32s()?;
-        if !(-(WARM_UP as i8)..PATIENCE).contains(&hot) {
+        if daily > 1 || !(-(WARM_UP as i8)..PATIENCE).contains(&hot) {
             return None;
         }
         let state = Self {
@@ -51,6 +51,7 @@ impl State {
             windows,
             hot,
             calm,
+            daily: daily == 1,
             level,
             recent,
             previous,

@@ -1,9 +1,10 @@
 //! How the state of a series takes in a window that has been scored.
 
 use super::{
-    CLIP, CLUSTER, CYCLES, DAY, DAY_KNOTS, FREEZE, MEMORY, PATIENCE, PRIORS, RANGE_MEMORY, SECOND,
-    SHORT, State, TAUS, WARM_UP, WEEK_KNOTS, WIDEN, Window, X_MAX,
+    ADOPTED, CLIP, CLUSTER, CYCLES, DAY, DAY_KNOTS, FREEZE, MEMORY, PATIENCE, PRIORS, RANGE_MEMORY,
+    SECOND, SHORT, State, TAUS, WARM_UP, WEEK_KNOTS, WIDEN, Window, X_MAX,
 };
+use crate::peaks_over_threshold::Tail;
 
 impl State {
     pub(super) fn learn(&mut self, w: &Window, s: [f64; 2], score: f64) {
@@ -43,6 +44,10 @@ impl State {
             return;
         }
         self.learn_baseline(w, r, step);
+        if w.gate >= ADOPTED && !self.daily {
+            self.daily = true;
+            self.tails = PRIORS.map(Tail::new);
+        }
     }
 
     fn learn_baseline(&mut self, w: &Window, r: f64, step: f64) {

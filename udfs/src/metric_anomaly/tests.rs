@@ -122,6 +122,21 @@ fn a_daily_wave_is_learnt_and_its_absence_seen() {
 }
 
 #[test]
+fn a_daily_pattern_with_sharp_edges_hides_no_fault() {
+    for seed in 0..6 {
+        let mut rng = Noise::new(Family::Normal, seed);
+        let busy = |i: usize| (108..216).contains(&(i % 288));
+        let value = |i: usize, noise: f64| if busy(i) { 80.0 } else { 20.0 } + 3.0 * noise;
+        let mut x: Vec<f64> = (0..288 * 12).map(|i| value(i, rng.next())).collect();
+        let at = 288 * 10 + 150;
+        x[at..at + 24].iter_mut().for_each(|v| *v = 20.0 + 3.0 * rng.next());
+        let s = scores(5 * MINUTE, x);
+        assert!(share(&s[at..at + 24], 3.0) > 0.3, "{seed}: {:?}", &s[at..at + 24]);
+        assert!(share(&s[288 * 4..at], 3.0) < 3e-3, "{seed}");
+    }
+}
+
+#[test]
 fn a_lasting_shift_is_seen_in_heavy_tailed_noise() {
     for family in [Family::StudentT3, Family::LogNormal] {
         let mut seen = 0;
