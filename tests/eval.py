@@ -11,7 +11,8 @@ anything made from it belongs into the repository.
 Sets: nezha (incidents; causes end to end and for given times), petshop (causes),
 nab and jumpstarter (signals), loghub (templates), runbooks (the runbook of an alert),
 cases (past incidents like a new one) and calm (days without a fault); these two are
-generated, so they need neither KIT nor DATA.
+generated, so they need neither KIT nor DATA, as are families (synthetic series of many
+shapes, each with a fault), which need the KIT.
 One fixed configuration, the program's own, serves them all.
 
 Only this script reads `truth/`: the starts of faults, for the causes at given
@@ -44,6 +45,7 @@ SETS = {
     "jumpstarter": ("jumpstarter", ("jumpstarter",)),
     "loghub": ("loghub2k", ("loghub",)),
     "runbooks": ("runbooks_promop", ()),
+    "families": ("", ("families",)),
     "cases": ("", ()),
     "calm": ("", ()),
 }
@@ -191,6 +193,12 @@ class Evaluation:
     def jumpstarter(self):
         for outage in self.outages("jumpstarter"):
             self.attempt(outage.name, "signals", lambda: self.signals(outage))
+
+    def families(self):
+        outage = self.out / "outages" / "families"
+        if not (outage / "metrics.csv").exists():
+            run([sys.executable, ROOT / "tests" / "families.py", outage])
+        self.attempt("families", "signals", lambda: self.signals(outage))
 
     def loghub(self):
         for folder in self.outages("loghub"):
