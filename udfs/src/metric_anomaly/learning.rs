@@ -80,10 +80,9 @@ impl State {
         let weekly = daily - w.week;
         let limit = if w.scale > 0.0 { 10.0 * w.scale } else { X_MAX };
         let n = f64::from(self.windows);
-        for (error, (r, cycle)) in
-            self.errors.iter_mut().zip([(plain, 1.0), (daily, 1.0), (weekly, 7.0)])
-        {
-            let pace = (1.0 / n).max(1.0 / (per_day * cycle).clamp(50.0, 2_000.0));
+        let missed = [(plain, 1.0), (daily, 1.0), (daily, 7.0), (weekly, 7.0)];
+        for (error, (r, cycle)) in self.errors.iter_mut().zip(missed) {
+            let pace = (1.0 / n).max(1.0 / (per_day * cycle).clamp(50.0, 20_000.0));
             *error += (pace * (r.abs().min(limit) - f64::from(*error))) as f32;
         }
         let clip = |r: f64| {
