@@ -14,6 +14,9 @@ use super::rows::Rows;
 use crate::stream::schema::Stream;
 use crate::stream::series::Registry;
 
+/// Lines read in one go: a file of empty lines must not keep its reader from all else.
+const LINES_AT_ONCE: u64 = 1 << 20;
+
 /// Decodes the lines of one input, which may still be growing.
 pub struct TextReader<R> {
     lines: Lines<R>,
@@ -75,9 +78,11 @@ impl<R: Read> TextReader<R> {
         Self { lines, decoder, rows: Rows::new(stream, name), number }
     }
 
-    /// Decodes until the batch is full (true) or the input holds no further whole line (false).
+    /// Decodes until the batch is full, or a great many lines were empty (true), or the input holds
+    /// no further whole line (false).
     pub fn fill(&mut self, batch_rows: usize, registry: &mut Registry) -> io::Result<bool> {
-        while !self.rows.is_full(batch_rows) {
+        let last = self.number + LINES_AT_ONCE;
+        while !self.rows.is_full(batch_rows) && self.number < last {
             let Some(line) = self.lines.next()? else {
                 return Ok(false);
             };

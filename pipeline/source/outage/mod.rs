@@ -158,8 +158,7 @@ impl Outage {
                 Some(rows) => rows,
                 // Not begun: its true head decides about its turn.
                 None => {
-                    let rows = self.batch_rows.max(JUMP_ROWS);
-                    partition.ready = partition.reader.read(rows, registries)?;
+                    partition.ready = partition.reader.read(self.batch_rows, registries)?;
                     if let Some(rows) = &partition.ready {
                         self.heads[stream as usize].insert((rows.head().max(head), number));
                     }

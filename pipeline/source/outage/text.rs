@@ -53,7 +53,7 @@ impl TextFile {
         }
         let (batch, dead) = self.reader.take(registry)?;
         let bytes = self.reader.lines().input().bytes() - self.reported;
-        if batch.num_rows() == 0 && dead.is_empty() {
+        if self.ended && batch.num_rows() == 0 && dead.is_empty() {
             return Ok(None);
         }
         self.reported += bytes;

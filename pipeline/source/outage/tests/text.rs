@@ -239,3 +239,11 @@ fn empty_files_and_the_topology_are_fine() {
     let mut outage = outage;
     assert!(matches!(outage.next(&mut Registries::new(10)), Ok(Next::End)));
 }
+
+#[test]
+fn a_file_of_empty_lines_is_read_in_parts() {
+    let mut logs = vec![b'\n'; (1 << 20) + 5];
+    logs.extend_from_slice(LOGS.as_bytes());
+    let reading = read(dir_with(&[("logs.jsonl.gz", &gzip(&logs))]).path(), 100);
+    assert_eq!((reading.rows.len(), reading.dead.len(), reading.chunks), (2, 0, 2));
+}
