@@ -50,6 +50,7 @@ SETS = {
     "calm": ("", ()),
 }
 WITHOUT_KIT = ("runbooks", "cases", "calm")
+WITHOUT_DATA = ("families", "cases", "calm")
 # Runbooks that lie beside those of the alerts and are to be told from them.
 OTHER_RUNBOOKS = "runbooks_scoutflo"
 # Seeds of the generated days of `cases`, faults of each, and the share that is past.
@@ -529,7 +530,7 @@ def arguments():
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     args.binary = (args.binary or target / "release" / "faultline").resolve()
     if (args.kit is None and args.only not in WITHOUT_KIT) or (
-            args.data is None and args.only != "cases"):
+            args.data is None and args.only not in WITHOUT_DATA):
         p.error("name --kit and --data, or a set by --only that does without")
     args.kit, args.data, args.out = (path and path.resolve()
                                      for path in (args.kit, args.data, args.out))

@@ -61,9 +61,9 @@ pub fn count_z(now: u64, before: u64, ratio: f64) -> f64 {
 }
 
 /// Difference of two shares in standard deviations: Fisher's arcsine, with Anscombe's correction.
-pub fn share_z(now: (f64, f64), before: (f64, f64)) -> f64 {
-    let angle = |(k, n): (f64, f64)| ((k + 0.375) / (n + 0.75)).sqrt().asin();
-    let noise = 1.0 / (now.1 + 0.5) + 1.0 / (before.1 + 0.5);
+pub fn share_z(now: (u64, u64), before: (u64, u64)) -> f64 {
+    let angle = |(k, n): (u64, u64)| ((k as f64 + 0.375) / (n as f64 + 0.75)).sqrt().asin();
+    let noise = 1.0 / (now.1 as f64 + 0.5) + 1.0 / (before.1 as f64 + 0.5);
     2.0 * (angle(now) - angle(before)) / noise.sqrt()
 }
 

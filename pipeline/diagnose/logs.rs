@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::deviation::{count_z, strength, surprise_of};
 use super::evidence::{Evidence, Finding, Lane, LogFinding, SpanFinding};
 use super::graph::{self, CallGraph};
-use super::shape;
 use super::telemetry::{SpanStats, TemplateCounts};
 
 /// Worth of a template by what it says. Errors are findings; information is mostly a shadow of
@@ -82,14 +81,8 @@ pub fn read(
         findings: Vec::new(),
     };
     let mut excess = vec![0.0; n];
-    let traced = shape::children(spans);
     for m in &merged {
         let v = m.owner;
-        // Its share of the traces, which `shape` reads, tells more than its number.
-        let in_traces = m.writers.keys().all(|w| traced.contains(&(*w, m.first.template.as_str())));
-        if in_traces && m.level() == INFORMATION {
-            continue;
-        }
         let flow = m.companions(&counters[v]).and_then(|(ratio, agree)| {
             m.judge(ratio).map(|j| Judgement { effect: j.effect * agree, ..j })
         });

@@ -46,12 +46,6 @@ pub fn read(
     Some(SpanLane { self_time, errors, shape, findings })
 }
 
-/// `(service, operation or template)` of the spans and lines whose share of the traces is known.
-pub fn children(stats: &SpanStats) -> BTreeSet<(&str, &str)> {
-    let known = stats.calls.iter().filter(|c| c.parents.baseline >= MIN_SPANS);
-    known.map(|c| (c.callee.as_str(), c.callee_operation.as_str())).collect()
-}
-
 /// Operations and the other services that they usually call.
 struct Calls<'a> {
     callees: BTreeMap<(usize, &'a str), BTreeSet<usize>>,
@@ -288,12 +282,12 @@ fn shape(
         if c.parents.baseline < MIN_SPANS || c.parents.window == 0 {
             continue;
         }
-        let usual = c.usual.share;
+        let usual = c.with_child.baseline as f64 / c.parents.baseline as f64;
         let expected = usual * c.parents.window as f64;
         let now = c.with_child.window as f64;
         let s = surprise_of(share_z(
-            (now, c.parents.window as f64),
-            (usual * c.usual.traces, c.usual.traces),
+            (c.with_child.window, c.parents.window),
+            (c.with_child.baseline, c.parents.baseline),
         ));
         if s < NOTABLE {
             continue;
@@ -360,7 +354,8 @@ fn replaced<'a>(
             continue;
         }
         let share = |with: u64, of: u64| with as f64 / of as f64;
-        let more = share(c.with_child.window, c.parents.window) - c.usual.share;
+        let more = share(c.with_child.window, c.parents.window)
+            - share(c.with_child.baseline, c.parents.baseline);
         let most = out.entry(parent(c)).or_insert(0.0);
         *most = most.max(more);
     }
@@ -370,7 +365,7 @@ fn replaced<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnose::telemetry::{Counts, SpanAggregate, Usual};
+    use crate::diagnose::telemetry::{Counts, SpanAggregate};
 
     fn lane(replacement: &str, failures: &[(&str, &str)]) -> f64 {
         let child = |operation: &str, baseline: u64, window: u64| CallStats {
@@ -381,7 +376,6 @@ mod tests {
             callee_operation: operation.to_owned(),
             parents: Counts { baseline: 200, window: 200 },
             with_child: Counts { baseline, window },
-            usual: Usual { share: baseline as f64 / 200.0, traces: 200.0 },
         };
         let calls = vec![child("found it", 190, 10), child(replacement, 10, 190)];
         let traces = Counts { baseline: 200, window: 200 };
@@ -426,7 +420,6 @@ mod tests {
                 callee_operation: "query".to_owned(),
                 parents: counts,
                 with_child: counts,
-                usual: Usual { share: 1.0, traces: 200.0 },
             };
             let calls = vec![call("a", "read"), call("b", "get")];
             let stats = SpanStats { traces: counts, operations: operations.collect(), calls };

@@ -174,16 +174,6 @@ pub struct CallStats {
     pub parents: Counts,
     /// Of those, the ones with at least one such child.
     pub with_child: Counts,
-    /// What is to be expected of the window, whose requests may be others than the baseline's.
-    pub usual: Usual,
-}
-
-/// Share of the traces of a period.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Usual {
-    pub share: f64,
-    /// Number of traces of the baseline that it rests on.
-    pub traces: f64,
 }
 
 #[cfg(test)]

@@ -187,8 +187,8 @@ struct Forest {
     /// Children of row `i` are `children[first[i]..first[i + 1]]`.
     first: Vec<u32>,
     children: Vec<u32>,
-    /// Row of the parent, where it is known.
-    parent: Vec<Option<u32>>,
+    /// Whether the row has no known parent.
+    top: Vec<bool>,
     /// Row of the ancestor by which the trace came into the row's service.
     entry: Vec<u32>,
 }
@@ -198,7 +198,7 @@ pub fn summarise(table: &SpanTable, baseline: &Control, window: Period) -> SpanS
     let forest = Forest::grow(table);
     let period = periods(table, baseline, window);
     let mut traces = Counts::default();
-    for (p, _) in period.iter().zip(&forest.parent).filter(|(_, parent)| parent.is_none()) {
+    for (p, _) in period.iter().zip(&forest.top).filter(|(_, top)| **top) {
         p.iter().for_each(|p| bump(&mut traces, *p));
     }
     SpanStats {
@@ -271,7 +271,8 @@ impl Forest {
                 at
             })
             .collect();
-        Forest { first, children, parent, entry }
+        let top = parent.iter().map(Option::is_none).collect();
+        Forest { first, children, top, entry }
     }
 
     fn children(&self, row: usize) -> &[u32] {

@@ -73,50 +73,6 @@ fn a_line_is_a_child_of_its_span() {
     assert_eq!(s.calls[0].with_child, Counts { baseline: 1, window: 0 });
 }
 
-/// Traces of `web`, which writes what it is asked for, then calls `db`, which writes the same;
-/// `db` writes `answer` instead where that is given.
-fn requests(counts: &[(i64, &'static str, usize)], answer: Option<&'static str>) -> SpanTable {
-    let mut t = SpanTable::default();
-    for (start, asked, count) in counts {
-        for i in 0..*count {
-            let trace_id = format!("{asked} {start} {i}");
-            let row = |service, operation, span_id, parent_span_id, after: i64| SpanRow {
-                service,
-                instance: "",
-                operation,
-                trace_id: &trace_id,
-                span_id,
-                parent_span_id,
-                start: start + after,
-                duration_us: 1,
-                error: false,
-            };
-            assert!(t.push(row("web", "GET /", "1", "", 0)));
-            assert!(t.push(row("db", "query", "2", "1", 20)));
-            assert!(t.push_line(row("web", asked, "1", "", 0)));
-            let told = answer.filter(|_| WINDOW.contains(*start)).unwrap_or(asked);
-            assert!(t.push_line(row("db", told, "2", "", 30)));
-        }
-    }
-    t
-}
-
-#[test]
-fn other_requests_are_answered_otherwise() {
-    let counts = [(0, "red", 90), (0, "blue", 10), (1_000_000, "red", 10), (1_000_000, "blue", 90)];
-    let usual_and_now = |t: &SpanTable, line: &str| {
-        let s = summarise(t, &BASELINE.into(), WINDOW);
-        let found = s.calls.iter().find(|c| c.caller == "db" && c.callee_operation == line);
-        let c = found.unwrap();
-        (c.usual, c.with_child.window as f64 / c.parents.window as f64)
-    };
-    let (usual, now) = usual_and_now(&requests(&counts, None), "blue");
-    assert!((usual.share - now).abs() < 0.1, "{usual:?}, now {now}");
-    assert!(usual.traces > 5.0 && usual.traces < 100.0, "{usual:?}");
-    let (usual, now) = usual_and_now(&requests(&counts, Some("green")), "blue");
-    assert!(usual.share > 0.8 && now == 0.0, "the same requests, no such answer: {usual:?}");
-}
-
 #[test]
 fn a_loop_of_parents_ends() {
     let t =
