@@ -63,6 +63,7 @@ const UNNAMED: &str = "default";
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     Table,
+    /// One JSON object a line.
     #[value(alias = "json")]
     Jsonl,
 }

@@ -72,6 +72,8 @@ pub async fn run(args: Args) -> Result<()> {
     let writer = Writer::open(&args.archive).await?;
     let helpful = args.helpful.map(|h| h == Helpful::Yes);
     let given = intake::feedback(&writer, &args.incident_id, cause, helpful, &args.note).await?;
+    let (number, incident) = (given.number, given.incident_id);
+    output::say(&format!("recorded as number {number} about incident {incident}\n"))?;
     if let Some(cause) = cause
         && !intake::is_service(&writer, &given.cluster, cause).await?
     {
@@ -81,6 +83,5 @@ pub async fn run(args: Args) -> Result<()> {
             escape::line(cause)
         );
     }
-    let (number, incident) = (given.number, given.incident_id);
-    output::say(&format!("recorded as number {number} about incident {incident}\n"))
+    Ok(())
 }

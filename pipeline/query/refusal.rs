@@ -1,6 +1,5 @@
 //! Why a statement is not answered, and what to write instead.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use arrow::error::ArrowError;
@@ -100,22 +99,21 @@ pub(super) fn explain(err: Error, tables: &[TableDoc], limits: Limits) -> Error 
         DataFusionError::External(cause) if cause.to_string().starts_with("regex") => {
             query(one_line(&cause.to_string()), "correct the pattern")
         }
-        DataFusionError::External(cause) if damaged(cause.as_ref()).is_some() => {
-            let (path, reason) = damaged(cause.as_ref()).unwrap_or_default();
-            faultline_storage::Error::Damaged { path, reason }.into()
+        DataFusionError::External(cause) => {
+            damaged_log(cause.as_ref()).unwrap_or(Error::DataFusion(err))
         }
         _ => Error::DataFusion(err),
     }
 }
 
-/// The damage that the archive found, and where.
-fn damaged(cause: &(dyn std::error::Error + 'static)) -> Option<(PathBuf, String)> {
-    match cause.downcast_ref::<faultline_storage::Error>() {
-        Some(faultline_storage::Error::Damaged { path, reason }) => {
-            Some((path.clone(), reason.clone()))
-        }
-        _ => None,
-    }
+/// A table whose log cannot be read, in the archive's own words.
+fn damaged_log(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    use faultline_storage::Error as Storage;
+    let Some(Storage::DamagedLog { table, path, reason }) = cause.downcast_ref() else {
+        return None;
+    };
+    let (table, path, reason) = (table.clone(), path.clone(), reason.clone());
+    Some(Storage::DamagedLog { table, path, reason }.into())
 }
 
 fn one_line(message: &str) -> String {

@@ -3,23 +3,26 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Between two times that the waiting is told.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 pub struct Room {
     stop: Arc<AtomicBool>,
-    /// The error that was told; empty while there is room.
-    told: String,
+    /// When it was last told that there is none.
+    told: Option<Instant>,
 }
 
 impl Room {
     /// `stop` ends the waiting.
     pub fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { stop, told: String::new() }
+        Self { stop, told: None }
     }
 
     /// Waits a while after `error`, or returns it where waiting does not help or is to end.
@@ -28,9 +31,9 @@ impl Room {
         if !passes || self.stop.load(Ordering::Relaxed) {
             return Err(error);
         }
-        if self.told.is_empty() {
-            self.told = error.to_string();
-            tracing::error!("{error}; this run waits, and goes on by itself once there is room");
+        if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+            self.told = Some(Instant::now());
+            tracing::error!("this run waits for room, and goes on by itself: {error}");
         }
         tokio::time::sleep(PAUSE).await;
         Ok(())
@@ -38,8 +41,8 @@ impl Room {
 
     /// What had no room has been written.
     pub fn found(&mut self) {
-        if !std::mem::take(&mut self.told).is_empty() {
-            tracing::warn!("there is room again; the run goes on");
+        if self.told.take().is_some() {
+            tracing::warn!("there is room again: the run goes on");
         }
     }
 }
@@ -48,7 +51,7 @@ impl Room {
 pub fn spare(done: Result<usize>) -> Result<()> {
     match done {
         Err(Error::Storage(error)) if error.wants_room() => {
-            tracing::warn!("files of the archive are not merged: {error}");
+            tracing::warn!("the archive is left untidy, which harms nothing: {error}");
             Ok(())
         }
         done => done.map(|_| ()),

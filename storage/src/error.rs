@@ -13,8 +13,8 @@ pub enum Error {
     #[error("cannot {action} {path}: {source}; check that the path exists and may be written")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error(
-        "no space left while writing {path}; free space on that file system and give the same \
-         command again, it goes on from what is complete"
+        "no space left while writing {path}; free space on that file system: what is complete stays, \
+         and the same command goes on from it"
     )]
     Full { path: PathBuf },
     #[error(
@@ -46,6 +46,11 @@ pub enum Error {
     ObjectStore { path: String, source: object_store::Error },
     #[error("damaged file {path}: {reason}; restore it from a backup or remove it")]
     Damaged { path: PathBuf, reason: String },
+    #[error(
+        "the log of table {table} is damaged: {reason}; restore {path} from a backup or replay into \
+         another archive, and leave it where it is: it names the table's files"
+    )]
+    DamagedLog { table: String, path: PathBuf, reason: String },
     #[error(
         "checkpoint of epoch {epoch} belongs to plan {found}, this run has plan {wanted}: \
          go on with the jobs and sources that wrote it"
@@ -82,7 +87,8 @@ impl Error {
         matches!(self, Self::Sync { .. })
     }
 
-    /// Whether the same may be written once somebody has made room for it.
+    /// Whether the same may be written once somebody has made room for it, or has raised the limit
+    /// on the size of this process's files.
     pub fn wants_room(&self) -> bool {
         match self {
             Self::Full { .. } => true,
@@ -91,9 +97,9 @@ impl Error {
         }
     }
 
-    /// Whether it speaks of the log of one table, so that the other tables may be sound.
+    /// Whether what one table's log says cannot be read, so that the other tables may be sound.
     pub(crate) fn is_of_one_table(&self) -> bool {
-        matches!(self, Self::Delta { .. } | Self::Io { .. } | Self::Damaged { .. })
+        matches!(self, Self::Delta { .. } | Self::Schema { .. } | Self::DamagedLog { .. })
     }
 
     /// An error of the Delta library; an error of our own store inside it comes out as itself.

@@ -296,24 +296,33 @@ fn check_reads_a_whole_archive() {
 }
 
 #[test]
-fn a_table_whose_log_is_damaged_keeps_the_others_from_no_answer() {
+fn a_damaged_log_concerns_its_own_table_only() {
     let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
     let archive = dir.path().join("archive");
     replay(outage.path(), &archive, &[]);
     let incidents = "SELECT count(*) FROM incidents";
     let before = ask(&archive, incidents);
-    let log = archive.join("signals/_delta_log");
-    for entry in walkdir(&log) {
-        fs::write(entry, "{\"add\":").unwrap();
-    }
-    assert_eq!(ask(&archive, incidents), before);
-    let place = text(&archive);
-    let signals = faultline(&["query", "--archive", &place, "SELECT count(*) FROM signals"]);
-    assert_eq!(signals.code, Some(1), "{signals:?}");
-    assert!(signals.stderr.contains(&text(&log)), "{signals:?}");
-    let check = faultline(&["check", "--archive", &place]);
-    assert_eq!(check.code, Some(1), "{check:?}");
-    assert!(check.stdout.contains(&text(&log)), "{check:?}");
+    let (place, log) = (text(&archive), archive.join("signals/_delta_log"));
+    let refused = |why: &str| {
+        assert_eq!(ask(&archive, incidents), before);
+        let signals = faultline(&["query", "--archive", &place, "SELECT count(*) FROM signals"]);
+        assert_eq!(signals.code, Some(1), "{why}: {signals:?}");
+        assert!(signals.stderr.contains("the log of table signals is damaged"), "{signals:?}");
+        let check = faultline(&["check", "--archive", &place]);
+        assert_eq!(check.code, Some(1), "{why}: {check:?}");
+        assert!(check.stdout.starts_with(&text(&log)), "{check:?}");
+        assert_eq!(check.stdout.lines().count(), 1, "{check:?}");
+    };
+    let mut entries = walkdir(&log);
+    entries.sort();
+    let newest = entries.pop().unwrap();
+    let whole = fs::read(&newest).unwrap();
+    fs::write(&newest, &whole[..whole.len() / 2]).unwrap();
+    refused("a cut entry");
+    fs::remove_file(&entries[0]).unwrap();
+    refused("no first entry");
+    fs::remove_dir_all(&log).unwrap();
+    refused("no log beside files");
 }
 
 /// Files below a folder.

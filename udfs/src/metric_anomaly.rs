@@ -153,7 +153,8 @@ pub struct State {
     /// Quantiles .05, .25, .75, .95 of the residual.
     quantiles: [f32; 4],
     /// Mean absolute error of the level alone and with the day, over a day; with the day and with
-    /// day and week, over a week: what is compared must have seen the same.
+    /// day and week, over a week, or as much of them as 20,000 windows are: what is compared must
+    /// have seen the same.
     errors: [f32; 4],
     /// Smallest and largest value, and residual.
     range: [f32; 2],

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::knowledge::Outbox;
 use crate::model::{Incident, IncidentState, Nanos};
 use crate::run::report::Report;
+use crate::run::room;
 
 /// Cases committed together.
 const CASES_PER_COMMIT: usize = 16;
@@ -43,8 +44,8 @@ impl Collector {
             self.settle().await?;
         }
         if let Some(writer) = self.writer.as_ref().filter(|_| self.commits != [0; 3]) {
-            writer.compact().await?;
-            writer.vacuum().await?;
+            room::spare(writer.compact().await)?;
+            room::spare(writer.vacuum().await)?;
         }
         self.report.open = self.waiting.len() as u64;
         self.report.dead_letters = self.dead_by_reason.into_iter().collect();

@@ -8,14 +8,14 @@ use super::Collector;
 use super::cases::Waiting;
 use super::causes::Past;
 use crate::error::Result;
-use crate::knowledge::Outbox;
+use crate::knowledge::{Outbox, Writer};
 use crate::model::{Incident, Nanos, Signal};
 use crate::monitor::calls::Calls;
 use crate::monitor::correlate::Correlator;
 use crate::monitor::notify::Notification;
 use crate::run::Webhook;
 use crate::run::checkpoint::{self, Share};
-use crate::run::room;
+use crate::run::room::{self, Room};
 
 /// Commits of a live run after which small files are merged.
 const COMMITS_PER_COMPACTION: i64 = 64;
@@ -99,8 +99,8 @@ impl Collector {
         };
         let Some(writer) = &self.writer else { return Ok(()) };
         let (run, epoch) = (checkpoint::written_by(&checkpoint)?, number(checkpoint.epoch));
-        self.report.archived |=
-            writer.append(&run, epoch, checkpoint::outbox(&checkpoint)?).await?;
+        let outbox = checkpoint::outbox(&checkpoint)?;
+        self.report.archived |= deliver(writer, &mut self.room, &run, epoch, &outbox).await?;
         Ok(())
     }
 
@@ -149,15 +149,8 @@ impl Collector {
             self.room.found();
             return Ok(());
         };
-        let run = &self.options.run_id;
-        let new = loop {
-            match writer.append(run, number(self.epoch), outbox.clone()).await {
-                Ok(new) => break new,
-                Err(error) => self.room.wait(error).await?,
-            }
-        };
-        self.room.found();
-        self.report.archived |= new;
+        let (run, epoch) = (&self.options.run_id, number(self.epoch));
+        self.report.archived |= deliver(writer, &mut self.room, run, epoch, &outbox).await?;
         self.commits[0] += 1;
         if self.commits[0] % COMMITS_PER_COMPACTION == 0 {
             room::spare(writer.compact().await)?;
@@ -175,6 +168,25 @@ impl Collector {
             self.tell_open(incident, signals, self.reached, true).await?;
         }
         Ok(())
+    }
+}
+
+/// Appends to the archive, as soon as there is room.
+async fn deliver(
+    writer: &Writer,
+    room: &mut Room,
+    run: &str,
+    epoch: i64,
+    outbox: &Outbox,
+) -> Result<bool> {
+    loop {
+        match writer.append(run, epoch, outbox.clone()).await {
+            Ok(new) => {
+                room.found();
+                return Ok(new);
+            }
+            Err(error) => room.wait(error).await?,
+        }
     }
 }
 

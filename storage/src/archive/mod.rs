@@ -121,14 +121,14 @@ impl Archive {
     /// when it is scanned, so that the others answer.
     pub async fn provider(&self, table: &str) -> Result<Arc<dyn TableProvider>> {
         let table = self.table(table)?;
-        let snapshot = match table.refresh().await {
+        let snapshot = match self.snapshot(table).await? {
             Ok(Some(snapshot)) => snapshot,
             Ok(None) => return Ok(read::empty(table.spec())),
-            Err(error) if error.is_of_one_table() => {
-                self.quarantine.add(table.log(), error.to_string());
-                return Ok(Arc::new(read::Unreadable::new(table, &error)));
+            Err(reason) => {
+                let (schema, log) = (Arc::clone(&table.spec().schema), table.log());
+                let table = table.spec().name.clone();
+                return Ok(Arc::new(read::Unreadable { schema, table, log, reason }));
             }
-            Err(error) => return Err(error),
         };
         let layout = snapshot.layout()?;
         let files =

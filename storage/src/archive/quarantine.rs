@@ -18,14 +18,14 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::Archive;
 use super::inspect::{Readable, check, decode, is_read_failure, unreadable};
-use super::table::{ActiveFile, Layout, Table};
+use super::table::{ActiveFile, Layout, Snapshot, Table};
 use crate::error::{Error, Result};
 
 /// Footers read at the same time.
 const FOOTERS_AT_ONCE: usize = 16;
 
-/// A data file, or the log of a table, that is left out of every answer until the archive is opened
-/// again.
+/// A data file that is left out of every answer until the archive is opened again, or the log of a
+/// table that gives none until it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
     pub path: PathBuf,
@@ -86,8 +86,16 @@ impl Quarantine {
 
     /// Whether the file was not known as damaged before.
     pub(super) fn add(&self, path: PathBuf, reason: String) -> bool {
-        tracing::error!(path = %path.display(), reason, "damaged archive file left out");
+        if self.contains(&path) {
+            return false;
+        }
+        tracing::error!(path = %path.display(), reason, "damaged: left out");
         self.lock().damaged.insert(path, reason).is_none()
+    }
+
+    /// It can be read after all.
+    fn remove(&self, path: &Path) {
+        self.lock().damaged.remove(path);
     }
 
     pub(super) fn contains(&self, path: &Path) -> bool {
@@ -115,17 +123,28 @@ impl Archive {
         self.quarantine.list()
     }
 
+    /// The newest state of a table, `None` while it does not exist; or why its log cannot be read,
+    /// which is then known as damaged until it can.
+    pub(super) async fn snapshot(&self, table: &Table) -> Result<Result<Option<Snapshot>, String>> {
+        let reason = match table.refresh().await {
+            Ok(None) if table.holds_data() => "it is missing, and the table has files".to_owned(),
+            Ok(snapshot) => {
+                self.quarantine.remove(&table.log());
+                return Ok(Ok(snapshot));
+            }
+            Err(error) if error.is_of_one_table() => first_line(&error.to_string()),
+            Err(error) => return Err(error),
+        };
+        self.quarantine.add(table.log(), reason.clone());
+        Ok(Err(reason))
+    }
+
     /// Reads every file of `table` completely, leaves damaged ones out from now on, and returns
     /// how many of them were not known.
     pub async fn verify(&self, table: &str) -> Result<usize> {
         let table = self.table(table)?;
-        let snapshot = match table.refresh().await {
-            Ok(Some(snapshot)) => snapshot,
-            Ok(None) => return Ok(0),
-            Err(error) if error.is_of_one_table() => {
-                return Ok(usize::from(self.quarantine.add(table.log(), error.to_string())));
-            }
-            Err(error) => return Err(error),
+        let Ok(Some(snapshot)) = self.snapshot(table).await? else {
+            return Ok(0);
         };
         let mut found = 0;
         for file in snapshot.files()? {
@@ -181,6 +200,11 @@ impl Archive {
         let decoded = tokio::task::spawn_blocking(move || decode(&file, bytes)).await;
         Ok(decoded.unwrap_or_else(|_| Err("the decoder panicked".to_owned())))
     }
+}
+
+/// Libraries put backtraces behind it.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
 async fn caught<T, E: From<Error>>(run: impl Future<Output = Result<T, E>>) -> Result<T, E> {

@@ -24,7 +24,7 @@ use object_store::ObjectStore;
 
 use super::TableSpec;
 use super::inspect::Readable;
-use super::table::{Layout, Table};
+use super::table::Layout;
 use crate::error::Error;
 
 /// A table that does not exist yet has no rows.
@@ -35,16 +35,10 @@ pub(super) fn empty(spec: &TableSpec) -> Arc<dyn TableProvider> {
 /// A table whose log cannot be read: its columns are known, and whoever asks for rows is told.
 #[derive(Debug)]
 pub(super) struct Unreadable {
-    schema: SchemaRef,
-    path: PathBuf,
-    reason: String,
-}
-
-impl Unreadable {
-    pub(super) fn new(table: &Table, reason: &Error) -> Self {
-        let schema = Arc::clone(&table.spec().schema);
-        Self { schema, path: table.log(), reason: reason.to_string() }
-    }
+    pub schema: SchemaRef,
+    pub table: String,
+    pub log: PathBuf,
+    pub reason: String,
 }
 
 #[async_trait]
@@ -64,8 +58,8 @@ impl TableProvider for Unreadable {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (path, reason) = (self.path.clone(), self.reason.clone());
-        Err(DataFusionError::External(Box::new(Error::Damaged { path, reason })))
+        let (table, path, reason) = (self.table.clone(), self.log.clone(), self.reason.clone());
+        Err(DataFusionError::External(Box::new(Error::DamagedLog { table, path, reason })))
     }
 }
 

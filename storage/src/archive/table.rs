@@ -117,6 +117,12 @@ impl Table {
         self.dir.join("_delta_log")
     }
 
+    /// Whether its directory holds anything but a log.
+    pub(super) fn holds_data(&self) -> bool {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.file_name() != "_delta_log")
+    }
+
     pub(super) async fn take_turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().await
     }
