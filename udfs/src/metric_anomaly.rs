@@ -28,8 +28,8 @@
 //! When the daily pattern is adopted (its gate is half open for the first time) the tails are begun
 //! anew: what was left of the values without it is another series, and a pattern with sharp edges,
 //! met for the first time, would be remembered as what such a series does. Of the faults of
-//! `tests/families.py` .84 are found in place of .81. The week comes too late for that: by then the
-//! tails know a week of the day's residuals.
+//! `tests/families.py` .86 are found in place of .82, with the week judged over a week. The week
+//! comes too late for that: by then the tails know a week of the day's residuals.
 //!
 //! While the score is at least `FREEZE` nothing of the baseline is learnt. After `PATIENCE` such
 //! windows, or a quarter as many as the series is old, the change counts as normal: the level
