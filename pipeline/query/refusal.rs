@@ -100,20 +100,20 @@ pub(super) fn explain(err: Error, tables: &[TableDoc], limits: Limits) -> Error 
             query(one_line(&cause.to_string()), "correct the pattern")
         }
         DataFusionError::External(cause) => {
-            damaged_log(cause.as_ref()).unwrap_or(Error::DataFusion(err))
+            unreadable_log(cause.as_ref()).unwrap_or(Error::DataFusion(err))
         }
         _ => Error::DataFusion(err),
     }
 }
 
 /// A table whose log cannot be read, in the archive's own words.
-fn damaged_log(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
+fn unreadable_log(cause: &(dyn std::error::Error + 'static)) -> Option<Error> {
     use faultline_storage::Error as Storage;
-    let Some(Storage::DamagedLog { table, path, reason }) = cause.downcast_ref() else {
+    let Some(Storage::UnreadableLog { table, path, reason }) = cause.downcast_ref() else {
         return None;
     };
     let (table, path, reason) = (table.clone(), path.clone(), reason.clone());
-    Some(Storage::DamagedLog { table, path, reason }.into())
+    Some(Storage::UnreadableLog { table, path, reason }.into())
 }
 
 fn one_line(message: &str) -> String {

@@ -13,8 +13,8 @@ pub enum Error {
     #[error("cannot {action} {path}: {source}; check that the path exists and may be written")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error(
-        "no space left while writing {path}; free space on that file system: what is complete stays, \
-         and the same command goes on from it"
+        "no space left while writing {path}; free space on that file system: what is complete \
+         stays, and the same command goes on from it"
     )]
     Full { path: PathBuf },
     #[error(
@@ -47,10 +47,10 @@ pub enum Error {
     #[error("damaged file {path}: {reason}; restore it from a backup or remove it")]
     Damaged { path: PathBuf, reason: String },
     #[error(
-        "the log of table {table} is damaged: {reason}; restore {path} from a backup or replay into \
-         another archive, and leave it where it is: it names the table's files"
+        "the log of table {table} cannot be read: {reason}; restore {path} from a backup or replay \
+         into another archive, and leave it where it is: it names the table's files"
     )]
-    DamagedLog { table: String, path: PathBuf, reason: String },
+    UnreadableLog { table: String, path: PathBuf, reason: String },
     #[error(
         "checkpoint of epoch {epoch} belongs to plan {found}, this run has plan {wanted}: \
          go on with the jobs and sources that wrote it"
@@ -99,7 +99,7 @@ impl Error {
 
     /// Whether what one table's log says cannot be read, so that the other tables may be sound.
     pub(crate) fn is_of_one_table(&self) -> bool {
-        matches!(self, Self::Delta { .. } | Self::Schema { .. } | Self::DamagedLog { .. })
+        matches!(self, Self::Delta { .. } | Self::Schema { .. } | Self::UnreadableLog { .. })
     }
 
     /// An error of the Delta library; an error of our own store inside it comes out as itself.

@@ -89,7 +89,7 @@ impl Quarantine {
         if self.contains(&path) {
             return false;
         }
-        tracing::error!(path = %path.display(), reason, "damaged: left out");
+        tracing::error!(path = %path.display(), reason, "damaged, and left out");
         self.lock().damaged.insert(path, reason).is_none()
     }
 

@@ -59,7 +59,7 @@ impl TableProvider for Unreadable {
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (table, path, reason) = (self.table.clone(), self.log.clone(), self.reason.clone());
-        Err(DataFusionError::External(Box::new(Error::DamagedLog { table, path, reason })))
+        Err(DataFusionError::External(Box::new(Error::UnreadableLog { table, path, reason })))
     }
 }
 
