@@ -323,6 +323,9 @@ fn a_damaged_log_concerns_its_own_table_only() {
     refused("no first entry");
     fs::remove_dir_all(&log).unwrap();
     refused("no log beside files");
+    let again = faultline(&["replay", &text(outage.path()), "--archive", &place]);
+    assert_eq!(again.code, Some(1), "a new log would lose the files: {again:?}");
+    assert!(again.stderr.contains("the log of table signals cannot be read"), "{again:?}");
 }
 
 /// Files below a folder.

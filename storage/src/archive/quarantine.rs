@@ -18,7 +18,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::Archive;
 use super::inspect::{Readable, check, decode, is_read_failure, unreadable};
-use super::table::{ActiveFile, Layout, Snapshot, Table};
+use super::table::{ActiveFile, Layout, NO_LOG, Snapshot, Table};
 use crate::error::{Error, Result};
 
 /// Footers read at the same time.
@@ -127,7 +127,7 @@ impl Archive {
     /// which is then known as damaged until it can.
     pub(super) async fn snapshot(&self, table: &Table) -> Result<Result<Option<Snapshot>, String>> {
         let reason = match table.refresh().await {
-            Ok(None) if table.holds_data() => "it is missing, and the table has files".to_owned(),
+            Ok(None) if table.holds_data() => NO_LOG.to_owned(),
             Ok(snapshot) => {
                 self.quarantine.remove(&table.log());
                 return Ok(Ok(snapshot));

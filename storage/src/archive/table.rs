@@ -82,6 +82,9 @@ impl Loaded {
     }
 }
 
+/// Why a table cannot be read whose log is gone.
+pub(super) const NO_LOG: &str = "it is missing, and the table has files";
+
 impl Table {
     pub(super) async fn open(root: &Path, spec: TableSpec, mode: Open) -> Result<Self> {
         let dir = root.join(&spec.name);
@@ -190,6 +193,11 @@ impl Table {
         let exists = log_store.is_delta_table_location().await;
         if exists.map_err(|e| self.failed(e))? {
             return Ok(());
+        }
+        if self.holds_data() {
+            // A new log would make orphans of them.
+            let (table, reason) = (self.spec.name.clone(), NO_LOG.to_owned());
+            return Err(Error::UnreadableLog { table, path: self.log(), reason });
         }
         durable::create_dir_all(&self.dir)?;
         let columns = self.kernel_schema(&self.spec.schema)?;
