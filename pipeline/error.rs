@@ -93,7 +93,10 @@ impl Error {
             }
             Self::Storage(e) => matches!(
                 e,
-                Storage::Missing { .. } | Storage::NoArchive { .. } | Storage::Locked { .. }
+                Storage::Missing { .. }
+                    | Storage::NotDirectory { .. }
+                    | Storage::NoArchive { .. }
+                    | Storage::Locked { .. }
             ),
             Self::Checkpoint { .. }
             | Self::Endpoint { .. }

@@ -203,6 +203,23 @@ class Evaluation:
             run([sys.executable, script, outage])
             made.write_bytes(script.read_bytes())
         self.attempt("families", "signals", lambda: self.signals(outage))
+        self.attempt("families", "shapes", lambda: self.shapes(outage))
+
+    def shapes(self, outage):
+        """Share of the faults of each shape during which a signal is known."""
+        with open(outage / "truth" / "windows.csv", encoding="utf8", newline="") as f:
+            windows = {row["service"]: row for row in csv.DictReader(f)}
+        found = set()
+        signals = self.work_file(f"{outage.name}.signals.csv").read_text(encoding="utf8")
+        for row in csv.DictReader(io.StringIO(signals)):
+            window = windows[row["service"]]
+            if to_ms(window["start"]) < to_ms(row["window_end"]) <= to_ms(window["end"]):
+                found.add(row["service"])
+        shapes = {}
+        for name in windows:
+            shapes.setdefault(name.split("-")[0], []).append(name in found)
+        for shape, hits in shapes.items():
+            self.row("families", f"recall, {shape}", sum(hits) / len(hits))
 
     def loghub(self):
         for folder in self.outages("loghub"):

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ArgGroup;
 use faultline_storage::archive::{Archive, Damaged, Open};
 
 use super::{jobs, output};
@@ -11,19 +12,20 @@ use crate::knowledge::table_specs;
 
 /// Validate a configuration, compile every job, or read a whole archive, without starting anything.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true))]
 #[command(after_help = "Examples:
   faultline check --config faultline.toml
   faultline check --jobs sql/detect
   faultline check --archive archive/")]
 pub struct Args {
     /// The configuration of `faultline run`.
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["jobs", "archive"])]
+    #[arg(long, value_name = "FILE", group = "what")]
     config: Option<PathBuf>,
     /// Job files or folders of them, instead of those that the configuration names.
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    #[arg(long, value_name = "PATH", num_args = 1.., group = "what")]
     jobs: Vec<PathBuf>,
     /// An archive, of which every file is read and compared with its checksum.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "what")]
     archive: Option<PathBuf>,
 }
 

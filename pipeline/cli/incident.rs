@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{ArgGroup, Subcommand, ValueEnum};
 
 use super::output;
 use crate::error::{Error, Result};
@@ -30,6 +30,7 @@ enum Command {
 /// Later incidents find the case under the cause that you name, and rank it by how often its
 /// explanation helped. A run that goes on learns of it with its next diagnosis.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("said").required(true).multiple(true))]
 #[command(after_help = "Examples:
   faultline incident feedback edd4ef14fac2fc94 --helpful yes
   faultline incident feedback edd4ef14fac2fc94 --cause vault-db --helpful no --note \"no index\"")]
@@ -38,10 +39,10 @@ struct FeedbackArgs {
     #[arg(value_name = "ID")]
     incident_id: String,
     /// The service that was the cause.
-    #[arg(long, value_name = "SERVICE", required_unless_present = "helpful")]
+    #[arg(long, value_name = "SERVICE", group = "said")]
     cause: Option<String>,
     /// Whether the diagnosis and its plan helped.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, group = "said")]
     helpful: Option<Helpful>,
     /// Anything else that others should know.
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -67,7 +68,7 @@ pub async fn run(args: Args) -> Result<()> {
         return Err(Error::usage(message, "say it shorter"));
     }
     if !args.archive.is_dir() {
-        return Err(faultline_storage::Error::Missing { path: args.archive }.into());
+        return Err(faultline_storage::Error::no_directory(&args.archive).into());
     }
     let writer = Writer::open(&args.archive).await?;
     let helpful = args.helpful.map(|h| h == Helpful::Yes);

@@ -7,6 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use faultline_storage::archive::{Archive, Open};
 use serde_json::{Value, json};
 
+use super::output;
 use crate::config::Config;
 use crate::diagnose::advise::Embedder;
 use crate::error::{Error, Result};
@@ -180,21 +181,22 @@ async fn import(args: ImportArgs) -> Result<()> {
     for (source, problem) in &changes.warnings {
         tracing::warn!("{}: {problem}", escape::line(source));
     }
-    println!(
-        "{}: {} new, {} changed, {} removed, {} unchanged documents; {} sections",
+    let mut said = format!(
+        "{}: {} new, {} changed, {} removed, {} unchanged documents; {}\n",
         escape::line(&name),
         changes.new,
         changes.changed,
         changes.removed,
         changes.unchanged,
-        done.sections
+        output::number(done.sections as u64, "section")
     );
     if changes.moved > 0 {
-        println!("{} documents are no longer those of another cluster", changes.moved);
+        said += &format!("{} documents are no longer those of another cluster\n", changes.moved);
     }
+    output::say(&said)?;
     if let Some(embedder) = embedder {
         let made = intake::embed(&writer, &args.cluster, &embedder).await?;
-        println!("{made} vectors of {}", escape::line(embedder.model()));
+        output::say(&format!("{made} vectors of {}\n", escape::line(embedder.model())))?;
     }
     Ok(())
 }

@@ -47,6 +47,8 @@ struct Mined {
     miner: Miner,
     /// Template of each event, and its lines.
     events: Vec<(TemplateId, u32)>,
+    /// Why the lines after these could not be read.
+    broken: Option<io::Error>,
 }
 
 /// The event whose lines are being read.
@@ -73,8 +75,12 @@ pub fn run(args: &Args) -> Result<()> {
     };
     match written.and_then(|()| out.flush()) {
         // A reader that has gone away wants no more lines.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(Error::io("standard output")),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+        other => other.map_err(Error::io("standard output"))?,
+    }
+    match mined.broken {
+        None => Ok(()),
+        Some(error) => Err(Error::io(&args.file)(error)),
     }
 }
 
@@ -95,12 +101,22 @@ fn read(path: &Path) -> io::Result<Mined> {
 /// Mines what `input` holds; `progress` is told how far that has been read.
 fn mine<R: Read>(input: R, progress: impl Fn(&R)) -> io::Result<Mined> {
     let mut lines = Lines::new(input, LongLines::CutStrings);
-    let mut mined = Mined { miner: Miner::with_memory(Limits::default()), events: Vec::new() };
+    let miner = Miner::with_memory(Limits::default());
+    let mut mined = Mined { miner, events: Vec::new(), broken: None };
     let mut folder = Folder::default();
     let mut open = Open::default();
     let mut read = 0_usize;
-    while let Some(line) = lines.next()? {
-        mined.take(&mut open, &mut folder, line.text);
+    loop {
+        match lines.next() {
+            Ok(Some(line)) => mined.take(&mut open, &mut folder, line.text),
+            Ok(None) => break,
+            // Of a file that was cut short, what is there is still worth reading.
+            Err(error) if is_damage(&error) => {
+                mined.broken = Some(unreadable_from(read + 1, &error));
+                break;
+            }
+            Err(error) => return Err(error),
+        }
         read += 1;
         if read.is_multiple_of(PROGRESS_LINES) {
             progress(lines.input());
@@ -111,6 +127,18 @@ fn mine<R: Read>(input: R, progress: impl Fn(&R)) -> io::Result<Mined> {
     }
     mined.add(&mut open);
     Ok(mined)
+}
+
+/// Whether the input, not its reading, is at fault, as in a gzip file that is none or has no end.
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
+fn unreadable_from(line: usize, error: &io::Error) -> io::Error {
+    let remedy = "check that gzip made the file and that it is whole";
+    let message = format!("line {line} and what follows cannot be read: {error}; {remedy}");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 impl Mined {

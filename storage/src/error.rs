@@ -24,6 +24,8 @@ pub enum Error {
     Sync { path: PathBuf, source: io::Error },
     #[error("{path} does not exist; name the directory of an archive: `replay` and `run` make one")]
     Missing { path: PathBuf },
+    #[error("{path} is no directory; name the directory of an archive")]
+    NotDirectory { path: PathBuf },
     #[error("{path} holds no archive; name the directory that `replay` or `run` wrote one to")]
     NoArchive { path: PathBuf },
     #[error("{path} is in use by {holder}; stop that process or choose another directory")]
@@ -71,6 +73,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// That there is no archive at a path, be it because something else is.
+    pub fn no_directory(path: &Path) -> Self {
+        let path = path.to_path_buf();
+        if path.exists() { Self::NotDirectory { path } } else { Self::Missing { path } }
+    }
+
     /// Names the path and the remedy of an I/O error; a full disk is told apart, as it
     /// can be helped.
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {

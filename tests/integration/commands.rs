@@ -210,7 +210,15 @@ fn templates_of_a_log() {
     let read = command(&["templates", "-"]).stdin(fs::File::open(&log).unwrap()).output().unwrap();
     assert_eq!(String::from_utf8(read.stdout).unwrap(), table, "standard input");
     assert!(Command::new("gzip").arg(&log).status().unwrap().success());
-    assert_eq!(quiet(&["templates", &text(&dir.path().join("app.log.gz"))]), table);
+    let zipped = dir.path().join("app.log.gz");
+    assert_eq!(quiet(&["templates", &text(&zipped)]), table);
+    // What a cut file still holds is told, and that it is cut.
+    let whole = fs::read(&zipped).unwrap();
+    fs::write(&zipped, &whole[..whole.len() - 20]).unwrap();
+    let cut = faultline(&["templates", &text(&zipped)]);
+    assert_eq!(cut.code, Some(2), "{cut:?}");
+    assert!(cut.stdout.contains("connection <*> from"), "{cut:?}");
+    assert!(cut.stderr.contains("and what follows cannot be read"), "{cut:?}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `faultline run` on files that this test writes as a service would.
 
+mod state;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -107,6 +109,18 @@ impl Live {
                 return line;
             }
         }
+    }
+
+    /// Waits until its log holds this text.
+    fn logs(&self, text: &str) {
+        until(text, || fs::read_to_string(&self.log).unwrap().contains(text).then_some(()));
+    }
+
+    /// Sets the largest size of a file that it may write.
+    fn limit_files(&self, bytes: &str) {
+        let (pid, fsize) = (self.run.0.id().to_string(), format!("--fsize={bytes}:"));
+        let mut prlimit = std::process::Command::new("prlimit");
+        assert!(prlimit.args(["--pid", &pid, &fsize]).status().unwrap().success());
     }
 
     /// Waits until a checkpoint lies behind every row that the files hold now.
@@ -281,71 +295,6 @@ fn live_hour(site: &Site, outage: &Outage, mut disturb: impl FnMut(Live, i64) ->
     accounts
 }
 
-/// Kills at random moments, with a file that is rotated away while nobody reads it: the run that
-/// follows goes on from its checkpoint, and what it leaves is what an undisturbed run leaves.
-#[test]
-fn a_killed_run_goes_on_where_it_was() {
-    let outage = Outage::new();
-    let calm = Site::new();
-    live_hour(&calm, &outage, |live, _| live);
-    let expected = contents(&calm.archive());
-    assert_eq!(count(&expected, "incidents"), 1);
-
-    let site = Site::new();
-    let mut random = Random::new(77);
-    let mut kills = 0;
-    live_hour(&site, &outage, |mut live, n| {
-        if n == 4 {
-            // What no checkpoint has ever seen cannot be found under another name.
-            live.has_taken(&[&site.file("metrics.csv")]);
-        }
-        for _ in 0..2 {
-            std::thread::sleep(Duration::from_millis(random.below(500)));
-            live.run.0.kill().unwrap();
-            let code = live.run.wait();
-            assert_eq!(code, None, "{}", fs::read_to_string(&live.log).unwrap());
-            kills += 1;
-            if n == 6 {
-                let metrics = site.file("metrics.csv");
-                let rotated = site.file("metrics.csv.1");
-                if !rotated.exists() {
-                    fs::rename(&metrics, rotated).unwrap();
-                    append(&metrics, &Rows::of(&outage, "metrics.csv").header);
-                }
-            }
-            live = site.start();
-        }
-        live
-    });
-    assert_eq!(kills, 24);
-    let found = contents(&site.archive());
-    for (table, rows) in &found {
-        assert_eq!(rows, &expected[table], "{table}");
-    }
-    assert_eq!(repeated(&site.archive()), Vec::<String>::new());
-}
-
-/// Between Ctrl-C and the next start nothing is told twice, and no window is cut in half.
-#[test]
-fn an_interrupted_run_goes_on_where_it_was() {
-    let outage = Outage::new();
-    let calm = Site::new();
-    live_hour(&calm, &outage, |live, _| live);
-    let site = Site::new();
-    live_hour(&site, &outage, |live, n| {
-        if n % 3 != 1 {
-            return live;
-        }
-        live.has_taken(&TIMED.map(|name| site.file(name)).each_ref().map(PathBuf::as_path));
-        live.interrupt();
-        site.start()
-    });
-    let (expected, found) = (contents(&calm.archive()), contents(&site.archive()));
-    for (table, rows) in &found {
-        assert_eq!(rows, &expected[table], "{table}");
-    }
-}
-
 /// Metrics that come every five minutes: a first diagnosis has a sample or two to read, and one is
 /// made again when its window is over, which the archive has in place of the first.
 #[test]
@@ -404,31 +353,6 @@ fn a_runbook_that_comes_while_it_runs_is_known() {
     assert_eq!(told, "subject\nrunbooks/vault.md\n");
 }
 
-#[test]
-fn a_second_run_on_the_same_state_and_a_run_of_other_jobs_are_refused() {
-    let (outage, site) = (Outage::new(), Site::new());
-    for name in TIMED {
-        fs::copy(outage.file(name), site.file(name)).unwrap();
-    }
-    let live = site.start();
-    live.says("INCIDENT");
-    let config = text(&site.file("faultline.toml"));
-    let second = faultline(&["run", "--config", &config]);
-    assert_eq!(second.code, Some(2), "{}", second.stderr);
-    assert!(second.stderr.contains("in use by process"), "{}", second.stderr);
-    live.interrupt();
-
-    let other = fs::read_to_string(site.file("faultline.toml")).unwrap();
-    fs::write(site.file("faultline.toml"), format!("lateness = \"7s\"\n{other}")).unwrap();
-    let refused = faultline(&["run", "--config", &config]);
-    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("--fresh"), "{}", refused.stderr);
-    let live = site.start_with(&["--fresh"]);
-    live.says("INCIDENT");
-    live.interrupt();
-    assert_eq!(count(&contents(&site.archive()), "incidents"), 1);
-}
-
 /// A file of nothing but garbage, which never stops growing, does not hold up the others.
 #[test]
 fn a_file_without_a_usable_row_holds_nothing_back() {
@@ -450,61 +374,4 @@ fn a_file_without_a_usable_row_holds_nothing_back() {
         append(&logs.1, &[lines.next().unwrap().clone()]);
         live.lines.try_iter().any(|line| line.contains("INCIDENT")).then_some(())
     });
-}
-
-/// Where there is no room a run waits, the archive answers, and what it has in the end is what an
-/// undisturbed run leaves.
-#[test]
-fn a_run_without_room_waits_and_goes_on_by_itself() {
-    let outage = Outage::new();
-    let calm = Site::new();
-    live_hour(&calm, &outage, |live, _| live);
-    let site = Site::new();
-    live_hour(&site, &outage, |live, n| match n {
-        0 => {
-            live.has_taken(&TIMED.map(|name| site.file(name)).each_ref().map(PathBuf::as_path));
-            live.interrupt();
-            site.start_limitable()
-        }
-        8 => {
-            let limit = |bytes: &str| {
-                let pid = live.run.0.id().to_string();
-                let fsize = format!("--fsize={bytes}:");
-                let mut prlimit = std::process::Command::new("prlimit");
-                assert!(prlimit.args(["--pid", &pid, &fsize]).status().unwrap().success());
-            };
-            limit("16384");
-            until("a run that waits for room", || {
-                fs::read_to_string(&live.log).unwrap().contains("this run waits").then_some(())
-            });
-            ask(&site.archive(), "SELECT count(*) FROM signals");
-            limit("unlimited");
-            until("a run that goes on", || {
-                fs::read_to_string(&live.log).unwrap().contains("the run goes on").then_some(())
-            });
-            live
-        }
-        _ => live,
-    });
-    let (expected, found) = (contents(&calm.archive()), contents(&site.archive()));
-    for (table, rows) in &found {
-        assert_eq!(rows, &expected[table], "{table}");
-    }
-    assert_eq!(repeated(&site.archive()), Vec::<String>::new());
-}
-
-/// A run that cannot write its state says so and ends, also while its files are quiet.
-#[test]
-fn a_run_that_cannot_write_its_state_ends_with_the_error() {
-    let (outage, site) = (Outage::new(), Site::new());
-    let (metrics, logs) = (site.file("metrics.csv"), site.file("logs.jsonl"));
-    fs::copy(outage.file("metrics.csv"), &metrics).unwrap();
-    let mut live = site.start();
-    live.has_taken(&[&metrics]);
-    fs::rename(&live.state, site.file("moved")).unwrap();
-    fs::write(&live.state, "no directory").unwrap();
-    append(&logs, &outage.lines("logs.jsonl"));
-    assert_eq!(live.run.wait(), Some(1));
-    let log = fs::read_to_string(&live.log).unwrap();
-    assert!(log.contains("_state"), "{log}");
 }

@@ -81,11 +81,9 @@ impl Archive {
     /// in it; [`Error::Schema`] where a table does not fit its specification.
     pub async fn open(dir: &Path, specs: Vec<TableSpec>, mode: Open) -> Result<Self> {
         match mode {
-            Open::ReadWrite => durable::create_dir_all(dir)?,
-            Open::ReadOnly if !dir.is_dir() => {
-                return Err(Error::Missing { path: dir.to_path_buf() });
-            }
-            Open::ReadOnly => {}
+            _ if dir.is_dir() => {}
+            Open::ReadWrite if !dir.exists() => durable::create_dir_all(dir)?,
+            _ => return Err(Error::no_directory(dir)),
         }
         let root = dir.canonicalize().map_err(|e| Error::io("open directory", dir, e))?;
         let there = |spec: &TableSpec| root.join(&spec.name).join("_delta_log").is_dir();

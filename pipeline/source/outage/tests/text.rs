@@ -247,3 +247,14 @@ fn a_file_of_empty_lines_is_read_in_parts() {
     let reading = read(dir_with(&[("logs.jsonl.gz", &gzip(&logs))]).path(), 100);
     assert_eq!((reading.rows.len(), reading.dead.len(), reading.chunks), (2, 0, 2));
 }
+
+#[test]
+fn a_wrong_clock_in_its_first_row_does_not_put_a_file_behind_all_others() {
+    let metrics = METRICS.replacen("2024-05-01T00:00:00Z", "2036-01-01T00:00:00Z", 1);
+    let later = LOGS.replace("2024-05-01T00:00:30Z", "2024-05-01T00:10:00Z");
+    let later = later.replace("1714521690000000000", "1714522300000000000");
+    let dir = dir_with(&[("metrics.csv", metrics.as_bytes()), ("logs.jsonl", later.as_bytes())]);
+    let streams = |row: &String| row.split(' ').nth(1).unwrap().to_owned();
+    let order: Vec<String> = read(dir.path(), 100).rows.iter().map(streams).collect();
+    assert_eq!(order, ["metrics:", "metrics:", "metrics:", "metrics:", "logs:", "logs:"]);
+}
