@@ -7,7 +7,7 @@ Every shape that a metric commonly has (steady, daily, with sharp edges, of an
 office, hourly, drifting, heavy-tailed, counted, constant, near a limit ...) gets
 every kind of fault that shows in it, once per seed: three weeks of five-minute samples, the fault
 in the third. Its size is a multiple of what the series differs by from a day
-before. The first week is not scored.
+before, or of all that it ever did (`peak`). The first week is not scored.
 """
 import argparse
 import csv
@@ -19,7 +19,7 @@ import random
 PER_DAY = 288
 DAYS = 21
 START = datetime.datetime(2024, 3, 4, tzinfo=datetime.timezone.utc)
-FAULTS = ("shift", "drop", "spike", "flat", "noise", "ramp")
+FAULTS = ("shift", "drop", "spike", "flat", "noise", "ramp", "peak")
 
 
 def autoregressive(r, keep, noise, start):
@@ -85,6 +85,7 @@ def disturb(r, values, fault):
     begin = PER_DAY * r.randint(14, 20) + int(PER_DAY * r.uniform(0.3, 0.7))
     length = r.randint(12, 48)
     held = values[begin - 1]
+    highest = max(values[:begin])
     for k in range(length):
         was = values[begin + k]
         values[begin + k] = {
@@ -94,6 +95,7 @@ def disturb(r, values, fault):
             "flat": held,
             "noise": was + r.gauss(0, 5 * size),
             "ramp": was + 8 * size * k / length,
+            "peak": mean + 2.5 * (highest - mean) if k < 3 else was,
         }[fault]
     return begin, begin + length
 
@@ -108,7 +110,7 @@ def main():
     for seed in range(args.seeds):
         for shape in shapes(random.Random(0)):
             for fault in FAULTS:
-                if (shape, fault) == ("constant", "flat"):
+                if shape == "constant" and fault in ("flat", "peak"):
                     continue
                 name = f"{shape}-{fault}-{seed}"
                 r = random.Random(name)
