@@ -26,9 +26,9 @@ pub const K: u32 = 3;
 pub const SPAN_S: f64 = 21.0 * 86_400.0;
 /// Multiple of the peak that is news.
 pub const HIGHER: f64 = 1.3;
-/// Windows in which the peak halves: an hour of one-minute windows. What keeps coming back loses
-/// score by itself, so this need not be longer than an incident.
-pub const HALF_LIFE: f64 = 60.0;
+/// Windows in which the peak halves: four hours of one-minute windows. What comes back within a
+/// shift, and no stronger, is known to whoever is on call.
+pub const HALF_LIFE: f64 = 240.0;
 /// Highest peak kept, in thresholds, so that no alarm mutes a series for longer than about two
 /// half-lives.
 pub const PEAK_MAX: f64 = 3.0;
