@@ -28,6 +28,7 @@ pub mod plugin;
 pub mod quantile;
 pub mod reading;
 mod readings;
+mod records;
 mod sampling_period;
 mod seasonal_knots;
 pub mod stateful;

@@ -3,6 +3,7 @@
 use super::{PATIENCE, State, VERSION, WARM_UP};
 use crate::codec::{Reader, put_f32s};
 use crate::peaks_over_threshold::Tail;
+use crate::records::Records;
 use crate::seasonal_knots::Knots;
 
 impl State {
@@ -22,10 +23,10 @@ impl State {
         put_f32s(out, &self.quantiles);
         put_f32s(out, &self.errors);
         put_f32s(out, &self.range);
-        put_f32s(out, &self.residual_range);
         for tail in &self.tails {
             tail.write(out);
         }
+        self.records.write(out);
         self.day.write(out);
         self.week.write(out);
     }
@@ -64,8 +65,8 @@ impl State {
             quantiles: from.f32s()?,
             errors: from.f32s()?,
             range: from.f32s()?,
-            residual_range: from.f32s()?,
             tails: [Tail::read(&mut from)?, Tail::read(&mut from)?],
+            records: Records::read(&mut from)?,
             day: Knots::read(&mut from)?,
             week: Knots::read(&mut from)?,
         };

@@ -2,9 +2,10 @@
 
 use super::{
     ADOPTED, CLIP, CLUSTER, CYCLES, DAY, DAY_KNOTS, FREEZE, MEMORY, PATIENCE, PRIORS, RANGE_MEMORY,
-    SECOND, SHORT, State, TAUS, WARM_UP, WEEK_KNOTS, WIDEN, Window, X_MAX,
+    SECOND, SHORT, State, TAUS, WARM_UP, WEEK_KNOTS, WIDEN, Window, X_MAX, width,
 };
 use crate::peaks_over_threshold::Tail;
+use crate::records::Records;
 
 impl State {
     pub(super) fn learn(&mut self, w: &Window, s: [f64; 2], score: f64) {
@@ -35,6 +36,7 @@ impl State {
         for ((tail, s), prior) in self.tails.iter_mut().zip(s).zip(PRIORS) {
             tail.learn(s, prior, fresh);
         }
+        self.records.learn(self.windows, w.residual, CLUSTER);
         let patience = (self.windows / 4).min(PATIENCE as u32) as i8;
         if self.hot >= patience {
             self.settle(w);
@@ -47,6 +49,7 @@ impl State {
         if w.gate >= ADOPTED && !self.daily {
             self.daily = true;
             self.tails = PRIORS.map(Tail::new);
+            self.records = Records::new();
         }
     }
 
@@ -69,7 +72,6 @@ impl State {
             *q += (gain * (tau - below)) as f32;
         }
         widen(&mut self.range, w.x);
-        widen(&mut self.residual_range, w.residual);
     }
 
     fn learn_seasons(&mut self, w: &Window) {
@@ -112,8 +114,8 @@ impl State {
 
 /// Lets a range take in `v`, and forget slowly.
 fn widen(range: &mut [f32; 2], v: f64) {
+    let shrink = width(*range) / (2.0 * RANGE_MEMORY);
     let [low, high] = range.map(f64::from);
-    let shrink = (high - low) / (2.0 * RANGE_MEMORY);
     let towards = |edge: f64| edge + WIDEN * (v - edge);
     let low = if v < low { towards(low) } else { low + shrink };
     let high = if v > high { towards(high) } else { high - shrink };
