@@ -7,7 +7,7 @@ use super::shape::Piece;
 use super::{Limits, Miner, Template, TemplateId};
 
 /// First bytes of a checkpoint; the last one is the version.
-const MAGIC: [u8; 4] = *b"FLT\x01";
+const MAGIC: [u8; 4] = *b"FLT\x02";
 
 impl Miner {
     /// Appends all that later lines depend on.
@@ -37,6 +37,10 @@ impl Miner {
             number(out, *from);
             // An alias that was taken back leaves its place in the order.
             number(out, self.aliases.get(from).copied().unwrap_or(*from));
+        }
+        number(out, self.names.iter().count() as u64);
+        for (word, [first, second]) in self.names.iter() {
+            [word, first, second].iter().for_each(|n| out.extend(n.to_le_bytes()));
         }
     }
 
@@ -77,6 +81,10 @@ impl Miner {
             }
         }
         miner.aliases_order = order;
+        for _ in 0..r.length()? {
+            let (word, known) = (r.id()?, [r.id()?, r.id()?]);
+            miner.names.restore(word, known);
+        }
         r.0.is_empty().then_some(miner)
     }
 }
@@ -146,6 +154,10 @@ impl Reader<'_> {
         Some(u64::from_le_bytes(self.bytes(8)?.try_into().ok()?))
     }
 
+    fn id(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?))
+    }
+
     fn length(&mut self) -> Option<usize> {
         self.number()?.try_into().ok()
     }
@@ -171,7 +183,7 @@ impl Reader<'_> {
             return None;
         }
         for _ in 0..ids_len {
-            ids.push(u32::from_le_bytes(self.bytes(4)?.try_into().ok()?));
+            ids.push(self.id()?);
             fields.push(Field { spaced: self.byte()? == 1, text: self.field()? });
         }
         let general = is_general(&fields);

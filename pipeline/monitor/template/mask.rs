@@ -6,6 +6,8 @@ use super::scan::{Kind, Token};
 
 /// Id of a slot among the ids of a template; punctuation is its byte and words are above 255.
 pub(super) const SLOT: u32 = 0;
+/// Id of a slot that holds any number of words; of templates only, no line has it.
+pub(super) const GAP: u32 = 1;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part {

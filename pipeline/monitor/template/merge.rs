@@ -6,10 +6,16 @@
 //! shared words >= EVIDENCE`.
 
 use super::mask::SLOT;
+use super::names::Names;
+use super::render::Field;
 use super::tree::is_word;
 
 /// Distinct words x shared words that make a place a slot.
 const EVIDENCE: usize = 32;
+/// The same for words that are known as names.
+const KNOWN_EVIDENCE: usize = 6;
+/// The same for words that look like names.
+const NAMES_EVIDENCE: usize = 12;
 /// However much text is shared, fewer words may still be alternatives: the sets that people name
 /// (levels, states, signals, methods) rarely have more than seven members.
 const VALUES_MIN: usize = 8;
@@ -38,33 +44,121 @@ pub(super) fn places(a: &[u32], b: &[u32]) -> Option<Places> {
     Some(out)
 }
 
-fn shared_words(ids: &[u32], differing: Places) -> usize {
+pub(super) fn shared_words(ids: &[u32], differing: Places) -> usize {
     ids.iter().enumerate().filter(|(i, id)| is_word(**id) && differing >> i & 1 == 0).count()
 }
 
+/// A template as far as merging looks at it.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub ids: &'a [u32],
+    pub fields: &'a [Field],
+}
+
 /// The places that become slots and the templates that become one, given a new template.
-pub(super) fn decide(new: &[u32], others: &[(u32, &[u32])]) -> Option<(Places, Vec<u32>)> {
-    let differing: Vec<(u32, &[u32], Places)> = others
+pub(super) fn decide(
+    new: View,
+    others: &[(u32, View)],
+    names: &Names,
+) -> Option<(Places, Vec<u32>)> {
+    let differing: Vec<(u32, View, Places)> = others
         .iter()
-        .filter_map(|(slot, ids)| Some((*slot, *ids, places(new, ids)?)))
-        .filter(|(_, _, d)| shared_words(new, *d) >= d.count_ones() as usize)
+        .filter_map(|(slot, view)| Some((*slot, *view, places(new.ids, view.ids)?)))
+        .filter(|(_, _, d)| shared_words(new.ids, *d) >= d.count_ones() as usize)
         .collect();
     let mut sets: Vec<Places> = differing.iter().map(|(_, _, d)| *d).collect();
     sets.sort_unstable_by_key(|d| (d.count_ones(), *d));
     sets.dedup();
     for set in sets.into_iter().take(SETS_MAX) {
         let members: Vec<_> = differing.iter().filter(|(_, _, d)| d & !set == 0).collect();
-        let needed = VALUES_MIN.max(EVIDENCE.div_ceil(shared_words(new, set).max(1)));
+        let shared = shared_words(new.ids, set);
         let varies = |place: usize| {
-            let mut ids: Vec<u32> = members.iter().map(|(_, ids, _)| ids[place]).collect();
-            ids.push(new[place]);
-            ids.sort_unstable();
-            ids.dedup();
-            ids.len() >= needed
+            let mut seen: Vec<(u32, &str)> = members
+                .iter()
+                .map(|(_, view, _)| view)
+                .chain([&new])
+                .map(|view| (view.ids[place], view.fields[place].text.constant()))
+                .collect();
+            seen.sort_unstable();
+            seen.dedup_by_key(|(id, _)| *id);
+            seen.len() >= needed(new, place, shared, &seen, names)
         };
-        if (0..new.len()).filter(|i| set >> i & 1 == 1).all(varies) {
+        if (0..new.ids.len()).filter(|i| set >> i & 1 == 1).all(varies) {
             return Some((set, members.iter().map(|(slot, _, _)| *slot).collect()));
         }
     }
     None
+}
+
+/// Distinct values that make a place a slot.
+fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &Names) -> usize {
+    let shared = shared.max(1);
+    let plain = VALUES_MIN.max(EVIDENCE.div_ceil(shared));
+    // Data was seen here, so a word is data too.
+    if seen[0].0 == SLOT && shared >= 3 {
+        return 2;
+    }
+    let names = seen.iter().filter(|(id, text)| *id == SLOT || is_name(text)).count();
+    let by_name =
+        if names * 2 > seen.len() { 2.max(NAMES_EVIDENCE.div_ceil(shared)) } else { plain };
+    let by_mark = match mark(new, place) {
+        Mark::None => plain,
+        // Who writes `user=` here writes other text here, too.
+        Mark::Last => return plain.min(4),
+        Mark::Key => 3,
+        Mark::Quotes => 2,
+    };
+    let strangers = seen.iter().filter(|(id, text)| !known.knows(*id) || is_constant(text)).count();
+    let by_use = if strangers <= 1 { 3.max(KNOWN_EVIDENCE.div_ceil(shared)) } else { plain };
+    plain.min(by_name).min(by_mark).min(by_use)
+}
+
+enum Mark {
+    None,
+    /// `key=word`, and what follows may belong to the value too.
+    Last,
+    /// `key=word,`: a name, or one of two outcomes.
+    Key,
+    Quotes,
+}
+
+/// Whether punctuation marks a word as a value.
+fn mark(new: View, place: usize) -> Mark {
+    let at = |i: usize| new.ids.get(i).copied().filter(|id| !is_word(*id) && *id != SLOT);
+    let before = place.checked_sub(1).and_then(at);
+    let after = at(place + 1).map(|id| id as u8);
+    match before.map(|id| id as u8) {
+        Some(b'=') => {
+            let key_follows = at(place + 2) == Some(u32::from(b'='));
+            if after.is_some_and(|b| b",;)]}|\"'>".contains(&b)) || key_follows {
+                Mark::Key
+            } else {
+                Mark::Last
+            }
+        }
+        Some(quote @ (b'"' | b'\'' | b'`')) if after.is_some_and(|b| b == quote || b == b'\'') => {
+            Mark::Quotes
+        }
+        _ => Mark::None,
+    }
+}
+
+/// A word of a program, not of a language: dotted, hyphenated, or with capitals inside. Constants
+/// (`NOT_READY`) are alternatives that a program tells apart.
+pub(super) fn is_name(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    let joined = bytes.iter().skip(1).any(|b| b"._-@/$~#".contains(b));
+    let camel = bytes.windows(2).any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase());
+    (joined || camel) && !is_constant(word)
+}
+
+fn is_constant(word: &str) -> bool {
+    !word.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+/// Words of `a` and `b` that are all in which the two differ: place and words.
+pub(super) fn variants(a: View, b: View) -> Option<(usize, u32, u32)> {
+    let differing = places(a.ids, b.ids).filter(|places| places.count_ones() == 1)?;
+    let at = differing.trailing_zeros() as usize;
+    Some((at, a.ids[at], b.ids[at]))
 }

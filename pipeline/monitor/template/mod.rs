@@ -11,10 +11,12 @@
 
 mod codec;
 pub mod fold;
+mod gap;
 mod hash;
 pub mod header;
 mod mask;
 mod merge;
+mod names;
 mod render;
 mod scan;
 mod shape;
@@ -71,6 +73,33 @@ struct Template {
     general: bool,
 }
 
+impl Template {
+    fn view(&self) -> merge::View<'_> {
+        merge::View { ids: &self.ids, fields: &self.fields }
+    }
+}
+
+/// What becomes a slot where templates become one.
+#[derive(Clone, Copy)]
+enum Change {
+    Places(merge::Places),
+    Gap(gap::Frame),
+}
+
+impl Change {
+    fn of(self, ids: &mut Vec<u32>, fields: &mut Vec<Field>) {
+        match self {
+            Change::Places(places) => {
+                for i in (0..ids.len()).filter(|i| places >> i & 1 == 1) {
+                    ids[i] = mask::SLOT;
+                    fields[i].text = Text::Slot(Slot::Open);
+                }
+            }
+            Change::Gap(frame) => gap::open(ids, fields, frame),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Cached {
     exact: u64,
@@ -87,6 +116,7 @@ pub struct Miner {
     /// Masked form -> template.
     keys: hash::Map<u32>,
     tree: tree::Tree,
+    names: names::Names,
     aliases: hash::Map<u64>,
     aliases_order: VecDeque<u64>,
     /// Direct-mapped; only saves work, so it is not part of a checkpoint.
@@ -113,6 +143,7 @@ impl Miner {
             free: Vec::new(),
             keys: hash::Map::default(),
             tree: tree::Tree::default(),
+            names: names::Names::default(),
             aliases: hash::Map::default(),
             aliases_order: VecDeque::new(),
             cache: vec![Cached::default(); limits.cache_max.next_power_of_two()],
@@ -188,11 +219,38 @@ impl Miner {
             self.link(key, slot);
             if let Some(template) = self.slots[slot as usize].as_mut() {
                 render::widen(&mut template.fields, &fields);
+                for (at, word) in (0..).zip(&ids).filter(|(at, word)| template.ids[*at] != **word) {
+                    self.names.note(*word, template.view(), at, self.limits.cache_max);
+                }
             }
             return slot;
         }
+        let relatives = self.tree.relatives(&ids);
+        let (mut ids, mut fields) = (ids, fields);
+        match self.aligned(&ids, &relatives) {
+            Some((_, 0, slot)) => {
+                self.link(key, slot);
+                return slot;
+            }
+            Some((spans, ..)) => {
+                // From the last, so that the places of the others stay.
+                spans.into_iter().rev().for_each(|span| gap::open(&mut ids, &mut fields, span));
+            }
+            None => {}
+        }
+        let candidates = self.tree.candidates(&ids);
         let slot = self.insert(key, ids, fields);
-        self.merge(slot, &candidates)
+        self.merge(slot, &candidates, &relatives)
+    }
+
+    /// The template whose gaps take what a line has more, and in how many other words it differs.
+    fn aligned(&self, ids: &[u32], relatives: &[u32]) -> Option<(Vec<gap::Frame>, usize, u32)> {
+        let align = |slot: &u32| {
+            let template = self.slots[*slot as usize].as_ref()?;
+            let (spans, differing) = gap::align(template.view(), ids)?;
+            Some((spans, differing, *slot))
+        };
+        relatives.iter().filter_map(align).min_by_key(|(_, differing, slot)| (*differing, *slot))
     }
 
     /// The template that says the same with slots in place of some words; of several, the most
@@ -216,7 +274,7 @@ impl Miner {
             self.slots.push(None);
             self.slots.len() as u32 - 1
         });
-        self.tree.insert(&ids, false, slot);
+        self.tree.insert(&ids, render::is_open(&fields), slot);
         self.aliases.remove(&key);
         let general = render::is_general(&fields);
         let (count, used) = (0, self.lines);
@@ -249,28 +307,46 @@ impl Miner {
         }
     }
 
-    fn merge(&mut self, new: u32, candidates: &[u32]) -> u32 {
+    fn merge(&mut self, new: u32, candidates: &[u32], relatives: &[u32]) -> u32 {
         let Some(template) = &self.slots[new as usize] else {
             return new;
         };
-        let ids = template.ids.clone();
-        let others: Vec<(u32, &[u32])> = candidates
-            .iter()
-            .filter_map(|slot| Some((*slot, self.slots[*slot as usize].as_ref()?.ids.as_slice())))
-            .collect();
-        let Some((places, mut members)) = merge::decide(&ids, &others) else {
+        let view = template.view();
+        let views = |slots: &[u32]| -> Vec<(u32, merge::View)> {
+            let view = |slot: &u32| Some((*slot, self.slots[*slot as usize].as_ref()?.view()));
+            slots.iter().filter_map(view).collect()
+        };
+        for (_, other) in &views(candidates) {
+            if let Some((at, one, two)) = merge::variants(view, *other) {
+                for word in [one, two] {
+                    self.names.note(word, view, at, self.limits.cache_max);
+                }
+            }
+        }
+        let change = merge::decide(view, &views(candidates), &self.names)
+            .map(|(places, members)| (Change::Places(places), members))
+            .or_else(|| {
+                let (frame, members) = gap::decide(view, &views(relatives))?;
+                Some((Change::Gap(frame), members))
+            });
+        let Some((change, mut members)) = change else {
             return new;
         };
         members.push(new);
-        self.unite(places, ids, &members)
+        self.unite(change, &members)
     }
 
-    /// Makes one template of several that differ in `places` only; the one with the lowest slot
-    /// carries on.
-    fn unite(&mut self, places: merge::Places, mut ids: Vec<u32>, members: &[u32]) -> u32 {
-        (0..ids.len()).filter(|i| places >> i & 1 == 1).for_each(|i| ids[i] = mask::SLOT);
-        let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
+    /// Makes one template of several; the one with the lowest slot carries on.
+    fn unite(&mut self, change: Change, members: &[u32]) -> u32 {
         let mut members = members.to_vec();
+        members.sort_unstable();
+        let Some(first) = members.iter().find_map(|slot| self.slots[*slot as usize].as_ref())
+        else {
+            unreachable!("candidates and the new template are there");
+        };
+        let mut ids = first.ids.clone();
+        change.of(&mut ids, &mut first.fields.clone());
+        let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
         members.extend(self.same(id, &ids));
         members.sort_unstable();
         members.dedup();
@@ -282,8 +358,8 @@ impl Miner {
             if part.id != id {
                 self.alias(part.id, id);
             }
-            for i in (0..ids.len()).filter(|i| places >> i & 1 == 1) {
-                part.fields[i].text = Text::Slot(Slot::Open);
+            if part.ids != ids || matches!(change, Change::Places(_)) {
+                change.of(&mut part.ids, &mut part.fields);
             }
             match &mut united {
                 None => united = Some(part),

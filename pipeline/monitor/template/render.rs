@@ -16,6 +16,16 @@ pub(super) enum Text {
     Slot(Slot),
 }
 
+impl Text {
+    /// The word; nothing of a slot.
+    pub fn constant(&self) -> &str {
+        match self {
+            Text::Constant(text) => text,
+            Text::Slot(_) => "",
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Slot {
     /// Any word: enough distinct words were seen here.

@@ -1,5 +1,5 @@
 //! Candidates for a new template: a tree of fixed depth, token count, then the first or the last
-//! word.
+//! word; and, of any length, the first two words.
 
 use super::hash;
 
@@ -16,7 +16,7 @@ impl Tree {
     /// `open`: the template takes any word in some place. Such templates have leaves of their own,
     /// so that no number of others can hide them.
     pub fn insert(&mut self, ids: &[u32], open: bool, slot: u32) {
-        for leaf in leaves(ids, open).into_iter().flatten() {
+        for leaf in leaves(ids, open).into_iter().chain([head(ids)]).flatten() {
             let slots = self.leaves.entry(leaf).or_default();
             if let Err(at) = slots.binary_search(&slot) {
                 slots.insert(at, slot);
@@ -25,7 +25,7 @@ impl Tree {
     }
 
     pub fn remove(&mut self, ids: &[u32], open: bool, slot: u32) {
-        for leaf in leaves(ids, open).into_iter().flatten() {
+        for leaf in leaves(ids, open).into_iter().chain([head(ids)]).flatten() {
             if let Some(slots) = self.leaves.get_mut(&leaf) {
                 slots.retain(|s| *s != slot);
                 if slots.is_empty() {
@@ -37,8 +37,18 @@ impl Tree {
 
     /// Templates of the same length that share the first or the last word.
     pub fn candidates(&self, ids: &[u32]) -> Vec<u32> {
+        let leaves = [false, true].into_iter().flat_map(|open| leaves(ids, open));
+        self.slots(leaves.flatten())
+    }
+
+    /// Templates of any length that begin with the same two words.
+    pub fn relatives(&self, ids: &[u32]) -> Vec<u32> {
+        self.slots(head(ids).into_iter())
+    }
+
+    fn slots(&self, leaves: impl Iterator<Item = u64>) -> Vec<u32> {
         let mut found = Vec::new();
-        for leaf in [false, true].into_iter().flat_map(|open| leaves(ids, open)).flatten() {
+        for leaf in leaves {
             let slots = self.leaves.get(&leaf).map_or(&[][..], Vec::as_slice);
             found.extend(slots.iter().rev().take(CANDIDATES_MAX));
         }
@@ -50,6 +60,13 @@ impl Tree {
 
 pub(super) fn is_word(id: u32) -> bool {
     id > 255
+}
+
+/// The first two words, if a template has them.
+fn head(ids: &[u32]) -> Option<u64> {
+    let mut words = ids.iter().filter(|id| is_word(**id));
+    let place = u64::from(*words.next()?) << 32 | u64::from(*words.next()?);
+    Some(hash::fold(place ^ hash::SEED, hash::K1))
 }
 
 fn leaves(ids: &[u32], open: bool) -> [Option<u64>; 2] {

@@ -1,0 +1,192 @@
+//! Which templates are one message with text of any length in it: a reason, a list, a command.
+//!
+//! Two templates that begin and end alike differ in a span. As with single words ([`super::merge`])
+//! the span becomes a slot once enough of it were seen; fewer suffice where punctuation marks it as
+//! a value.
+
+use super::mask::{GAP, SLOT};
+use super::merge::{View, is_name, shared_words};
+use super::render::{Field, Slot, Text};
+use super::tree::is_word;
+
+/// Distinct spans, and words around them, that make a slot of text that nothing marks.
+const SPANS_MIN: usize = 8;
+const SHARED_MIN: usize = 3;
+/// Parts by which a span is widened.
+const WIDER_MAX: usize = 4;
+/// Frames that one decision considers.
+const FRAMES_MAX: usize = 16;
+
+/// Parts before and after the span.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Frame {
+    pub head: usize,
+    pub tail: usize,
+}
+
+/// The frame of the span in which two templates differ; neither span is empty.
+fn frame(a: &[u32], b: &[u32]) -> Option<Frame> {
+    let most = a.len().min(b.len()).checked_sub(1)?;
+    let head = a.iter().zip(b).take(most).take_while(|(a, b)| a == b).count();
+    let same = |(a, b): &(&u32, &u32)| a == b;
+    let tail = a.iter().rev().zip(b.iter().rev()).take(most - head).take_while(same).count();
+    Some(Frame { head, tail })
+}
+
+/// What marks a span as a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mark {
+    None,
+    /// After a key or a colon, up to the end of the line: the value may be any text.
+    Last,
+    /// After a colon, or between brackets or quotes.
+    Closed,
+    /// After a key, up to a delimiter.
+    Key,
+}
+
+fn punct(ids: &[u32], at: usize) -> Option<u8> {
+    ids.get(at).and_then(|id| u8::try_from(*id).ok()).filter(|b| *b > 1)
+}
+
+/// Widens a frame's span to the punctuation that marks it as a value, where that is near.
+fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
+    let end = ids.len() - frame.tail;
+    for head in (frame.head.saturating_sub(WIDER_MAX)..=frame.head).rev() {
+        let Some(open) = head.checked_sub(1).and_then(|i| punct(ids, i)) else {
+            continue;
+        };
+        let closes: &[u8] = match open {
+            b'(' => b")",
+            b'[' => b"]",
+            b'{' => b"}",
+            b'"' | b'\'' | b'`' => &[open],
+            b'=' | b':' => b",;)]}|\"'>",
+            _ => continue,
+        };
+        let close = (end..ids.len().min(end + WIDER_MAX + 1))
+            .find(|at| punct(ids, *at).is_some_and(|b| closes.contains(&b)));
+        let mark = match (close, open) {
+            (Some(_), b'=') => Mark::Key,
+            (Some(_), _) => Mark::Closed,
+            (None, b'=' | b':') if end + WIDER_MAX >= ids.len() => Mark::Last,
+            (None, _) => continue,
+        };
+        return (mark, Frame { head, tail: ids.len() - close.unwrap_or(ids.len()) });
+    }
+    (Mark::None, frame)
+}
+
+/// The frame whose span becomes a slot, and the templates that become one, given a new template.
+pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u32>)> {
+    let framed: Vec<(u32, View, Frame)> = others
+        .iter()
+        .filter_map(|(slot, view)| Some((*slot, *view, frame(new.ids, view.ids)?)))
+        .collect();
+    let mut frames: Vec<(Mark, Frame)> =
+        framed.iter().map(|(_, _, f)| marked(new.ids, *f)).collect();
+    frames.sort_unstable_by_key(|(_, f)| (usize::MAX - f.head - f.tail, f.head));
+    frames.dedup();
+    for (mark, frame) in frames.into_iter().take(FRAMES_MAX) {
+        let fits = |f: &Frame| f.head >= frame.head && f.tail >= frame.tail;
+        let members: Vec<_> = framed.iter().filter(|(_, _, f)| fits(f)).collect();
+        let span = |view: &View| frame.head..view.ids.len() - frame.tail;
+        let spans = || [&new].into_iter().chain(members.iter().map(|(_, view, _)| view));
+        // Spans of one length differ in words, which are not for here.
+        let lengths = spans().any(|view| view.ids.len() != new.ids.len());
+        if !lengths || !spans().all(|view| balanced(&view.ids[span(view)])) {
+            continue;
+        }
+        let data = spans().any(|v| span(v).len() == 1 && v.ids[frame.head] <= GAP);
+        let values = || {
+            spans()
+                .all(|v| span(v).all(|i| v.ids[i] <= GAP || is_name(v.fields[i].text.constant())))
+        };
+        let inside = span(&new).fold(0, |places, i| places | 1 << i);
+        let shared = shared_words(new.ids, inside);
+        let needed = match mark {
+            Mark::Key if shared > 0 => 2,
+            _ if shared < SHARED_MIN => continue,
+            _ if data && values() => 2,
+            Mark::Closed if data => 2,
+            Mark::Closed => 3,
+            Mark::Last => SPANS_MIN,
+            Mark::Key | Mark::None => continue,
+        };
+        // Texts that begin alike are messages of their own after a common head.
+        let mut begins: Vec<u32> = spans().map(|view| view.ids[frame.head]).collect();
+        begins.sort_unstable();
+        begins.dedup();
+        let seen = if mark == Mark::Last { begins.len() } else { members.len() + 1 };
+        if seen >= needed {
+            return Some((frame, members.iter().map(|(slot, _, _)| *slot).collect()));
+        }
+    }
+    None
+}
+
+/// Whether brackets and quotes close where they open.
+fn balanced(span: &[u32]) -> bool {
+    let mut open = Vec::new();
+    for id in span {
+        match u8::try_from(*id).unwrap_or(0) {
+            b'(' => open.push(b')'),
+            b'[' => open.push(b']'),
+            b'{' => open.push(b'}'),
+            quote @ (b'"' | b'`') if open.last() != Some(&quote) => open.push(quote),
+            close @ (b')' | b']' | b'}' | b'"' | b'`') if open.pop() != Some(close) => {
+                return false;
+            }
+            _ => {}
+        }
+    }
+    open.is_empty()
+}
+
+/// Makes a slot of the span.
+pub(super) fn open(ids: &mut Vec<u32>, fields: &mut Vec<Field>, frame: Frame) {
+    let span = frame.head..ids.len() - frame.tail;
+    ids.splice(span.clone(), [GAP]);
+    let spaced = fields[frame.head].spaced;
+    fields.splice(span, [Field { spaced, text: Text::Slot(Slot::Open) }]);
+}
+
+/// The spans of `ids` that lie in the gaps of `pattern`, and in how many words they differ
+/// elsewhere; nothing if they differ in more than words.
+pub(super) fn align(pattern: View, ids: &[u32]) -> Option<(Vec<Frame>, usize)> {
+    if !pattern.ids.contains(&GAP) {
+        return None;
+    }
+    let fits = |i: usize, id: u32| {
+        let own = pattern.ids[i];
+        let word = is_word(own) || pattern.fields[i].text == Text::Slot(Slot::Open);
+        if own == id {
+            Some(0)
+        } else if own == SLOT && word && (is_word(id) || id == SLOT) {
+            Some(0)
+        } else {
+            (word && is_word(id)).then_some(1)
+        }
+    };
+    let (mut spans, mut differing) = (Vec::new(), 0);
+    let (mut i, mut at) = (0, 0);
+    while i < pattern.ids.len() {
+        if pattern.ids[i] != GAP {
+            differing += fits(i, *ids.get(at)?)?;
+            (i, at) = (i + 1, at + 1);
+            continue;
+        }
+        let rest = &pattern.ids[i + 1..];
+        let fixed = rest.iter().position(|id| *id == GAP).unwrap_or(rest.len());
+        let last = fixed == rest.len();
+        // The last gap ends where the end of the template begins, others as soon as they can.
+        let end = if last {
+            ids.len().checked_sub(fixed).filter(|end| *end > at)?
+        } else {
+            (at + 1..ids.len()).find(|end| ids[*end..].starts_with(&rest[..fixed]))?
+        };
+        spans.push(Frame { head: at, tail: ids.len() - end });
+        (i, at) = (i + 1, end);
+    }
+    (at == ids.len()).then_some((spans, differing))
+}
