@@ -10,7 +10,8 @@ use super::render::{Field, Slot, Text};
 use super::tree::is_word;
 
 /// Distinct spans, and words around them, that make a slot of text that nothing marks.
-const SPANS_MIN: usize = 8;
+const SPANS_MIN: usize = 5;
+const SPANS_EVIDENCE: usize = 24;
 const SHARED_MIN: usize = 3;
 /// Parts by which a span is widened.
 const WIDER_MAX: usize = 4;
@@ -24,13 +25,26 @@ pub(super) struct Frame {
     pub tail: usize,
 }
 
-/// The frame of the span in which two templates differ; neither span is empty.
-fn frame(a: &[u32], b: &[u32]) -> Option<Frame> {
-    let most = a.len().min(b.len()).checked_sub(1)?;
-    let head = a.iter().zip(b).take(most).take_while(|(a, b)| a == b).count();
-    let same = |(a, b): &(&u32, &u32)| a == b;
-    let tail = a.iter().rev().zip(b.iter().rev()).take(most - head).take_while(same).count();
-    Some(Frame { head, tail })
+/// The frame of the span in which two templates differ; neither span is empty. Data at its ends
+/// belongs to it: values that follow one another are one.
+fn frame(a: View, b: View) -> Option<Frame> {
+    let (m, n) = (a.ids.len(), b.ids.len());
+    let least = m.min(n);
+    let mut head = (0..least).take_while(|i| alike(a, *i, b, *i)).count();
+    let mut tail = (1..=least - head).take_while(|i| alike(a, m - i, b, n - i)).count();
+    while head > 0 && a.ids[head - 1] == SLOT {
+        head -= 1;
+    }
+    while tail > 0 && a.ids[m - tail] == SLOT {
+        tail -= 1;
+    }
+    (head + tail < least).then_some(Frame { head, tail })
+}
+
+/// The same, or names or data both.
+fn alike(a: View, i: usize, b: View, j: usize) -> bool {
+    let value = |v: View, i: usize| v.ids[i] == SLOT || is_name(v.fields[i].text.constant());
+    a.ids[i] == b.ids[j] || (value(a, i) && value(b, j))
 }
 
 /// What marks a span as a value.
@@ -79,10 +93,8 @@ fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
 
 /// The frame whose span becomes a slot, and the templates that become one, given a new template.
 pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u32>)> {
-    let framed: Vec<(u32, View, Frame)> = others
-        .iter()
-        .filter_map(|(slot, view)| Some((*slot, *view, frame(new.ids, view.ids)?)))
-        .collect();
+    let framed: Vec<(u32, View, Frame)> =
+        others.iter().filter_map(|(slot, view)| Some((*slot, *view, frame(new, *view)?))).collect();
     let mut frames: Vec<(Mark, Frame)> =
         framed.iter().map(|(_, _, f)| marked(new.ids, *f)).collect();
     frames.sort_unstable_by_key(|(_, f)| (usize::MAX - f.head - f.tail, f.head));
@@ -110,7 +122,8 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
             _ if data && values() => 2,
             Mark::Closed if data => 2,
             Mark::Closed => 3,
-            Mark::Last => SPANS_MIN,
+            Mark::Last if data && punct(new.ids, frame.head - 1) == Some(b'=') => 2,
+            Mark::Last => SPANS_MIN.max(SPANS_EVIDENCE.div_ceil(shared)),
             Mark::Key | Mark::None => continue,
         };
         // Texts that begin alike are messages of their own after a common head.
@@ -144,9 +157,12 @@ fn balanced(span: &[u32]) -> bool {
 }
 
 /// Makes a slot of the span.
-pub(super) fn open(ids: &mut Vec<u32>, fields: &mut Vec<Field>, frame: Frame) {
-    let span = frame.head..ids.len() - frame.tail;
-    ids.splice(span.clone(), [GAP]);
+pub(super) fn open(ids: &mut Vec<u32>, frame: Frame) {
+    ids.splice(frame.head..ids.len() - frame.tail, [GAP]);
+}
+
+pub(super) fn open_fields(fields: &mut Vec<Field>, frame: Frame) {
+    let span = frame.head..fields.len() - frame.tail;
     let spaced = fields[frame.head].spaced;
     fields.splice(span, [Field { spaced, text: Text::Slot(Slot::Open) }]);
 }

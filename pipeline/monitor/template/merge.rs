@@ -14,6 +14,8 @@ use super::tree::is_word;
 const EVIDENCE: usize = 32;
 /// The same for words that are known as names.
 const KNOWN_EVIDENCE: usize = 6;
+/// The same for words that look like names where punctuation marks a value.
+const MARKED_EVIDENCE: usize = 4;
 /// The same for words that look like names.
 const NAMES_EVIDENCE: usize = 12;
 /// However much text is shared, fewer words may still be alternatives: the sets that people name
@@ -98,13 +100,18 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
     if seen[0].0 == SLOT && shared >= 3 {
         return 2;
     }
+    let mark = mark(new, place);
     let names = seen.iter().filter(|(id, text)| *id == SLOT || is_name(text)).count();
-    let by_name =
-        if names * 2 > seen.len() { 2.max(NAMES_EVIDENCE.div_ceil(shared)) } else { plain };
-    let by_mark = match mark(new, place) {
-        Mark::None => plain,
+    let by_name = match mark {
+        _ if names * 2 <= seen.len() => plain,
+        Mark::None | Mark::Glued => 2.max(NAMES_EVIDENCE.div_ceil(shared)),
+        _ => 2.max(MARKED_EVIDENCE.div_ceil(shared)),
+    };
+    let by_mark = match mark {
+        Mark::None | Mark::Colon => plain,
         // Who writes `user=` here writes other text here, too.
-        Mark::Last => return plain.min(4),
+        Mark::Last => return by_name.min(4),
+        Mark::Glued => 4,
         Mark::Key => 3,
         Mark::Quotes => 2,
     };
@@ -115,6 +122,10 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
 
 enum Mark {
     None,
+    /// `key: word`
+    Colon,
+    /// `10.0.0.1/word`
+    Glued,
     /// `key=word`, and what follows may belong to the value too.
     Last,
     /// `key=word,`: a name, or one of two outcomes.
@@ -138,6 +149,10 @@ fn mark(new: View, place: usize) -> Mark {
         }
         Some(quote @ (b'"' | b'\'' | b'`')) if after.is_some_and(|b| b == quote || b == b'\'') => {
             Mark::Quotes
+        }
+        Some(b':') if new.fields[place].spaced => Mark::Colon,
+        Some(_) if !new.fields[place].spaced && place > 1 && new.ids[place - 2] == SLOT => {
+            Mark::Glued
         }
         _ => Mark::None,
     }

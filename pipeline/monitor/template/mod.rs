@@ -87,15 +87,34 @@ enum Change {
 }
 
 impl Change {
-    fn of(self, ids: &mut Vec<u32>, fields: &mut Vec<Field>) {
+    fn of(self, ids: &[u32]) -> Vec<u32> {
+        let mut ids = ids.to_vec();
         match self {
             Change::Places(places) => {
-                for i in (0..ids.len()).filter(|i| places >> i & 1 == 1) {
-                    ids[i] = mask::SLOT;
-                    fields[i].text = Text::Slot(Slot::Open);
-                }
+                (0..ids.len()).filter(|i| places >> i & 1 == 1).for_each(|i| ids[i] = mask::SLOT);
             }
-            Change::Gap(frame) => gap::open(ids, fields, frame),
+            Change::Gap(frame) => gap::open(&mut ids, frame),
+        }
+        ids
+    }
+
+    /// Makes `part` one that takes all that `ids` does.
+    fn open(self, part: &mut Template, ids: &[u32]) {
+        let places = match self {
+            Change::Places(places) => places,
+            Change::Gap(frame) => {
+                // The template that has these ids already has the gap.
+                if part.ids != ids {
+                    gap::open(&mut part.ids, frame);
+                    gap::open_fields(&mut part.fields, frame);
+                }
+                0
+            }
+        };
+        for (i, id) in part.ids.iter().enumerate() {
+            if *id != ids[i] || places >> i & 1 == 1 {
+                part.fields[i].text = Text::Slot(Slot::Open);
+            }
         }
     }
 }
@@ -234,13 +253,15 @@ impl Miner {
             }
             Some((spans, ..)) => {
                 // From the last, so that the places of the others stay.
-                spans.into_iter().rev().for_each(|span| gap::open(&mut ids, &mut fields, span));
+                for span in spans.into_iter().rev() {
+                    gap::open(&mut ids, span);
+                    gap::open_fields(&mut fields, span);
+                }
             }
             None => {}
         }
-        let candidates = self.tree.candidates(&ids);
         let slot = self.insert(key, ids, fields);
-        self.merge(slot, &candidates, &relatives)
+        self.merge(slot)
     }
 
     /// The template whose gaps take what a line has more, and in how many other words it differs.
@@ -307,45 +328,51 @@ impl Miner {
         }
     }
 
-    fn merge(&mut self, new: u32, candidates: &[u32], relatives: &[u32]) -> u32 {
-        let Some(template) = &self.slots[new as usize] else {
-            return new;
+    /// Merges a new template with others as long as it finds some.
+    fn merge(&mut self, mut new: u32) -> u32 {
+        while let Some((change, mut members)) = self.decide(new) {
+            members.push(new);
+            new = self.unite(change, &members);
+        }
+        new
+    }
+
+    fn decide(&mut self, new: u32) -> Option<(Change, Vec<u32>)> {
+        let view = self.slots[new as usize].as_ref()?.view();
+        let views = |mut slots: Vec<u32>| -> Vec<(u32, merge::View)> {
+            slots.retain(|slot| *slot != new);
+            let view = |slot: u32| Some((slot, self.slots[slot as usize].as_ref()?.view()));
+            slots.into_iter().filter_map(view).collect()
         };
-        let view = template.view();
-        let views = |slots: &[u32]| -> Vec<(u32, merge::View)> {
-            let view = |slot: &u32| Some((*slot, self.slots[*slot as usize].as_ref()?.view()));
-            slots.iter().filter_map(view).collect()
-        };
-        for (_, other) in &views(candidates) {
+        let candidates = views(self.tree.candidates(view.ids));
+        for (_, other) in &candidates {
             if let Some((at, one, two)) = merge::variants(view, *other) {
                 for word in [one, two] {
                     self.names.note(word, view, at, self.limits.cache_max);
                 }
             }
         }
-        let change = merge::decide(view, &views(candidates), &self.names)
-            .map(|(places, members)| (Change::Places(places), members))
-            .or_else(|| {
-                let (frame, members) = gap::decide(view, &views(relatives))?;
-                Some((Change::Gap(frame), members))
-            });
-        let Some((change, mut members)) = change else {
-            return new;
-        };
-        members.push(new);
-        self.unite(change, &members)
+        if let Some((places, members)) = merge::decide(view, &candidates, &self.names) {
+            return Some((Change::Places(places), members));
+        }
+        let (frame, members) = gap::decide(view, &views(self.tree.relatives(view.ids)))?;
+        Some((Change::Gap(frame), members))
     }
 
     /// Makes one template of several; the one with the lowest slot carries on.
     fn unite(&mut self, change: Change, members: &[u32]) -> u32 {
         let mut members = members.to_vec();
         members.sort_unstable();
-        let Some(first) = members.iter().find_map(|slot| self.slots[*slot as usize].as_ref())
-        else {
-            unreachable!("candidates and the new template are there");
-        };
-        let mut ids = first.ids.clone();
-        change.of(&mut ids, &mut first.fields.clone());
+        let mut ids = Vec::new();
+        for part in members.iter().filter_map(|slot| self.slots[*slot as usize].as_ref()) {
+            let part = change.of(&part.ids);
+            if ids.is_empty() {
+                ids = part;
+            } else {
+                let places = ids.iter_mut().zip(part).filter(|(all, part)| **all != *part);
+                places.for_each(|(all, _)| *all = mask::SLOT);
+            }
+        }
         let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
         members.extend(self.same(id, &ids));
         members.sort_unstable();
@@ -358,9 +385,7 @@ impl Miner {
             if part.id != id {
                 self.alias(part.id, id);
             }
-            if part.ids != ids || matches!(change, Change::Places(_)) {
-                change.of(&mut part.ids, &mut part.fields);
-            }
+            change.open(&mut part, &ids);
             match &mut united {
                 None => united = Some(part),
                 Some(all) => {

@@ -50,10 +50,13 @@ impl Names {
     }
 }
 
-/// Words beside it and length: two messages of one kind have them in common.
+/// The words beside it: messages of one kind have them in common.
 fn surroundings(ids: &[u32], at: usize) -> u32 {
-    let beside = |i: Option<usize>| u64::from(i.and_then(|i| ids.get(i)).copied().unwrap_or(0));
-    let (before, after) = (beside(at.checked_sub(1)), beside(Some(at + 1)));
-    let both = hash::fold(before << 32 | after, hash::K1);
-    (hash::fold(both ^ ids.len() as u64, hash::K1) >> 32) as u32 | 1
+    let word = |mut side: std::slice::Iter<u32>, back: bool| {
+        let found =
+            if back { side.rfind(|id| is_word(**id)) } else { side.find(|id| is_word(**id)) };
+        u64::from(found.copied().unwrap_or(0))
+    };
+    let (before, after) = (word(ids[..at].iter(), true), word(ids[at + 1..].iter(), false));
+    (hash::fold(before << 32 | after, hash::K1) >> 32) as u32 | 1
 }

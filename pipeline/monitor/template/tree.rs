@@ -1,5 +1,6 @@
 //! Candidates for a new template: a tree of fixed depth, token count, then the first or the last
-//! word; and, of any length, the first two words.
+//! word; and, of any length, the first two words or
+//! the last two.
 
 use super::hash;
 
@@ -16,7 +17,7 @@ impl Tree {
     /// `open`: the template takes any word in some place. Such templates have leaves of their own,
     /// so that no number of others can hide them.
     pub fn insert(&mut self, ids: &[u32], open: bool, slot: u32) {
-        for leaf in leaves(ids, open).into_iter().chain([head(ids)]).flatten() {
+        for leaf in leaves(ids, open).into_iter().chain(ends(ids)).flatten() {
             let slots = self.leaves.entry(leaf).or_default();
             if let Err(at) = slots.binary_search(&slot) {
                 slots.insert(at, slot);
@@ -25,7 +26,7 @@ impl Tree {
     }
 
     pub fn remove(&mut self, ids: &[u32], open: bool, slot: u32) {
-        for leaf in leaves(ids, open).into_iter().chain([head(ids)]).flatten() {
+        for leaf in leaves(ids, open).into_iter().chain(ends(ids)).flatten() {
             if let Some(slots) = self.leaves.get_mut(&leaf) {
                 slots.retain(|s| *s != slot);
                 if slots.is_empty() {
@@ -41,9 +42,9 @@ impl Tree {
         self.slots(leaves.flatten())
     }
 
-    /// Templates of any length that begin with the same two words.
+    /// Templates of any length that begin or end with the same two words.
     pub fn relatives(&self, ids: &[u32]) -> Vec<u32> {
-        self.slots(head(ids).into_iter())
+        self.slots(ends(ids).into_iter().flatten())
     }
 
     fn slots(&self, leaves: impl Iterator<Item = u64>) -> Vec<u32> {
@@ -62,11 +63,15 @@ pub(super) fn is_word(id: u32) -> bool {
     id > 255
 }
 
-/// The first two words, if a template has them.
-fn head(ids: &[u32]) -> Option<u64> {
+/// The first two words and the last two, if a template has them.
+fn ends(ids: &[u32]) -> [Option<u64>; 2] {
+    let leaf = |one: Option<&u32>, two: Option<&u32>, end: u64| {
+        let place = u64::from(*one?) << 32 | u64::from(*two?);
+        Some(hash::fold(place ^ hash::SEED, hash::K1 ^ end))
+    };
     let mut words = ids.iter().filter(|id| is_word(**id));
-    let place = u64::from(*words.next()?) << 32 | u64::from(*words.next()?);
-    Some(hash::fold(place ^ hash::SEED, hash::K1))
+    let mut back = ids.iter().rev().filter(|id| is_word(**id));
+    [leaf(words.next(), words.next(), 0), leaf(back.next(), back.next(), 1)]
 }
 
 fn leaves(ids: &[u32], open: bool) -> [Option<u64>; 2] {
