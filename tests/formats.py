@@ -190,7 +190,8 @@ class System:
         elif key in KINDS:
             make, shown = KINDS[key], PARTS.get(key, "<*>")
         elif len(choice := alternatives(inner)) > 1:
-            make = lambda r: skewed(r, choice)
+            pick = lambda r: skewed(r, choice)
+            make = lambda r: KINDS.get(word := pick(r), lambda _: word)(r)
             shown = "<*>" if marked or any(map(NO_WORD.fullmatch, choice)) else None
         elif re.fullmatch(r"[a-z]\w*\??", inner):
             raise SystemExit(f"{inner} is neither a kind nor a vocabulary")

@@ -67,7 +67,7 @@ impl Miner {
             let slot = r.slot(slots)?;
             let template = r.template()?;
             template.keys.iter().for_each(|key| _ = miner.keys.insert(*key, slot));
-            miner.tree.insert(&template.ids, is_open(&template.fields), slot);
+            miner.tree.insert(&template.ids, is_open(&template.ids, &template.fields), slot);
             if miner.slots[slot as usize].replace(template).is_some() {
                 return None;
             }

@@ -4,15 +4,22 @@
 //! the span becomes a slot once enough of it were seen; fewer suffice where punctuation marks it as
 //! a value.
 
+use std::ops::Range;
+
 use super::mask::{GAP, SLOT};
-use super::merge::{View, is_name, shared_words};
-use super::render::{Field, Slot, Text};
+use super::merge::{Places, View, is_name, shared_words};
+use super::render::{Field, Slot, Text, Word};
+use super::shape::Piece;
 use super::tree::is_word;
 
 /// Distinct spans, and words around them, that make a slot of text that nothing marks.
 const SPANS_MIN: usize = 5;
 const SPANS_EVIDENCE: usize = 24;
 const SHARED_MIN: usize = 3;
+/// Pieces that a slot shows of a span.
+const SHOWN_MAX: usize = 16;
+/// Words in which a line may differ from a template whose gaps it takes over.
+const DIFFERING_MAX: usize = 2;
 /// Parts by which a span is widened.
 const WIDER_MAX: usize = 4;
 /// Frames that one decision considers.
@@ -25,11 +32,21 @@ pub(super) struct Frame {
     pub tail: usize,
 }
 
+impl Frame {
+    /// The span of a template of so many parts.
+    pub fn span(self, parts: usize) -> Range<usize> {
+        self.head..parts - self.tail
+    }
+}
+
 /// The frame of the span in which two templates differ; neither span is empty. Data at its ends
 /// belongs to it: values that follow one another are one.
-fn frame(a: View, b: View) -> Option<Frame> {
+pub(super) fn frame(a: View, b: View) -> Option<Frame> {
     let (m, n) = (a.ids.len(), b.ids.len());
     let least = m.min(n);
+    if m.max(n) > Places::BITS as usize {
+        return None;
+    }
     let mut head = (0..least).take_while(|i| alike(a, *i, b, *i)).count();
     let mut tail = (1..=least - head).take_while(|i| alike(a, m - i, b, n - i)).count();
     while head > 0 && a.ids[head - 1] == SLOT {
@@ -41,10 +58,10 @@ fn frame(a: View, b: View) -> Option<Frame> {
     (head + tail < least).then_some(Frame { head, tail })
 }
 
-/// The same, or names or data both.
+/// The same, or names or data both. What a message begins with is its subject.
 fn alike(a: View, i: usize, b: View, j: usize) -> bool {
     let value = |v: View, i: usize| v.ids[i] == SLOT || is_name(v.fields[i].text.constant());
-    a.ids[i] == b.ids[j] || (value(a, i) && value(b, j))
+    a.ids[i] == b.ids[j] || (i > 0 && j > 0 && value(a, i) && value(b, j))
 }
 
 /// What marks a span as a value.
@@ -53,8 +70,9 @@ enum Mark {
     None,
     /// After a key or a colon, up to the end of the line: the value may be any text.
     Last,
-    /// After a colon, or between brackets or quotes.
+    /// After a colon, or between brackets.
     Closed,
+    Quotes,
     /// After a key, up to a delimiter.
     Key,
 }
@@ -75,13 +93,15 @@ fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
             b'[' => b"]",
             b'{' => b"}",
             b'"' | b'\'' | b'`' => &[open],
-            b'=' | b':' => b",;)]}|\"'>",
+            b'=' => b",;:)]}|\"'>",
+            b':' => b",;)]}|\"'>",
             _ => continue,
         };
         let close = (end..ids.len().min(end + WIDER_MAX + 1))
             .find(|at| punct(ids, *at).is_some_and(|b| closes.contains(&b)));
         let mark = match (close, open) {
             (Some(_), b'=') => Mark::Key,
+            (Some(_), b'"' | b'\'' | b'`') => Mark::Quotes,
             (Some(_), _) => Mark::Closed,
             (None, b'=' | b':') if end + WIDER_MAX >= ids.len() => Mark::Last,
             (None, _) => continue,
@@ -102,11 +122,15 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
     for (mark, frame) in frames.into_iter().take(FRAMES_MAX) {
         let fits = |f: &Frame| f.head >= frame.head && f.tail >= frame.tail;
         let members: Vec<_> = framed.iter().filter(|(_, _, f)| fits(f)).collect();
-        let span = |view: &View| frame.head..view.ids.len() - frame.tail;
+        let span = |view: &View| frame.span(view.ids.len());
         let spans = || [&new].into_iter().chain(members.iter().map(|(_, view, _)| view));
-        // Spans of one length differ in words, which are not for here.
+        // Spans of one length differ in words, which are not for here unless they are quoted.
         let lengths = spans().any(|view| view.ids.len() != new.ids.len());
-        if !lengths || !spans().all(|view| balanced(&view.ids[span(view)])) {
+        let text = || spans().all(|v| span(v).all(|i| is_word(v.ids[i])));
+        if !(lengths || (mark == Mark::Quotes && span(&new).len() > 1 && text())) {
+            continue;
+        }
+        if !spans().all(|view| balanced(&view.ids[span(view)])) {
             continue;
         }
         let data = spans().any(|v| span(v).len() == 1 && v.ids[frame.head] <= GAP);
@@ -120,9 +144,10 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
             Mark::Key if shared > 0 => 2,
             _ if shared < SHARED_MIN => continue,
             _ if data && values() => 2,
-            Mark::Closed if data => 2,
-            Mark::Closed => 3,
-            Mark::Last if data && punct(new.ids, frame.head - 1) == Some(b'=') => 2,
+            Mark::Closed | Mark::Quotes | Mark::Last if data => 2,
+            Mark::Closed if punct(new.ids, frame.head - 1) == Some(b'(') => 4,
+            Mark::Closed | Mark::Quotes => 3,
+            Mark::Last if punct(new.ids, frame.head - 1) == Some(b'=') => 3,
             Mark::Last => SPANS_MIN.max(SPANS_EVIDENCE.div_ceil(shared)),
             Mark::Key | Mark::None => continue,
         };
@@ -157,19 +182,53 @@ fn balanced(span: &[u32]) -> bool {
 }
 
 /// Makes a slot of the span.
-pub(super) fn open(ids: &mut Vec<u32>, frame: Frame) {
-    ids.splice(frame.head..ids.len() - frame.tail, [GAP]);
+pub(super) fn open(ids: &mut Vec<u32>, span: Range<usize>) {
+    ids.splice(span, [GAP]);
 }
 
-pub(super) fn open_fields(fields: &mut Vec<Field>, frame: Frame) {
-    let span = frame.head..fields.len() - frame.tail;
-    let spaced = fields[frame.head].spaced;
-    fields.splice(span, [Field { spaced, text: Text::Slot(Slot::Open) }]);
+pub(super) fn open_fields(fields: &mut Vec<Field>, span: Range<usize>) {
+    let (spaced, slot) = (fields[span.start].spaced, summary(&fields[span.clone()]));
+    fields.splice(span, [Field { spaced, text: Text::Slot(slot) }]);
+}
+
+/// What a slot shows of a span: how its values are joined, if it holds no text.
+fn summary(span: &[Field]) -> Slot {
+    let mut pieces = Vec::new();
+    for (i, field) in span.iter().enumerate() {
+        if field.spaced && i > 0 {
+            pieces.push(Piece::Delimiter(b' '));
+        }
+        match &field.text {
+            Text::Constant(text)
+                if text.len() == 1 && !text.as_bytes()[0].is_ascii_alphanumeric() =>
+            {
+                pieces.push(Piece::Delimiter(text.as_bytes()[0]));
+            }
+            Text::Constant(_) => return Slot::Any,
+            Text::Slot(Slot::Open | Slot::Any) => pieces.push(Piece::Mask),
+            Text::Slot(Slot::Words(words)) => {
+                for word in words {
+                    pieces.extend(word.joint.bytes().map(Piece::Delimiter));
+                    pieces.extend(word.pieces.iter().cloned());
+                }
+            }
+        }
+    }
+    let literal = pieces.iter().any(|piece| matches!(piece, Piece::Literal(_)));
+    if pieces.len() > SHOWN_MAX || literal {
+        return Slot::Any;
+    }
+    Slot::Words(vec![Word { joint: "".into(), pieces }])
+}
+
+/// Whether a span holds values only.
+pub(super) fn is_values(span: &[u32]) -> bool {
+    span.iter().all(|id| !is_word(*id))
 }
 
 /// The spans of `ids` that lie in the gaps of `pattern`, and in how many words they differ
 /// elsewhere; nothing if they differ in more than words.
-pub(super) fn align(pattern: View, ids: &[u32]) -> Option<(Vec<Frame>, usize)> {
+pub(super) fn align(pattern: View, ids: &[u32]) -> Option<(Vec<Range<usize>>, usize)> {
     if !pattern.ids.contains(&GAP) {
         return None;
     }
@@ -201,8 +260,8 @@ pub(super) fn align(pattern: View, ids: &[u32]) -> Option<(Vec<Frame>, usize)> {
         } else {
             (at + 1..ids.len()).find(|end| ids[*end..].starts_with(&rest[..fixed]))?
         };
-        spans.push(Frame { head: at, tail: ids.len() - end });
+        spans.push(at..end);
         (i, at) = (i + 1, end);
     }
-    (at == ids.len()).then_some((spans, differing))
+    (at == ids.len() && differing <= DIFFERING_MAX).then_some((spans, differing))
 }

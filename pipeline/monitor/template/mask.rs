@@ -105,6 +105,7 @@ fn is_left_out(tokens: &[Token], at: usize) -> bool {
             let ends = next.kind == Kind::Punct && b",;)]}>".iter().any(|b| next.is_punct(*b));
             ends || (next.kind == Kind::Word && next.spaced && key_follows())
         }),
+        b':' => next.is_some_and(|t| t.is_punct(b')') || t.is_punct(b']')),
         b'(' => next.is_some_and(|t| t.is_punct(b')')),
         b'[' => next.is_some_and(|t| t.is_punct(b']')),
         b'{' => next.is_some_and(|t| t.is_punct(b'}')),

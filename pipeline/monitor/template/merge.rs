@@ -83,7 +83,10 @@ pub(super) fn decide(
                 .collect();
             seen.sort_unstable();
             seen.dedup_by_key(|(id, _)| *id);
-            seen.len() >= needed(new, place, shared, &seen, names)
+            let needed = needed(new, place, shared, &seen, names);
+            // A record of keys: where several vary, none of them is the outcome.
+            let record = set.count_ones() > 2 && matches!(mark(new, place), Mark::Key);
+            seen.len() >= if record { 2 } else { needed }
         };
         if (0..new.ids.len()).filter(|i| set >> i & 1 == 1).all(varies) {
             return Some((set, members.iter().map(|(slot, _, _)| *slot).collect()));
@@ -96,15 +99,20 @@ pub(super) fn decide(
 fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &Names) -> usize {
     let shared = shared.max(1);
     let plain = VALUES_MIN.max(EVIDENCE.div_ceil(shared));
-    // Data was seen here, so a word is data too.
-    if seen[0].0 == SLOT && shared >= 3 {
+    // Data was seen here, so a word is data too, and a dash is what stands for none.
+    let absent = seen.iter().all(|(_, text)| !text.bytes().any(|b| b.is_ascii_alphanumeric()));
+    if seen[0].0 == SLOT && (shared >= 3 || absent) {
         return 2;
     }
     let mark = mark(new, place);
     let names = seen.iter().filter(|(id, text)| *id == SLOT || is_name(text)).count();
     let by_name = match mark {
         _ if names * 2 <= seen.len() => plain,
-        Mark::None | Mark::Glued => 2.max(NAMES_EVIDENCE.div_ceil(shared)),
+        // What a message begins with is its subject.
+        Mark::None if place == 0 => 3.max(NAMES_EVIDENCE.div_ceil(shared)),
+        Mark::None => 2.max(NAMES_EVIDENCE.div_ceil(shared)),
+        // A state may look like a name.
+        Mark::Colon => 3.max(MARKED_EVIDENCE.div_ceil(shared)),
         _ => 2.max(MARKED_EVIDENCE.div_ceil(shared)),
     };
     let by_mark = match mark {
@@ -112,6 +120,7 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
         // Who writes `user=` here writes other text here, too.
         Mark::Last => return by_name.min(4),
         Mark::Glued => 4,
+        Mark::Holder => plain,
         Mark::Key => 3,
         Mark::Quotes => 2,
     };
@@ -126,6 +135,8 @@ enum Mark {
     Colon,
     /// `10.0.0.1/word`
     Glued,
+    /// `word[12]`
+    Holder,
     /// `key=word`, and what follows may belong to the value too.
     Last,
     /// `key=word,`: a name, or one of two outcomes.
@@ -150,9 +161,16 @@ fn mark(new: View, place: usize) -> Mark {
         Some(quote @ (b'"' | b'\'' | b'`')) if after.is_some_and(|b| b == quote || b == b'\'') => {
             Mark::Quotes
         }
-        Some(b':') if new.fields[place].spaced => Mark::Colon,
+        Some(b':') if new.fields[place].spaced => match after {
+            Some(b',' | b';' | b')' | b']' | b'}') => Mark::Key,
+            _ => Mark::Colon,
+        },
         Some(_) if !new.fields[place].spaced && place > 1 && new.ids[place - 2] == SLOT => {
             Mark::Glued
+        }
+        _ if matches!(after, Some(b'[' | b'(')) && new.ids.get(place + 2) == Some(&SLOT) => {
+            let glued = |i: usize| new.fields.get(i).is_some_and(|field| !field.spaced);
+            if glued(place + 1) && glued(place + 2) { Mark::Holder } else { Mark::None }
         }
         _ => Mark::None,
     }
@@ -162,7 +180,8 @@ fn mark(new: View, place: usize) -> Mark {
 /// (`NOT_READY`) are alternatives that a program tells apart.
 pub(super) fn is_name(word: &str) -> bool {
     let bytes = word.as_bytes();
-    let joined = bytes.iter().skip(1).any(|b| b"._-@/$~#".contains(b));
+    let joined = matches!(bytes, [b'#' | b'@' | b'$', _, ..])
+        || bytes.iter().skip(1).any(|b| b"._-@/$~#".contains(b));
     let camel = bytes.windows(2).any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase());
     (joined || camel) && !is_constant(word)
 }

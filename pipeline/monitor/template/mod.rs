@@ -24,8 +24,10 @@ mod shape;
 mod tests;
 pub mod trace;
 mod tree;
+mod unite;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use render::{Field, Slot, Text};
 
@@ -76,46 +78,6 @@ struct Template {
 impl Template {
     fn view(&self) -> merge::View<'_> {
         merge::View { ids: &self.ids, fields: &self.fields }
-    }
-}
-
-/// What becomes a slot where templates become one.
-#[derive(Clone, Copy)]
-enum Change {
-    Places(merge::Places),
-    Gap(gap::Frame),
-}
-
-impl Change {
-    fn of(self, ids: &[u32]) -> Vec<u32> {
-        let mut ids = ids.to_vec();
-        match self {
-            Change::Places(places) => {
-                (0..ids.len()).filter(|i| places >> i & 1 == 1).for_each(|i| ids[i] = mask::SLOT);
-            }
-            Change::Gap(frame) => gap::open(&mut ids, frame),
-        }
-        ids
-    }
-
-    /// Makes `part` one that takes all that `ids` does.
-    fn open(self, part: &mut Template, ids: &[u32]) {
-        let places = match self {
-            Change::Places(places) => places,
-            Change::Gap(frame) => {
-                // The template that has these ids already has the gap.
-                if part.ids != ids {
-                    gap::open(&mut part.ids, frame);
-                    gap::open_fields(&mut part.fields, frame);
-                }
-                0
-            }
-        };
-        for (i, id) in part.ids.iter().enumerate() {
-            if *id != ids[i] || places >> i & 1 == 1 {
-                part.fields[i].text = Text::Slot(Slot::Open);
-            }
-        }
     }
 }
 
@@ -247,15 +209,18 @@ impl Miner {
         let relatives = self.tree.relatives(&ids);
         let (mut ids, mut fields) = (ids, fields);
         match self.aligned(&ids, &relatives) {
-            Some((_, 0, slot)) => {
-                self.link(key, slot);
-                return slot;
-            }
-            Some((spans, ..)) => {
+            Some((spans, differing, slot)) => {
                 // From the last, so that the places of the others stay.
                 for span in spans.into_iter().rev() {
-                    gap::open(&mut ids, span);
+                    gap::open(&mut ids, span.clone());
                     gap::open_fields(&mut fields, span);
+                }
+                if differing == 0 {
+                    self.link(key, slot);
+                    if let Some(template) = self.slots[slot as usize].as_mut() {
+                        render::widen(&mut template.fields, &fields);
+                    }
+                    return slot;
                 }
             }
             None => {}
@@ -265,7 +230,7 @@ impl Miner {
     }
 
     /// The template whose gaps take what a line has more, and in how many other words it differs.
-    fn aligned(&self, ids: &[u32], relatives: &[u32]) -> Option<(Vec<gap::Frame>, usize, u32)> {
+    fn aligned(&self, ids: &[u32], relatives: &[u32]) -> Option<(Vec<Range<usize>>, usize, u32)> {
         let align = |slot: &u32| {
             let template = self.slots[*slot as usize].as_ref()?;
             let (spans, differing) = gap::align(template.view(), ids)?;
@@ -295,7 +260,7 @@ impl Miner {
             self.slots.push(None);
             self.slots.len() as u32 - 1
         });
-        self.tree.insert(&ids, render::is_open(&fields), slot);
+        self.tree.insert(&ids, render::is_open(&ids, &fields), slot);
         self.aliases.remove(&key);
         let general = render::is_general(&fields);
         let (count, used) = (0, self.lines);
@@ -328,119 +293,10 @@ impl Miner {
         }
     }
 
-    /// Merges a new template with others as long as it finds some.
-    fn merge(&mut self, mut new: u32) -> u32 {
-        while let Some((change, mut members)) = self.decide(new) {
-            members.push(new);
-            new = self.unite(change, &members);
-        }
-        new
-    }
-
-    fn decide(&mut self, new: u32) -> Option<(Change, Vec<u32>)> {
-        let view = self.slots[new as usize].as_ref()?.view();
-        let views = |mut slots: Vec<u32>| -> Vec<(u32, merge::View)> {
-            slots.retain(|slot| *slot != new);
-            let view = |slot: u32| Some((slot, self.slots[slot as usize].as_ref()?.view()));
-            slots.into_iter().filter_map(view).collect()
-        };
-        let candidates = views(self.tree.candidates(view.ids));
-        for (_, other) in &candidates {
-            if let Some((at, one, two)) = merge::variants(view, *other) {
-                for word in [one, two] {
-                    self.names.note(word, view, at, self.limits.cache_max);
-                }
-            }
-        }
-        if let Some((places, members)) = merge::decide(view, &candidates, &self.names) {
-            return Some((Change::Places(places), members));
-        }
-        let (frame, members) = gap::decide(view, &views(self.tree.relatives(view.ids)))?;
-        Some((Change::Gap(frame), members))
-    }
-
-    /// Makes one template of several; the one with the lowest slot carries on.
-    fn unite(&mut self, change: Change, members: &[u32]) -> u32 {
-        let mut members = members.to_vec();
-        members.sort_unstable();
-        let mut ids = Vec::new();
-        for part in members.iter().filter_map(|slot| self.slots[*slot as usize].as_ref()) {
-            let part = change.of(&part.ids);
-            if ids.is_empty() {
-                ids = part;
-            } else {
-                let places = ids.iter_mut().zip(part).filter(|(all, part)| **all != *part);
-                places.for_each(|(all, _)| *all = mask::SLOT);
-            }
-        }
-        let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
-        members.extend(self.same(id, &ids));
-        members.sort_unstable();
-        members.dedup();
-        let mut united: Option<Template> = None;
-        for slot in &members {
-            let Some(mut part) = self.remove(*slot) else {
-                continue;
-            };
-            if part.id != id {
-                self.alias(part.id, id);
-            }
-            change.open(&mut part, &ids);
-            match &mut united {
-                None => united = Some(part),
-                Some(all) => {
-                    render::widen(&mut all.fields, &part.fields);
-                    all.keys.append(&mut part.keys);
-                    all.count += part.count;
-                    all.used = all.used.max(part.used);
-                }
-            }
-        }
-        let slot = members[0];
-        self.free.retain(|s| *s != slot);
-        self.tree.insert(&ids, true, slot);
-        if let Some(mut all) = united {
-            (all.id, all.ids) = (id, ids);
-            all.general = render::is_general(&all.fields);
-            all.keys.iter().for_each(|key| _ = self.keys.insert(*key, slot));
-            self.slots[slot as usize] = Some(all);
-        }
-        self.link(id.0, slot);
-        self.link_text(slot);
-        slot
-    }
-
-    /// The template that already has the masked form of `ids`. One that only shows the same text
-    /// gives the form up.
-    fn same(&mut self, id: TemplateId, ids: &[u32]) -> Option<u32> {
-        let slot = *self.keys.get(&id.0)?;
-        let template = self.slots[slot as usize].as_mut()?;
-        if template.ids == ids {
-            return Some(slot);
-        }
-        template.keys.retain(|key| *key != id.0);
-        self.keys.remove(&id.0);
-        None
-    }
-
-    /// The text of a template is one of its own lines.
-    fn link_text(&mut self, slot: u32) {
-        let Some(template) = &self.slots[slot as usize] else {
-            return;
-        };
-        let text = render::text(&template.fields);
-        let mut tokens = Vec::new();
-        scan::scan(text.as_bytes(), &mut tokens, self.limits.tokens_max);
-        let key = mask::key(text.as_bytes(), &tokens);
-        if !self.keys.contains_key(&key) {
-            self.link(key, slot);
-        }
-    }
-
     /// Takes a template out, together with all that names its slot.
     fn remove(&mut self, slot: u32) -> Option<Template> {
         let template = self.slots[slot as usize].take()?;
-        self.tree.remove(&template.ids, render::is_open(&template.fields), slot);
+        self.tree.remove(&template.ids, render::is_open(&template.ids, &template.fields), slot);
         template.keys.iter().for_each(|key| _ = self.keys.remove(key));
         self.free.push(slot);
         self.generation += 1;

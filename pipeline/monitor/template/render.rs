@@ -1,6 +1,6 @@
 //! The text of a template, as specific as the lines that it has seen allow.
 
-use super::mask::{self, Part};
+use super::mask::{self, GAP, Part};
 use super::scan::{Kind, Token};
 use super::shape::{self, Piece};
 
@@ -169,8 +169,9 @@ pub(super) fn widen(mine: &mut [Field], theirs: &[Field]) {
     }
 }
 
-pub(super) fn is_open(fields: &[Field]) -> bool {
-    fields.iter().any(|f| f.text == Text::Slot(Slot::Open))
+/// Takes any word in some place.
+pub(super) fn is_open(ids: &[u32], fields: &[Field]) -> bool {
+    ids.contains(&GAP) || fields.iter().any(|f| f.text == Text::Slot(Slot::Open))
 }
 
 pub(super) fn is_general(fields: &[Field]) -> bool {

@@ -161,7 +161,7 @@ impl Scanner<'_> {
                 None => break,
             }
         }
-        if flags & (DOT | DIGIT) == DOT | DIGIT {
+        if flags & DOT != 0 && flags & (DIGIT | MASKED) != 0 {
             end = self.leader(start, end, &mut flags);
         }
         self.emit(start, end, flags);
@@ -268,7 +268,7 @@ impl Scanner<'_> {
         let word = &self.line[start..end];
         let special = flags & (DIGIT | SLASH | MASKED) != 0
             || word.len() > shape::WORD_BYTES_MAX
-            || (flags & DOT != 0 && shape::is_host(word))
+            || (flags & DOT != 0 && (shape::is_host(word) || shape::is_mailbox(word)))
             || (flags == HEX && shape::is_hex_word(word));
         if !special {
             return self.push(start, end, Kind::Word, hash::word(word));

@@ -89,6 +89,8 @@ fn is_whole(word: &[u8], flags: u16) -> bool {
         || (flags & !(DIGIT | HEX) == 0 && is_hex_word(word))
         || (flags & PUNCT != 0 && is_address(word))
         || is_uuid(word)
+        || is_hyphenated_mac(word)
+        || is_mailbox(word)
 }
 
 /// An absolute path, or a relative one: at least two separators, or one that joins dotted names.
@@ -121,6 +123,31 @@ pub(super) fn is_host(word: &[u8]) -> bool {
 /// Groups of hexadecimal digits that the scanner joined over colons.
 fn is_address(word: &[u8]) -> bool {
     word.contains(&b':') && word.iter().all(|b| *b == b':' || b.is_ascii_hexdigit())
+}
+
+/// Six pairs of hexadecimal digits.
+fn is_hyphenated_mac(word: &[u8]) -> bool {
+    word.len() == 17
+        && word.iter().enumerate().all(|(i, b)| match i % 3 {
+            2 => *b == b'-',
+            _ => b.is_ascii_hexdigit(),
+        })
+}
+
+/// `name@host`, where the host is written with a domain.
+pub(super) fn is_mailbox(word: &[u8]) -> bool {
+    let Some(at) = word.iter().position(|b| *b == b'@') else {
+        return false;
+    };
+    let (name, host) = (&word[..at], &word[at + 1..]);
+    let top = host.rsplit(|b| *b == b'.').next().unwrap_or_default();
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"._+-=".contains(b);
+    !name.is_empty()
+        && name.iter().all(fits)
+        && host.iter().all(|b| b.is_ascii_alphanumeric() || b".-".contains(b))
+        && top.len() + 1 < host.len()
+        && top.len() >= 2
+        && top.iter().all(u8::is_ascii_lowercase)
 }
 
 /// 8-4-4-4-12 hexadecimal digits.

@@ -1,0 +1,174 @@
+//! Makes one template of several.
+
+use super::render::{self, Slot, Text};
+use super::{Miner, Template, TemplateId, gap, hash, mask, merge, scan};
+
+/// What becomes a slot where templates become one.
+#[derive(Clone, Copy)]
+pub(super) enum Change {
+    Places(merge::Places),
+    Gap(gap::Frame),
+}
+
+impl Change {
+    fn of(self, ids: &[u32]) -> Vec<u32> {
+        let mut ids = ids.to_vec();
+        match self {
+            Change::Places(places) => {
+                (0..ids.len()).filter(|i| places >> i & 1 == 1).for_each(|i| ids[i] = mask::SLOT);
+            }
+            Change::Gap(frame) => {
+                let span = frame.span(ids.len());
+                gap::open(&mut ids, span);
+            }
+        }
+        ids
+    }
+
+    /// Makes `part` one that takes all that `ids` does.
+    fn open(self, part: &mut Template, ids: &[u32]) {
+        // A template that has these ids already has the gap.
+        if let Change::Gap(frame) = self
+            && part.ids != ids
+        {
+            let span = frame.span(part.ids.len());
+            gap::open(&mut part.ids, span.clone());
+            gap::open_fields(&mut part.fields, span);
+        }
+        let opened = |i: usize| matches!(self, Change::Places(places) if places >> i & 1 == 1);
+        for (i, id) in part.ids.iter().enumerate() {
+            if *id != ids[i] || opened(i) {
+                part.fields[i].text = Text::Slot(Slot::Open);
+            }
+        }
+    }
+}
+
+impl Miner {
+    /// Merges a new template with others as long as it finds some.
+    pub(super) fn merge(&mut self, mut new: u32) -> u32 {
+        while let Some((change, mut members)) = self.decide(new).or_else(|| self.looks_like(new)) {
+            members.push(new);
+            new = self.unite(change, &members);
+        }
+        new
+    }
+
+    /// The template that shows the same text: values that punctuation joins are one value, but are
+    /// several once words among them have become slots.
+    fn looks_like(&self, new: u32) -> Option<(Change, Vec<u32>)> {
+        let template = self.slots[new as usize].as_ref()?;
+        let other = *self.keys.get(&self.text_key(template))?;
+        if other == new {
+            return None;
+        }
+        let (one, two) = (template.view(), self.slots[other as usize].as_ref()?.view());
+        let frame = gap::frame(one, two)?;
+        let values = |view: merge::View| gap::is_values(&view.ids[frame.span(view.ids.len())]);
+        (values(one) && values(two)).then(|| (Change::Gap(frame), vec![other]))
+    }
+
+    fn text_key(&self, template: &Template) -> u64 {
+        let text = render::text(&template.fields);
+        let mut tokens = Vec::new();
+        scan::scan(text.as_bytes(), &mut tokens, self.limits.tokens_max);
+        mask::key(text.as_bytes(), &tokens)
+    }
+
+    fn decide(&mut self, new: u32) -> Option<(Change, Vec<u32>)> {
+        let view = self.slots[new as usize].as_ref()?.view();
+        let views = |mut slots: Vec<u32>| -> Vec<(u32, merge::View)> {
+            slots.retain(|slot| *slot != new);
+            let view = |slot: u32| Some((slot, self.slots[slot as usize].as_ref()?.view()));
+            slots.into_iter().filter_map(view).collect()
+        };
+        let candidates = views(self.tree.candidates(view.ids));
+        for (_, other) in &candidates {
+            if let Some((at, one, two)) = merge::variants(view, *other) {
+                for word in [one, two] {
+                    self.names.note(word, view, at, self.limits.cache_max);
+                }
+            }
+        }
+        if let Some((places, members)) = merge::decide(view, &candidates, &self.names) {
+            return Some((Change::Places(places), members));
+        }
+        let (frame, members) = gap::decide(view, &views(self.tree.relatives(view.ids)))?;
+        Some((Change::Gap(frame), members))
+    }
+
+    /// Makes one template of several; the one with the lowest slot carries on.
+    fn unite(&mut self, change: Change, members: &[u32]) -> u32 {
+        let mut members = members.to_vec();
+        members.sort_unstable();
+        let mut ids = Vec::new();
+        for part in members.iter().filter_map(|slot| self.slots[*slot as usize].as_ref()) {
+            let part = change.of(&part.ids);
+            if ids.is_empty() {
+                ids = part;
+            } else {
+                let places = ids.iter_mut().zip(part).filter(|(all, part)| **all != *part);
+                places.for_each(|(all, _)| *all = mask::SLOT);
+            }
+        }
+        let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
+        members.extend(self.same(id, &ids));
+        members.sort_unstable();
+        members.dedup();
+        let mut united: Option<Template> = None;
+        for slot in &members {
+            let Some(mut part) = self.remove(*slot) else {
+                continue;
+            };
+            if part.id != id {
+                self.alias(part.id, id);
+            }
+            change.open(&mut part, &ids);
+            match &mut united {
+                None => united = Some(part),
+                Some(all) => {
+                    render::widen(&mut all.fields, &part.fields);
+                    all.keys.append(&mut part.keys);
+                    all.count += part.count;
+                    all.used = all.used.max(part.used);
+                }
+            }
+        }
+        let slot = members[0];
+        self.free.retain(|s| *s != slot);
+        self.tree.insert(&ids, true, slot);
+        if let Some(mut all) = united {
+            (all.id, all.ids) = (id, ids);
+            all.general = render::is_general(&all.fields);
+            all.keys.iter().for_each(|key| _ = self.keys.insert(*key, slot));
+            self.slots[slot as usize] = Some(all);
+        }
+        self.link(id.0, slot);
+        self.link_text(slot);
+        slot
+    }
+
+    /// The template that already has the masked form of `ids`. One that only shows the same text
+    /// gives the form up.
+    fn same(&mut self, id: TemplateId, ids: &[u32]) -> Option<u32> {
+        let slot = *self.keys.get(&id.0)?;
+        let template = self.slots[slot as usize].as_mut()?;
+        if template.ids == ids {
+            return Some(slot);
+        }
+        template.keys.retain(|key| *key != id.0);
+        self.keys.remove(&id.0);
+        None
+    }
+
+    /// The text of a template is one of its own lines.
+    pub(super) fn link_text(&mut self, slot: u32) {
+        let Some(template) = &self.slots[slot as usize] else {
+            return;
+        };
+        let key = self.text_key(template);
+        if !self.keys.contains_key(&key) {
+            self.link(key, slot);
+        }
+    }
+}
