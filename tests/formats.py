@@ -31,12 +31,21 @@ WORDS = ("the remote side closed its end node is too busy disk was full cannot p
 # Of values that have delimiters inside, the parts are values.
 PARTS = {
     "clock": "<*>:<*>:<*>", "clock1": "<*>:<*>:<*>", "date": "<*>-<*>-<*>", "usdate": "<*>/<*>/<*>",
-    "datetime": "<*>-<*>-<*> <*>:<*>:<*>", "hadate": "<*>/<*>/<*>:<*>:<*>:<*>",
-    "size": "<*> <*>", "url": "http://<*>",
+    "datetime": "<*>-<*>-<*> <*>:<*>:<*>", "hadate": "<*>:<*>:<*>:<*>",
+    "iso": "<*>-<*>-<*>:<*>:<*>", "size": "<*> <*>", "url": "http://<*>",
 }
 # After these, alternatives are values; and where one of them is no word, they are too.
 MARKED = ("=", "= ", "\"", "'", ": ", ":", "/")
 NO_WORD = re.compile(r"true|false|null|None|-|.*\d.*")
+# How labelled logs write templates: numbers are values whoever wrote them, letters that touch a
+# value belong to it, values that touch or that a dot or underscore joins are one, and so are blanks.
+CONVENTION = (
+    (r"://<\*>:<\*><\*>", "://<*>"),
+    (r"(?<![\w.<*])[-+]?\d+(?:\.\d+)*(?![\w*])", "<*>"),
+    (r"[A-Za-z0-9_]+<\*>|<\*>[A-Za-z0-9_]+", "<*>"),
+    (r"<\*>[._]?<\*>", "<*>"),
+    (r"  +", " "),
+)
 PLACE = re.compile(r"\{((?:[^{}]|\{[^{}]*\})*)\}")
 
 
@@ -205,12 +214,13 @@ class System:
 
 
 def line(r, parts):
-    """A line and its template, in which values that touch, or that a dot joins, are one."""
+    """A line and its template."""
     made = [(p, p) if isinstance(p, str) else p(r) for p in parts]
     text, template = ("".join(side) for side in zip(*made))
-    while (shorter := re.sub(r"<\*>\.?<\*>", "<*>", template)) != template:
-        template = shorter
-    return text, template
+    for pattern, by in CONVENTION:
+        while (changed := re.sub(pattern, by, template)) != template:
+            template = changed
+    return text, template.strip()
 
 
 def headed(system, r, second, message):

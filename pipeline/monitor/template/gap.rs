@@ -77,6 +77,11 @@ enum Mark {
     Key,
 }
 
+/// Whether parts hold a key and its value.
+fn keyed(ids: &[u32]) -> bool {
+    ids.contains(&u32::from(b'='))
+}
+
 fn punct(ids: &[u32], at: usize) -> Option<u8> {
     ids.get(at).and_then(|id| u8::try_from(*id).ok()).filter(|b| *b > 1)
 }
@@ -103,7 +108,9 @@ fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
             (Some(_), b'=') => Mark::Key,
             (Some(_), b'"' | b'\'' | b'`') => Mark::Quotes,
             (Some(_), _) => Mark::Closed,
-            (None, b'=' | b':') if end + WIDER_MAX >= ids.len() => Mark::Last,
+            (None, b'=' | b':') if end + WIDER_MAX >= ids.len() && !keyed(&ids[end..]) => {
+                Mark::Last
+            }
             (None, _) => continue,
         };
         return (mark, Frame { head, tail: ids.len() - close.unwrap_or(ids.len()) });
@@ -128,6 +135,9 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
         let lengths = spans().any(|view| view.ids.len() != new.ids.len());
         let text = || spans().all(|v| span(v).all(|i| is_word(v.ids[i])));
         if !(lengths || (mark == Mark::Quotes && span(&new).len() > 1 && text())) {
+            continue;
+        }
+        if mark == Mark::Last && spans().any(|view| keyed(&view.ids[span(view)])) {
             continue;
         }
         if !spans().all(|view| balanced(&view.ids[span(view)])) {

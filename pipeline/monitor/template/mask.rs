@@ -106,6 +106,10 @@ fn is_left_out(tokens: &[Token], at: usize) -> bool {
             ends || (next.kind == Kind::Word && next.spaced && key_follows())
         }),
         b':' => next.is_some_and(|t| t.is_punct(b')') || t.is_punct(b']')),
+        quote @ (b'"' | b'\'') => {
+            let opens = at == 1 || tokens[at - 2].kind == Kind::Punct || before.spaced;
+            opens && next.is_some_and(|t| t.is_punct(quote) && !t.spaced)
+        }
         b'(' => next.is_some_and(|t| t.is_punct(b')')),
         b'[' => next.is_some_and(|t| t.is_punct(b']')),
         b'{' => next.is_some_and(|t| t.is_punct(b'}')),

@@ -135,25 +135,28 @@ impl Word {
         if self.pieces == other.pieces || self.pieces == [Piece::Mask] {
             return false;
         }
-        let fits = |(a, b): (&Piece, &Piece)| match (a, b) {
-            (Piece::Delimiter(a), Piece::Delimiter(b)) => a == b,
-            (Piece::Delimiter(_), _) | (_, Piece::Delimiter(_)) => false,
-            _ => true,
+        let (mine, theirs) = (names(&self.pieces), names(&other.pieces));
+        let pieces = if mine.len() == theirs.len() {
+            // Names that differ in letters are one value each, however their parts are joined.
+            let common = |(mine, theirs): (&&[Piece], &&[Piece])| match mine == theirs {
+                true => mine.to_vec(),
+                false => vec![Piece::Mask],
+            };
+            mine.iter().zip(&theirs).flat_map(common).collect()
+        } else {
+            vec![Piece::Mask]
         };
-        if self.pieces.len() != other.pieces.len()
-            || !self.pieces.iter().zip(&other.pieces).all(fits)
-        {
-            self.pieces = vec![Piece::Mask];
-            return true;
-        }
-        let mut changed = false;
-        for (mine, theirs) in self.pieces.iter_mut().zip(&other.pieces) {
-            if mine != theirs && *mine != Piece::Mask {
-                (*mine, changed) = (Piece::Mask, true);
-            }
-        }
+        let pieces = if pieces.contains(&Piece::Mask) { pieces } else { vec![Piece::Mask] };
+        let changed = pieces != self.pieces;
+        self.pieces = pieces;
         changed
     }
+}
+
+/// Names, and each delimiter that is no part of one.
+fn names(pieces: &[Piece]) -> Vec<&[Piece]> {
+    let apart = |piece: &Piece| matches!(piece, Piece::Delimiter(b) if !b"-_.".contains(b));
+    pieces.chunk_by(|a, b| !apart(a) && !apart(b)).collect()
 }
 
 /// Widens the fields of a template to cover those of a line of its form. A line that only shows the

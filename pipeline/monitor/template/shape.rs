@@ -166,7 +166,14 @@ fn walk(word: &[u8], flags: u16, mut emit: impl FnMut(Part)) {
     {
         emit(Part::Literal(0, scheme));
         b"://".iter().for_each(|b| emit(Part::Delimiter(*b)));
-        return emit(Part::Mask);
+        emit(Part::Mask);
+        // An address and its port are two values, with a path they are one.
+        let rest = &word[scheme + 3..];
+        if rest.contains(&b':') && !rest.iter().any(|b| b"/?@".contains(b)) {
+            emit(Part::Delimiter(b':'));
+            emit(Part::Mask);
+        }
+        return;
     }
     if is_whole(word, flags) {
         return emit(Part::Mask);
