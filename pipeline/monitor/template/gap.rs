@@ -165,7 +165,8 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
         let mut begins: Vec<u32> = spans().map(|view| view.ids[frame.head]).collect();
         begins.sort_unstable();
         begins.dedup();
-        let seen = if mark == Mark::Last { begins.len() } else { members.len() + 1 };
+        let colon = mark == Mark::Last && punct(new.ids, frame.head - 1) == Some(b':');
+        let seen = if colon && !data { begins.len() } else { members.len() + 1 };
         if seen >= needed {
             return Some((frame, members.iter().map(|(slot, _, _)| *slot).collect()));
         }

@@ -112,6 +112,7 @@ fn is_left_out(tokens: &[Token], at: usize) -> bool {
         }
         b'(' => next.is_some_and(|t| t.is_punct(b')')),
         b'[' => next.is_some_and(|t| t.is_punct(b']')),
+        b'<' => next.is_some_and(|t| t.is_punct(b'>')),
         b'{' => next.is_some_and(|t| t.is_punct(b'}')),
         _ => false,
     }

@@ -7,7 +7,7 @@
 
 use super::mask::SLOT;
 use super::names::Names;
-use super::render::Field;
+use super::render::{Field, Slot, Text};
 use super::tree::is_word;
 
 /// Distinct words x shared words that make a place a slot.
@@ -112,7 +112,7 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
         Mark::None if place == 0 => 3.max(NAMES_EVIDENCE.div_ceil(shared)),
         Mark::None => 2.max(NAMES_EVIDENCE.div_ceil(shared)),
         // A state may look like a name.
-        Mark::Colon => 3.max(MARKED_EVIDENCE.div_ceil(shared)),
+        Mark::Colon => 3,
         _ => 2.max(MARKED_EVIDENCE.div_ceil(shared)),
     };
     let by_mark = match mark {
@@ -188,6 +188,13 @@ pub(super) fn is_name(word: &str) -> bool {
 
 fn is_constant(word: &str) -> bool {
     !word.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+/// Whether the template takes any word in all places where `ids` differs from it.
+pub(super) fn covers(template: View, ids: &[u32]) -> bool {
+    let open = |i: usize| template.fields[i].text == Text::Slot(Slot::Open);
+    places(template.ids, ids)
+        .is_some_and(|places| (0..ids.len()).filter(|i| places >> i & 1 == 1).all(open))
 }
 
 /// Words of `a` and `b` that are all in which the two differ: place and words.

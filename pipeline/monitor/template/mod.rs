@@ -206,9 +206,9 @@ impl Miner {
             }
             return slot;
         }
-        let relatives = self.tree.relatives(&ids);
+        let gapped = self.tree.gapped(&ids);
         let (mut ids, mut fields) = (ids, fields);
-        match self.aligned(&ids, &relatives) {
+        match self.aligned(&ids, &gapped) {
             Some((spans, differing, slot)) => {
                 // From the last, so that the places of the others stay.
                 for span in spans.into_iter().rev() {
@@ -230,13 +230,13 @@ impl Miner {
     }
 
     /// The template whose gaps take what a line has more, and in how many other words it differs.
-    fn aligned(&self, ids: &[u32], relatives: &[u32]) -> Option<(Vec<Range<usize>>, usize, u32)> {
+    fn aligned(&self, ids: &[u32], gapped: &[u32]) -> Option<(Vec<Range<usize>>, usize, u32)> {
         let align = |slot: &u32| {
             let template = self.slots[*slot as usize].as_ref()?;
             let (spans, differing) = gap::align(template.view(), ids)?;
             Some((spans, differing, *slot))
         };
-        relatives.iter().filter_map(align).min_by_key(|(_, differing, slot)| (*differing, *slot))
+        gapped.iter().filter_map(align).min_by_key(|(_, differing, slot)| (*differing, *slot))
     }
 
     /// The template that says the same with slots in place of some words; of several, the most

@@ -42,7 +42,7 @@ pub(super) const HEX: u16 = 8;
 pub(super) const ALPHA: u16 = 16;
 pub(super) const DOT: u16 = 32;
 pub(super) const SLASH: u16 = 64;
-const OTHER: u16 = 128;
+pub(super) const OTHER: u16 = 128;
 /// Not of a byte: the word holds the mask.
 pub(super) const MASKED: u16 = 256;
 const BREAK: u16 = BLANK | PUNCT;
@@ -134,15 +134,15 @@ impl Scanner<'_> {
         self.push(self.at, end, Kind::Punct, u32::from(byte));
     }
 
-    /// `<5` where a value stands: a number that is only bounded is a number too. `<5>` is in
-    /// brackets.
+    /// `<5` where a value stands: a number that is only bounded is a number too. `<5>` and `<5ab>`
+    /// are in brackets.
     fn is_bound(&self) -> bool {
         let rest = &self.line[self.at..];
         let free = self.at == 0 || class(self.line[self.at - 1]) & BREAK != 0;
-        let number = |b: &&u8| matches!(b, b'0'..=b'9' | b'.');
+        let word = |b: &&u8| class(**b) & BREAK == 0;
         matches!(rest, [b'<' | b'>', b'0'..=b'9', ..])
             && free
-            && rest.get(1 + rest[1..].iter().take_while(number).count()) != Some(&b'>')
+            && rest.get(1 + rest[1..].iter().take_while(word).count()) != Some(&b'>')
     }
 
     /// `from`: where the word goes on after a bound.
@@ -268,7 +268,7 @@ impl Scanner<'_> {
         let word = &self.line[start..end];
         let special = flags & (DIGIT | SLASH | MASKED) != 0
             || word.len() > shape::WORD_BYTES_MAX
-            || (flags & DOT != 0 && (shape::is_host(word) || shape::is_mailbox(word)))
+            || (flags & DOT != 0 && shape::is_name_of_host(word, flags))
             || (flags == HEX && shape::is_hex_word(word));
         if !special {
             return self.push(start, end, Kind::Word, hash::word(word));

@@ -6,7 +6,7 @@
 //! variable is a variable, variables joined by dots are one variable, and a path is one variable.
 
 use super::hash;
-use super::scan::{ALPHA, DIGIT, DOT, HEX, MASK, MASKED, PUNCT, SLASH, class};
+use super::scan::{ALPHA, DIGIT, DOT, HEX, MASK, MASKED, OTHER, PUNCT, SLASH, class};
 
 /// A name may carry a version digit or two (`ipv4`, `log4j2`); more digits make an identifier.
 const NAME_DIGITS_MAX: usize = 2;
@@ -88,9 +88,7 @@ fn is_whole(word: &[u8], flags: u16) -> bool {
         || (flags & (DOT | SLASH) == DOT && is_host(word))
         || (flags & !(DIGIT | HEX) == 0 && is_hex_word(word))
         || (flags & PUNCT != 0 && is_address(word))
-        || is_uuid(word)
-        || is_hyphenated_mac(word)
-        || is_mailbox(word)
+        || (flags & OTHER != 0 && (is_uuid(word) || is_hyphenated_mac(word) || is_mailbox(word)))
 }
 
 /// An absolute path, or a relative one: at least two separators, or one that joins dotted names.
@@ -107,7 +105,7 @@ fn is_path(word: &[u8], flags: u16) -> bool {
 
 /// A host name, as good as an address: labels joined by dots, the last a generic top-level domain
 /// or, after at least two others, one of the two-letter country codes.
-pub(super) fn is_host(word: &[u8]) -> bool {
+fn is_host(word: &[u8]) -> bool {
     const GENERIC: [&[u8]; 9] =
         [b"com", b"net", b"org", b"edu", b"gov", b"mil", b"arpa", b"local", b"internal"];
     let label =
@@ -118,6 +116,11 @@ pub(super) fn is_host(word: &[u8]) -> bool {
     let (names, top) = (&word[..dot], &word[dot + 1..]);
     let country = top.len() == 2 && top.iter().all(u8::is_ascii_lowercase) && names.contains(&b'.');
     (country || GENERIC.contains(&top)) && names.split(|b| *b == b'.').all(label)
+}
+
+/// A host or a mailbox on one.
+pub(super) fn is_name_of_host(word: &[u8], flags: u16) -> bool {
+    if flags & OTHER == 0 { is_host(word) } else { is_host(word) || is_mailbox(word) }
 }
 
 /// Groups of hexadecimal digits that the scanner joined over colons.
@@ -135,7 +138,7 @@ fn is_hyphenated_mac(word: &[u8]) -> bool {
 }
 
 /// `name@host`, where the host is written with a domain.
-pub(super) fn is_mailbox(word: &[u8]) -> bool {
+fn is_mailbox(word: &[u8]) -> bool {
     let Some(at) = word.iter().position(|b| *b == b'@') else {
         return false;
     };

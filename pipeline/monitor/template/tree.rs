@@ -3,6 +3,7 @@
 //! the last two.
 
 use super::hash;
+use super::mask::GAP;
 
 /// Candidates that one look-up takes from a leaf.
 const CANDIDATES_MAX: usize = 128;
@@ -17,7 +18,7 @@ impl Tree {
     /// `open`: the template takes any word in some place. Such templates have leaves of their own,
     /// so that no number of others can hide them.
     pub fn insert(&mut self, ids: &[u32], open: bool, slot: u32) {
-        for leaf in leaves(ids, open).into_iter().chain(ends(ids)).flatten() {
+        for leaf in leaves(ids, open).into_iter().chain(ends(ids, ids.contains(&GAP))).flatten() {
             let slots = self.leaves.entry(leaf).or_default();
             if let Err(at) = slots.binary_search(&slot) {
                 slots.insert(at, slot);
@@ -26,7 +27,7 @@ impl Tree {
     }
 
     pub fn remove(&mut self, ids: &[u32], open: bool, slot: u32) {
-        for leaf in leaves(ids, open).into_iter().chain(ends(ids)).flatten() {
+        for leaf in leaves(ids, open).into_iter().chain(ends(ids, ids.contains(&GAP))).flatten() {
             if let Some(slots) = self.leaves.get_mut(&leaf) {
                 slots.retain(|s| *s != slot);
                 if slots.is_empty() {
@@ -44,7 +45,12 @@ impl Tree {
 
     /// Templates of any length that begin or end with the same two words.
     pub fn relatives(&self, ids: &[u32]) -> Vec<u32> {
-        self.slots(ends(ids).into_iter().flatten())
+        self.slots([false, true].into_iter().flat_map(|gap| ends(ids, gap)).flatten())
+    }
+
+    /// Those of them that have a gap.
+    pub fn gapped(&self, ids: &[u32]) -> Vec<u32> {
+        self.slots(ends(ids, true).into_iter().flatten())
     }
 
     fn slots(&self, leaves: impl Iterator<Item = u64>) -> Vec<u32> {
@@ -64,10 +70,10 @@ pub(super) fn is_word(id: u32) -> bool {
 }
 
 /// The first two words and the last two, if a template has them.
-fn ends(ids: &[u32]) -> [Option<u64>; 2] {
+fn ends(ids: &[u32], gap: bool) -> [Option<u64>; 2] {
     let leaf = |one: Option<&u32>, two: Option<&u32>, end: u64| {
         let place = u64::from(*one?) << 32 | u64::from(*two?);
-        Some(hash::fold(place ^ hash::SEED, hash::K1 ^ end))
+        Some(hash::fold(place ^ hash::SEED, hash::K1 ^ end ^ u64::from(gap) << 1))
     };
     let mut words = ids.iter().filter(|id| is_word(**id));
     let mut back = ids.iter().rev().filter(|id| is_word(**id));

@@ -50,8 +50,51 @@ impl Miner {
         while let Some((change, mut members)) = self.decide(new).or_else(|| self.looks_like(new)) {
             members.push(new);
             new = self.unite(change, &members);
+            self.absorb(new);
         }
         new
+    }
+
+    /// Takes over the templates that have words where this one takes any.
+    fn absorb(&mut self, slot: u32) {
+        let Some(view) = self.slots[slot as usize].as_ref().map(Template::view) else {
+            return;
+        };
+        let mut covered = Vec::new();
+        let mut others = self.tree.candidates(view.ids);
+        others.extend(self.tree.relatives(view.ids));
+        others.sort_unstable();
+        others.dedup();
+        for other in others.into_iter().filter(|other| *other != slot) {
+            let Some(template) = &self.slots[other as usize] else {
+                continue;
+            };
+            let spans = match gap::align(view, &template.ids) {
+                Some((spans, 0)) => spans,
+                _ if merge::covers(view, &template.ids) => Vec::new(),
+                _ => continue,
+            };
+            covered.push((other, spans));
+        }
+        for (other, spans) in covered {
+            let Some(mut part) = self.remove(other) else {
+                continue;
+            };
+            for span in spans.into_iter().rev() {
+                gap::open_fields(&mut part.fields, span);
+            }
+            let Some(mut all) = self.slots[slot as usize].take() else {
+                return;
+            };
+            self.alias(part.id, all.id);
+            render::widen(&mut all.fields, &part.fields);
+            all.general = render::is_general(&all.fields);
+            all.count += part.count;
+            all.used = all.used.max(part.used);
+            part.keys.iter().for_each(|key| _ = self.keys.insert(*key, slot));
+            all.keys.append(&mut part.keys);
+            self.slots[slot as usize] = Some(all);
+        }
     }
 
     /// The template that shows the same text: values that punctuation joins are one value, but are
