@@ -223,19 +223,20 @@ def line(r, parts):
     return text, template.strip()
 
 
-def headed(system, r, second, message):
-    """The line as its usual writer prints it."""
+def headed(system, r, second, pick, message):
+    """The line as its writer prints it; a statement has one level and one place in the source."""
+    of_statement = random.Random(pick)
     day, time = second // 86400 + 1, f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
     thousandth = r.randrange(1000)
-    writer = skewed(r, system.writers or ["app"])
-    writer = writer.replace("{int}", str(r.randint(10, 900)))
-    level = skewed(r, ["INFO", "WARN", "ERROR", "DEBUG"])
+    writer = skewed(of_statement, system.writers or ["app"])
+    writer = writer.replace("{int}", str(of_statement.randint(10, 900)))
+    level = skewed(of_statement, ["INFO", "WARN", "ERROR", "DEBUG"])
     if system.header == "json":
-        return json.dumps({"level": skewed(r, [30, 40, 50]), "time": 1_700_000_000_000 + second * 1000,
+        return json.dumps({"level": skewed(of_statement, [30, 40, 50]), "time": 1_700_000_000_000 + second * 1000,
                            "pid": 4711, "hostname": "web-1", "msg": message}, ensure_ascii=False)
     if system.header == "logfmt":
         return (f"ts=2024-01-{day:02}T{time}.{thousandth:03}Z level={level.lower()} "
-                f"caller=server/{r.choice(['raft', 'apply'])}.go:{r.randint(10, 999)} "
+                f"caller=server/{of_statement.choice(['raft', 'apply'])}.go:{pick + 10} "
                 f"msg={json.dumps(message, ensure_ascii=False)}")
     dated = f"2024-01-{day:02}"
     return {
@@ -256,7 +257,7 @@ def headed(system, r, second, message):
                    f"c.acme.shop.{writer} : ",
         "kafka": f"[{dated} {time},{thousandth:03}] {level} ",
         "bracketed": f"[{dated[5:].replace('-', '.')} {time}] ",
-        "mysqld": f"{dated}T{time}.{thousandth:03}000Z {r.randint(0, 99)} [{skewed(r, ['Note', 'Warning', 'ERROR'])}] ",
+        "mysqld": f"{dated}T{time}.{thousandth:03}000Z {r.randint(0, 99)} [{skewed(of_statement, ['Note', 'Warning', 'ERROR'])}] ",
         "pylog": f"{dated} {time},{thousandth:03} {level} {writer} ",
         "cbs": f"{dated} {time}, {level.title():<22}{writer}    ",
     }[system.header] + message
@@ -285,7 +286,7 @@ def main():
             contents.append(text)
             truth.append((n, template))
             second += r.choice([0, 0, 1, 2, 30])
-            logs.append(headed(system, r, second, text))
+            logs.append(headed(system, r, second, pick, text))
         for suffix, lines in (("content", contents), ("log", logs)):
             text = "".join(line + "\n" for line in lines)
             (args.out / f"{source.stem}.{suffix}").write_text(text, encoding="utf8")

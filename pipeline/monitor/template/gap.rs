@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::mask::{GAP, SLOT};
-use super::merge::{Places, View, is_name, shared_words};
+use super::merge::{Places, View, is_message, is_name, shared_words};
 use super::render::{Field, Slot, Text, Word};
 use super::shape::Piece;
 use super::tree::is_word;
@@ -20,6 +20,10 @@ const SHARED_MIN: usize = 3;
 const SHOWN_MAX: usize = 16;
 /// Words in which a line may differ from a template whose gaps it takes over.
 const DIFFERING_MAX: usize = 2;
+/// Words before a colon that introduce a text.
+const CLAUSE_MIN: usize = 2;
+/// Lines of a text, in the mean, that may be any.
+const LINES_PER_TEXT_MAX: u64 = 2;
 /// Parts by which a span is widened.
 const WIDER_MAX: usize = 4;
 /// Frames that one decision considers.
@@ -113,6 +117,9 @@ fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
             }
             (None, _) => continue,
         };
+        if is_message(ids, head) {
+            break;
+        }
         return (mark, Frame { head, tail: ids.len() - close.unwrap_or(ids.len()) });
     }
     (Mark::None, frame)
@@ -137,6 +144,12 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
         if !(lengths || (mark == Mark::Quotes && span(&new).len() > 1 && text())) {
             continue;
         }
+        // Any text is rare; what comes again and again is a message after its writer's name.
+        let texts = || spans().filter(|view| !span(view).any(|i| view.ids[i] == GAP));
+        let lines: u64 = texts().map(|view| view.count).sum();
+        if mark == Mark::Last && lines > LINES_PER_TEXT_MAX * texts().count() as u64 {
+            continue;
+        }
         if mark == Mark::Last && spans().any(|view| keyed(&view.ids[span(view)])) {
             continue;
         }
@@ -158,6 +171,7 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
             Mark::Closed if punct(new.ids, frame.head - 1) == Some(b'(') => 4,
             Mark::Closed | Mark::Quotes => 3,
             Mark::Last if punct(new.ids, frame.head - 1) == Some(b'=') => 3,
+            Mark::Last if clause(new, frame.head - 1) < CLAUSE_MIN => continue,
             Mark::Last => SPANS_MIN.max(SPANS_EVIDENCE.div_ceil(shared)),
             Mark::Key | Mark::None => continue,
         };
@@ -172,6 +186,13 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
         }
     }
     None
+}
+
+/// Words between the punctuation before and the colon. One is who writes, not what of.
+fn clause(new: View, colon: usize) -> usize {
+    let text = |i: &usize| new.ids[*i] == SLOT || is_word(new.ids[*i]);
+    let word = |i: &usize| new.fields[*i].text.constant().bytes().any(|b| b.is_ascii_lowercase());
+    (0..colon).rev().take_while(text).filter(word).count()
 }
 
 /// Whether brackets and quotes close where they open.

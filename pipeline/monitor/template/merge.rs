@@ -5,6 +5,7 @@
 //! distinct words were seen in it, and fewer suffice the more text around it is shared: `values x
 //! shared words >= EVIDENCE`.
 
+use super::hash;
 use super::mask::SLOT;
 use super::names::Names;
 use super::render::{Field, Slot, Text};
@@ -55,6 +56,8 @@ pub(super) fn shared_words(ids: &[u32], differing: Places) -> usize {
 pub(super) struct View<'a> {
     pub ids: &'a [u32],
     pub fields: &'a [Field],
+    /// Lines so far.
+    pub count: u64,
 }
 
 /// The places that become slots and the templates that become one, given a new template.
@@ -144,12 +147,22 @@ enum Mark {
     Quotes,
 }
 
+/// Whether what begins at a place is what the line calls its message: that is text, not a value.
+pub(super) fn is_message(ids: &[u32], at: usize) -> bool {
+    const KEYS: [&str; 4] = ["msg", "message", "log", "event"];
+    let mut before = ids[..at].iter().rev().skip_while(|id| **id == u32::from(b'"'));
+    let joins = before.next().is_some_and(|id| [u32::from(b'='), u32::from(b':')].contains(id));
+    let key = before.find(|id| **id != u32::from(b'"'));
+    joins && key.is_some_and(|id| KEYS.iter().any(|key| *id == hash::word(key.as_bytes())))
+}
+
 /// Whether punctuation marks a word as a value.
 fn mark(new: View, place: usize) -> Mark {
     let at = |i: usize| new.ids.get(i).copied().filter(|id| !is_word(*id) && *id != SLOT);
     let before = place.checked_sub(1).and_then(at);
     let after = at(place + 1).map(|id| id as u8);
     match before.map(|id| id as u8) {
+        Some(b'=' | b':' | b'"') if is_message(new.ids, place) => Mark::None,
         Some(b'=') => {
             let key_follows = at(place + 2) == Some(u32::from(b'='));
             if after.is_some_and(|b| b",;)]}|\"'>".contains(&b)) || key_follows {

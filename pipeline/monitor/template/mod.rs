@@ -77,7 +77,7 @@ struct Template {
 
 impl Template {
     fn view(&self) -> merge::View<'_> {
-        merge::View { ids: &self.ids, fields: &self.fields }
+        merge::View { ids: &self.ids, fields: &self.fields, count: self.count }
     }
 }
 
