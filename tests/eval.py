@@ -12,7 +12,7 @@ Sets: nezha (incidents; causes end to end and for given times), petshop (causes)
 nab and jumpstarter (signals), loghub (templates), runbooks (the runbook of an alert),
 cases (past incidents like a new one) and calm (days without a fault); these two are
 generated, so they need neither KIT nor DATA, as are families (synthetic series of many
-shapes, each with a fault), which need the KIT.
+shapes, each with a fault) and formats (logs of many kinds of systems), which need the KIT.
 One fixed configuration, the program's own, serves them all.
 
 Only this script reads `truth/`: the starts of faults, for the causes at given
@@ -46,11 +46,12 @@ SETS = {
     "loghub": ("loghub2k", ("loghub",)),
     "runbooks": ("runbooks_promop", ()),
     "families": ("", ("families",)),
+    "formats": ("", ("formats",)),
     "cases": ("", ()),
     "calm": ("", ()),
 }
 WITHOUT_KIT = ("runbooks", "cases", "calm")
-WITHOUT_DATA = ("families", "cases", "calm")
+WITHOUT_DATA = ("families", "formats", "cases", "calm")
 # Runbooks that lie beside those of the alerts and are to be told from them.
 OTHER_RUNBOOKS = "runbooks_scoutflo"
 # Seeds of the generated days of `cases`, faults of each, and the share that is past.
@@ -195,13 +196,20 @@ class Evaluation:
         for outage in self.outages("jumpstarter"):
             self.attempt(outage.name, "signals", lambda: self.signals(outage))
 
-    def families(self):
-        script = ROOT / "tests" / "families.py"
-        made = self.out / "outages" / ".families"
-        outage = self.out / "outages" / "families"
-        if not made.exists() or made.read_bytes() != script.read_bytes():
+    def synthetic(self, name):
+        """What tests/NAME.py writes, again when the script or what it reads is another."""
+        tests = ROOT / "tests"
+        script, made = tests / f"{name}.py", self.out / "outages" / f".{name}"
+        outage = self.out / "outages" / name
+        source = b"".join(p.read_bytes() for p in [script, *sorted(tests.glob(f"{name}/*.txt"))])
+        if not made.exists() or made.read_bytes() != source:
+            shutil.rmtree(outage, ignore_errors=True)
             run([sys.executable, script, outage])
-            made.write_bytes(script.read_bytes())
+            made.write_bytes(source)
+        return outage
+
+    def families(self):
+        outage = self.synthetic("families")
         self.attempt("families", "signals", lambda: self.signals(outage))
         self.attempt("families", "shapes", lambda: self.shapes(outage))
 
@@ -223,7 +231,12 @@ class Evaluation:
 
     def loghub(self):
         for folder in self.outages("loghub"):
-            self.attempt("loghub", "templates", lambda: self.templates(folder))
+            self.attempt("loghub", "templates", lambda: self.templates("loghub", folder))
+
+    def formats(self):
+        folder = self.synthetic("formats")
+        self.attempt("formats", "templates", lambda: self.templates("formats", folder))
+        self.attempt("formats", "with header", lambda: self.with_header("formats", folder))
 
     def runbooks(self):
         """One runbook per alert, named after it, among others."""
@@ -438,18 +451,30 @@ class Evaluation:
                 self.row(outage.name, f"f1 of as many {chance.replace('_', ' ')} episodes",
                          found[chance]["emission"]["f1"])
 
-    def templates(self, folder):
-        predicted = self.out / "work" / "templates"
+    def mined(self, folder, suffix):
+        """A folder of the templates of every line."""
+        predicted = self.out / "work" / f"templates-{folder.name}-{suffix}"
         shutil.rmtree(predicted, ignore_errors=True)
         predicted.mkdir(parents=True)
-        for path in sorted(folder.glob("*.content")):
+        for path in sorted(folder.glob(f"*.{suffix}")):
             text = self.product("templates", path, "--format", "csv")
             (predicted / f"{path.stem}.csv").write_text(text, encoding="utf8")
-        found = self.score("score_templates.py", folder / "truth", predicted)
-        self.keep("loghub", "templates", found)
+        return predicted
+
+    def templates(self, name, folder):
+        found = self.score("score_templates.py", folder / "truth", self.mined(folder, "content"))
+        self.keep(name, "templates", found)
         for system, scores in found.items():
             values = ", ".join(f"{m} {show(scores[m])}" for m in ("GA", "FGA", "PA", "FTA"))
-            self.row("loghub", f"templates, {system}", values)
+            self.row(name, f"templates, {system}", values)
+
+    def with_header(self, name, folder):
+        """Whether lines fall into the same groups when they keep their header."""
+        contents, logs = self.mined(folder, "content"), self.mined(folder, "log")
+        found = self.score("score_templates.py", contents, logs)
+        self.keep(name, "with header", found)
+        values = ", ".join(f"{m} {show(found['macro'][m])}" for m in ("GA", "FGA"))
+        self.row(name, "groups with header against those without", values)
 
 
 def spelt_out(name):

@@ -12,12 +12,14 @@ the source of such a program has them, the most frequent first. In a format
     {up|down} is one of these, the first the most frequent
 
 and all else is text. Who labels logs keeps words that tell states apart as text, unless the line
-marks them as a value (`state="up"`, `state: up`), and so does this. OUT gets SYSTEM.content (lines without header), SYSTEM.log (the same with
-header) and truth/SYSTEM.csv (line,template), in which every value is `<*>`.
+marks them as a value (`state="up"`, `state: up`), and so does this. OUT gets SYSTEM.content (lines
+without header), SYSTEM.log (the same with header) and truth/SYSTEM.csv (line,template), in which
+every value is `<*>`.
 """
 import argparse
 import bisect
 import csv
+import datetime
 import itertools
 import json
 import pathlib
@@ -38,7 +40,7 @@ PARTS = {
 MARKED = ("=", "= ", "\"", "'", ": ", ":", "/")
 NO_WORD = re.compile(r"true|false|null|None|-|.*\d.*")
 # How labelled logs write templates: numbers are values whoever wrote them, letters that touch a
-# value belong to it, values that touch or that a dot or underscore joins are one, and so are blanks.
+# value belong to it, values that touch or that a dot or underscore joins are one, as are blanks.
 CONVENTION = (
     (r"://<\*>:<\*><\*>", "://<*>"),
     (r"(?<![\w.<*])[-+]?\d+(?:\.\d+)*(?![\w*])", "<*>"),
@@ -56,6 +58,10 @@ def name(r, syllables=3):
 def number(r):
     """Of any magnitude, small ones as often as large."""
     return r.randrange(10 ** r.randint(1, 6))
+
+
+def digit(r):
+    return r.randint(0, 9)
 
 
 def hexadecimal(r, digits):
@@ -95,7 +101,7 @@ def bytes_twice(r):
 
 KINDS = {
     "int": number,
-    "digit": lambda r: r.randint(0, 9),
+    "digit": digit,
     "neg": lambda r: r.choice(["", "-"]) + str(number(r)),
     "signed": lambda r: f"{r.choice('+-')}{r.random():.6f}",
     "float": lambda r: f"{r.randrange(1000) / r.choice([1, 10, 100]):.{r.randint(1, 3)}f}",
@@ -115,7 +121,7 @@ KINDS = {
     "node": lambda r: f"ip-10-0-{r.randint(0, 9)}-{r.randint(1, 250)}.ec2.internal",
     "pod": lambda r: f"{name(r, 2)}-{hexadecimal(r, 9)}-{hexadecimal(r, 5)}",
     "base": lambda r: hexadecimal(r, 5),
-    "image": lambda r: f"registry.{name(r, 2)}.io/{name(r, 2)}:v{r.randint(0, 9)}.{r.randint(0, 30)}",
+    "image": lambda r: f"registry.{name(r, 2)}.io/{name(r, 2)}:v{r.randint(0, 9)}.{digit(r)}",
     "path": path,
     "file": lambda r: f"{name(r, 2)}.{r.choice(['conf', 'csv', 'dll', 'yaml'])}",
     "url": lambda r: f"http://{domain(r)}{path(r)}",
@@ -226,38 +232,40 @@ def line(r, parts):
 def headed(system, r, second, pick, message):
     """The line as its writer prints it; a statement has one level and one place in the source."""
     of_statement = random.Random(pick)
-    day, time = second // 86400 + 1, f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
+    day, time = second // 86400 + 1, str(datetime.timedelta(seconds=second % 86400)).zfill(8)
     thousandth = r.randrange(1000)
     writer = skewed(of_statement, system.writers or ["app"])
     writer = writer.replace("{int}", str(of_statement.randint(10, 900)))
     level = skewed(of_statement, ["INFO", "WARN", "ERROR", "DEBUG"])
     if system.header == "json":
-        return json.dumps({"level": skewed(of_statement, [30, 40, 50]), "time": 1_700_000_000_000 + second * 1000,
-                           "pid": 4711, "hostname": "web-1", "msg": message}, ensure_ascii=False)
+        fields = {"level": skewed(of_statement, [30, 40, 50]), "time": 1_700_000_000_000 + second,
+                  "pid": 4711, "hostname": "web-1", "msg": message}
+        return json.dumps(fields, ensure_ascii=False)
     if system.header == "logfmt":
         return (f"ts=2024-01-{day:02}T{time}.{thousandth:03}Z level={level.lower()} "
                 f"caller=server/{of_statement.choice(['raft', 'apply'])}.go:{pick + 10} "
                 f"msg={json.dumps(message, ensure_ascii=False)}")
-    dated = f"2024-01-{day:02}"
+    dated, process = f"2024-01-{day:02}", r.randint(100, 32000)
+    note = skewed(of_statement, ["Note", "Warning", "ERROR"])
     return {
-        "syslog": f"Jan {day:2} {time} host1 {writer}[{r.randint(100, 32000)}]: ",
+        "syslog": f"Jan {day:2} {time} host1 {writer}[{process}]: ",
         "syslog5424": f"<{8 * 20 + r.randint(3, 6)}>1 {dated}T{time}Z fw1 {writer} - - - ",
         "haproxy": f"Jan {day:2} {time} lb1 {writer}[{r.randint(100, 999)}]: ",
-        "cluster": f"Jan {day:2} {time} n{r.randint(1, 400)} daemon[{r.randint(100, 32000)}]: ",
+        "cluster": f"Jan {day:2} {time} n{r.randint(1, 400)} daemon[{process}]: ",
         "asl": f"Jan {day:2} {time} laptop kernel[0]: ",
         "logcat": f"01-{day:02} {time}.{thousandth:03}  {r.randint(500, 3000)}  "
                   f"{r.randint(500, 9000)} {level[0]} {writer}: ",
         "spark": f"24/01/{day:02} {time} {level} {writer}: ",
         "ras": f"{r.randint(10 ** 5, 10 ** 6)} node-{r.randint(0, 255)} unix.hw state_change.x "
                f"{1_700_000_000 + second} 1 ",
-        "pg": f"{dated} {time}.{thousandth:03} UTC [{r.randint(100, 32000)}] LOG:  ",
-        "klog": f"{level[0].replace('D', 'I')}01{day:02} {time}.{thousandth:03}000    1234 {writer}] ",
+        "pg": f"{dated} {time}.{thousandth:03} UTC [{process}] LOG:  ",
+        "klog": f"{level[0].replace('D', 'I')}01{day:02} {time}.{thousandth:03}000  1234 {writer}] ",
         "pipes": f"2024{day:02}01-{time.replace(':0', ':')}:{thousandth}|{writer}|30002312|",
-        "logback": f"{dated} {time}.{thousandth:03}  {level:>5} 1 --- [nio-8080-exec-{r.randint(1, 9)}] "
+        "logback": f"{dated} {time}.{thousandth:03}  {level:>5} 1 --- [nio-8080-exec-{digit(r)}] "
                    f"c.acme.shop.{writer} : ",
         "kafka": f"[{dated} {time},{thousandth:03}] {level} ",
         "bracketed": f"[{dated[5:].replace('-', '.')} {time}] ",
-        "mysqld": f"{dated}T{time}.{thousandth:03}000Z {r.randint(0, 99)} [{skewed(of_statement, ['Note', 'Warning', 'ERROR'])}] ",
+        "mysqld": f"{dated}T{time}.{thousandth:03}000Z {digit(r)} [{note}] ",
         "pylog": f"{dated} {time},{thousandth:03} {level} {writer} ",
         "cbs": f"{dated} {time}, {level.title():<22}{writer}    ",
     }[system.header] + message
@@ -275,7 +283,8 @@ def main():
         system = System(source.read_text(encoding="utf8"))
         # Zipf's law: most formats are rare, but each is written once.
         steep = r.uniform(1.0, 1.9)
-        shares = list(itertools.accumulate(1 / (i + 1) ** steep for i in range(len(system.formats))))
+        ranks = range(1, len(system.formats) + 1)
+        shares = list(itertools.accumulate(1 / rank ** steep for rank in ranks))
         picked = [bisect.bisect(shares, r.random() * shares[-1])
                   for _ in range(args.lines - len(shares))]
         picked += range(len(shares))
