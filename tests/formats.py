@@ -236,7 +236,7 @@ def headed(system, r, second, pick, message):
     thousandth = r.randrange(1000)
     writer = skewed(of_statement, system.writers or ["app"])
     writer = writer.replace("{int}", str(of_statement.randint(10, 900)))
-    level = skewed(of_statement, ["INFO", "WARN", "ERROR", "DEBUG"])
+    level = skewed(of_statement, ["INFO", "WARN", "ERROR"])
     if system.header == "json":
         fields = {"level": skewed(of_statement, [30, 40, 50]), "time": 1_700_000_000_000 + second,
                   "pid": 4711, "hostname": "web-1", "msg": message}
@@ -259,7 +259,7 @@ def headed(system, r, second, pick, message):
         "ras": f"{r.randint(10 ** 5, 10 ** 6)} node-{r.randint(0, 255)} unix.hw state_change.x "
                f"{1_700_000_000 + second} 1 ",
         "pg": f"{dated} {time}.{thousandth:03} UTC [{process}] LOG:  ",
-        "klog": f"{level[0].replace('D', 'I')}01{day:02} {time}.{thousandth:03}000  1234 {writer}] ",
+        "klog": f"{level[0]}01{day:02} {time}.{thousandth:03}000  1234 {writer}] ",
         "pipes": f"2024{day:02}01-{time.replace(':0', ':')}:{thousandth}|{writer}|30002312|",
         "logback": f"{dated} {time}.{thousandth:03}  {level:>5} 1 --- [nio-8080-exec-{digit(r)}] "
                    f"c.acme.shop.{writer} : ",

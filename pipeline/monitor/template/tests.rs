@@ -39,6 +39,9 @@ fn data_is_masked_and_text_is_kept() {
     check("state......0x12", "state......<*>");
     check("\x1b[31mred\x1b[0m alert 7", "red alert <*>");
     check("peer db.example.com is up", "peer <*> is up");
+    check("to ada.l@example.de from 00-11-aa-bb-cc-dd ok", "to <*> from <*> ok");
+    check("file system hdfs://node:9000 ok", "file system hdfs://<*>:<*> ok");
+    check("id <5fKq> took <5 ms", "id <<*>> took <*> ms");
     check(
         "pulled acme.io/shop for group node[1-3,7] today",
         "pulled <*> for group node[<*>-<*>,<*>] today",
@@ -60,6 +63,8 @@ fn one_message_type_for_lists_quantities_and_values_left_out() {
     check_one(&["done=true", "done=false"], "done=<*>");
     check_one(&["up web-7f9c5 ok", "up web-6d8b4 ok"], "up web-<*> ok");
     check_one(&["up ab-1 ok", "up cd-2 ok", "up x9y8z7 ok"], "up <*> ok");
+    check_one(&["up ab-1/x-1 ok", "up cd-2/x-2 ok"], "up <*>/x-<*> ok");
+    check_one(&["to 'a1' ok", "to '' ok"], "to '<*>' ok");
     check_one(&["at Mon Jan 02 2006", "at Tue Mar 3 2009"], "at <*> <*> <*> <*>");
 }
 
@@ -72,6 +77,101 @@ fn alternatives_stay_apart_and_names_become_a_slot() {
         names.iter().map(|n| format!("login of user {n} was accepted by host")).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     check_one(&lines, "login of user <*> was accepted by host");
+}
+
+/// Lines that must each have a template of their own.
+#[track_caller]
+fn check_apart(lines: &[&str]) {
+    let mut found = mine(lines);
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), lines.len(), "{found:?}");
+}
+
+#[test]
+fn punctuation_and_looks_mark_values() {
+    check_one(
+        &["lock=1, tag=radio, ok", "lock=2, tag=audio, ok", "lock=3, tag=sync, ok"],
+        "lock=<*>, tag=<*>, ok",
+    );
+    check_one(&["bean 'cart' is up", "bean 'mail' is up"], "bean '<*>' is up");
+    check_one(
+        &["app a.phone has died now", "app b.chat has died now", "app c.mail has died now"],
+        "app <*> has died now",
+    );
+    check_one(
+        &["the path of chdir(pwd) has failed", "the path of chdir(/a/b) has failed"],
+        "the path of chdir(<*>) has failed",
+    );
+    check_one(&["GET 5 us - 17", "GET 9 us - -"], "GET <*> <*> - <*>");
+    check_one(
+        &["route a-b/c-d 5/7/9 ok on it", "route e/f1 5/7/9 ok on it"],
+        "route <*> <*>/<*>/<*> ok on it",
+    );
+    check_apart(&["id=1 status=ok took 5 s", "id=2 status=failed took 7 s"]);
+    check_apart(&["Node a-1 is now: NodeReady", "Node a-2 is now: NodeNotReady"]);
+    check_apart(&["cache.size set to 5", "cache.age set to 7", "tick-time set to 9"]);
+}
+
+#[test]
+fn what_other_messages_vary_in_too_is_a_name() {
+    let names = ["cyrus", "news", "test"];
+    let lines: Vec<String> = names
+        .iter()
+        .flat_map(|n| {
+            [format!("session opened for user {n} by (uid=0)"), format!("closed for user {n}")]
+        })
+        .collect();
+    let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    lines.push("session opened for user root by (uid=0)");
+    let found = mine(&lines);
+    assert_eq!(found[0], "session opened for user <*> by (uid=<*>)");
+    assert!(found.iter().step_by(2).all(|t| *t == found[0]), "{found:?}");
+    // States vary in messages of one kind.
+    check_apart(&[
+        "the VM was started by it",
+        "the VM was paused by it",
+        "the VM was stopped by it",
+    ]);
+}
+
+#[test]
+fn text_of_any_length_is_one_value() {
+    check_one(
+        &[
+            "server is down, reason: timeout, check took 5 ms",
+            "server is down, reason: wrong status, code: 503, check took 7 ms",
+            "server is down, reason: no route to it, check took 9 ms",
+        ],
+        "server is down, reason: <*>, check took <*> ms",
+    );
+    check_one(
+        &["acquired tag=\"x\", ws=null, uid=5", "acquired tag=\"y\", ws=Source{17 a.b}, uid=7"],
+        "acquired tag=\"<*>\", ws=<*>, uid=<*>",
+    );
+    let reasons = ["no space", "it is a link to nothing", "quota", "busy", "reset by peer", "gone"];
+    let lines: Vec<String> =
+        reasons.iter().map(|r| format!("could not restore state from /a/b: {r}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    check_one(&lines, "could not restore state from <*>: <*>");
+    // What one writer says are messages, and so is what a line calls its message.
+    let lines: Vec<String> =
+        reasons.iter().map(|r| format!("9 INFO [main] a.b.Store: {r}")).collect();
+    check_apart(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let lines: Vec<String> =
+        reasons.iter().map(|r| format!("level=info ts=5 msg=\"{r}\"")).collect();
+    check_apart(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_merged_template_takes_over_what_it_covers() {
+    let mut lines = vec!["peer old is up and peer x-a is its twin".to_owned()];
+    for name in ["ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal"] {
+        lines.push(format!("peer {name} is up and peer y-b is its twin"));
+        lines.push(format!("peer {name} is up and peer z-c is its twin"));
+    }
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    check_one(&lines, "peer <*> is up and peer <*> is its twin");
 }
 
 #[test]
