@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::mask::{GAP, SLOT};
+use super::mask::{GAP, SLOT, is_slot};
 use super::merge::{Places, View, is_message, is_name, shared_words};
 use super::render::{Field, Slot, Text, Word};
 use super::shape::Piece;
@@ -53,10 +53,10 @@ pub(super) fn frame(a: View, b: View) -> Option<Frame> {
     }
     let mut head = (0..least).take_while(|i| alike(a, *i, b, *i)).count();
     let mut tail = (1..=least - head).take_while(|i| alike(a, m - i, b, n - i)).count();
-    while head > 0 && a.ids[head - 1] == SLOT {
+    while head > 0 && (is_slot(a.ids[head - 1]) || is_slot(b.ids[head - 1])) {
         head -= 1;
     }
-    while tail > 0 && a.ids[m - tail] == SLOT {
+    while tail > 0 && (is_slot(a.ids[m - tail]) || is_slot(b.ids[n - tail])) {
         tail -= 1;
     }
     (head + tail < least).then_some(Frame { head, tail })
@@ -64,7 +64,7 @@ pub(super) fn frame(a: View, b: View) -> Option<Frame> {
 
 /// The same, or names or data both. What a message begins with is its subject.
 fn alike(a: View, i: usize, b: View, j: usize) -> bool {
-    let value = |v: View, i: usize| v.ids[i] == SLOT || is_name(v.fields[i].text.constant());
+    let value = |v: View, i: usize| is_slot(v.ids[i]) || is_name(v.fields[i].text.constant());
     a.ids[i] == b.ids[j] || (i > 0 && j > 0 && value(a, i) && value(b, j))
 }
 
@@ -81,9 +81,14 @@ enum Mark {
     Key,
 }
 
-/// Whether parts hold a key and its value.
+/// Whether parts hold a key and its value, outside of brackets.
 fn keyed(ids: &[u32]) -> bool {
-    ids.contains(&u32::from(b'='))
+    let mut depth = 0_usize;
+    ids.iter().filter_map(|id| u8::try_from(*id).ok()).any(|b| {
+        depth += usize::from(b"([{".contains(&b));
+        depth = depth.saturating_sub(usize::from(b")]}".contains(&b)));
+        b == b'=' && depth == 0
+    })
 }
 
 fn punct(ids: &[u32], at: usize) -> Option<u8> {
@@ -150,7 +155,9 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
         if mark == Mark::Last && lines > LINES_PER_TEXT_MAX * texts().count() as u64 {
             continue;
         }
-        if mark == Mark::Last && spans().any(|view| keyed(&view.ids[span(view)])) {
+        if [Mark::Key, Mark::Last].contains(&mark)
+            && spans().any(|view| keyed(&view.ids[span(view)]))
+        {
             continue;
         }
         if !spans().all(|view| balanced(&view.ids[span(view)])) {
@@ -190,7 +197,7 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
 
 /// Words between the punctuation before and the colon. One is who writes, not what of.
 fn clause(new: View, colon: usize) -> usize {
-    let text = |i: &usize| new.ids[*i] == SLOT || is_word(new.ids[*i]);
+    let text = |i: &usize| is_slot(new.ids[*i]) || is_word(new.ids[*i]);
     let word = |i: &usize| new.fields[*i].text.constant().bytes().any(|b| b.is_ascii_lowercase());
     (0..colon).rev().take_while(text).filter(word).count()
 }

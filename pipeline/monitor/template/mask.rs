@@ -9,6 +9,11 @@ pub(super) const SLOT: u32 = 0;
 /// Id of a slot that holds any number of words; of templates only, no line has it.
 pub(super) const GAP: u32 = 1;
 
+/// Holds a value or any number of them.
+pub(super) fn is_slot(id: u32) -> bool {
+    id == SLOT || id == GAP
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part {
     /// Index of a word or punctuation token.

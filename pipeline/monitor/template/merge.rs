@@ -6,7 +6,7 @@
 //! shared words >= EVIDENCE`.
 
 use super::hash;
-use super::mask::SLOT;
+use super::mask::{GAP, is_slot};
 use super::names::Names;
 use super::render::{Field, Slot, Text};
 use super::tree::is_word;
@@ -37,7 +37,7 @@ pub(super) fn places(a: &[u32], b: &[u32]) -> Option<Places> {
     let mut out = 0;
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
         if a != b {
-            let open = |id: u32| is_word(id) || id == SLOT;
+            let open = |id: u32| is_word(id) || is_slot(id);
             if !(open(*a) && open(*b)) {
                 return None;
             }
@@ -104,11 +104,11 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
     let plain = VALUES_MIN.max(EVIDENCE.div_ceil(shared));
     // Data was seen here, so a word is data too, and a dash is what stands for none.
     let absent = seen.iter().all(|(_, text)| !text.bytes().any(|b| b.is_ascii_alphanumeric()));
-    if seen[0].0 == SLOT && (shared >= 3 || absent) {
+    if is_slot(seen[0].0) && (shared >= 3 || absent) {
         return 2;
     }
     let mark = mark(new, place);
-    let names = seen.iter().filter(|(id, text)| *id == SLOT || is_name(text)).count();
+    let names = seen.iter().filter(|(id, text)| is_slot(*id) || is_name(text)).count();
     let by_name = match mark {
         _ if names * 2 <= seen.len() => plain,
         // What a message begins with is its subject.
@@ -158,7 +158,7 @@ pub(super) fn is_message(ids: &[u32], at: usize) -> bool {
 
 /// Whether punctuation marks a word as a value.
 fn mark(new: View, place: usize) -> Mark {
-    let at = |i: usize| new.ids.get(i).copied().filter(|id| !is_word(*id) && *id != SLOT);
+    let at = |i: usize| new.ids.get(i).copied().filter(|id| !is_word(*id) && !is_slot(*id));
     let before = place.checked_sub(1).and_then(at);
     let after = at(place + 1).map(|id| id as u8);
     match before.map(|id| id as u8) {
@@ -178,10 +178,12 @@ fn mark(new: View, place: usize) -> Mark {
             Some(b',' | b';' | b')' | b']' | b'}') => Mark::Key,
             _ => Mark::Colon,
         },
-        Some(_) if !new.fields[place].spaced && place > 1 && new.ids[place - 2] == SLOT => {
+        Some(_) if !new.fields[place].spaced && place > 1 && is_slot(new.ids[place - 2]) => {
             Mark::Glued
         }
-        _ if matches!(after, Some(b'[' | b'(')) && new.ids.get(place + 2) == Some(&SLOT) => {
+        _ if matches!(after, Some(b'[' | b'('))
+            && new.ids.get(place + 2).is_some_and(|id| is_slot(*id)) =>
+        {
             let glued = |i: usize| new.fields.get(i).is_some_and(|field| !field.spaced);
             if glued(place + 1) && glued(place + 2) { Mark::Holder } else { Mark::None }
         }
@@ -205,7 +207,8 @@ fn is_constant(word: &str) -> bool {
 
 /// Whether the template takes any word in all places where `ids` differs from it.
 pub(super) fn covers(template: View, ids: &[u32]) -> bool {
-    let open = |i: usize| template.fields[i].text == Text::Slot(Slot::Open);
+    let open =
+        |i: usize| template.ids[i] == GAP || template.fields[i].text == Text::Slot(Slot::Open);
     places(template.ids, ids)
         .is_some_and(|places| (0..ids.len()).filter(|i| places >> i & 1 == 1).all(open))
 }

@@ -246,8 +246,9 @@ impl Miner {
             let template = self.slots[*slot as usize].as_ref()?;
             let places = merge::places(&template.ids, ids)?;
             let open = |i: usize| {
-                template.ids[i] == mask::SLOT
-                    && matches!(template.fields[i].text, Text::Slot(Slot::Open))
+                template.ids[i] == mask::GAP
+                    || (template.ids[i] == mask::SLOT
+                        && matches!(template.fields[i].text, Text::Slot(Slot::Open)))
             };
             let all = (0..ids.len()).filter(|i| places >> i & 1 == 1).all(open);
             all.then_some((places.count_ones(), template.id, *slot))

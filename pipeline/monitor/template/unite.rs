@@ -10,12 +10,18 @@ pub(super) enum Change {
     Gap(gap::Frame),
 }
 
+/// What takes both.
+fn common(one: u32, two: u32) -> u32 {
+    if one == mask::GAP || two == mask::GAP { mask::GAP } else { mask::SLOT }
+}
+
 impl Change {
     fn of(self, ids: &[u32]) -> Vec<u32> {
         let mut ids = ids.to_vec();
         match self {
             Change::Places(places) => {
-                (0..ids.len()).filter(|i| places >> i & 1 == 1).for_each(|i| ids[i] = mask::SLOT);
+                let differing = (0..ids.len()).filter(|i| places >> i & 1 == 1);
+                differing.for_each(|i| ids[i] = common(ids[i], mask::SLOT));
             }
             Change::Gap(frame) => {
                 let span = frame.span(ids.len());
@@ -151,7 +157,7 @@ impl Miner {
                 ids = part;
             } else {
                 let places = ids.iter_mut().zip(part).filter(|(all, part)| **all != *part);
-                places.for_each(|(all, _)| *all = mask::SLOT);
+                places.for_each(|(all, part)| *all = common(*all, part));
             }
         }
         let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
