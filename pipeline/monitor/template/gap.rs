@@ -7,10 +7,10 @@
 use std::ops::Range;
 
 use super::mask::{GAP, SLOT, is_slot};
-use super::merge::{Places, View, is_message, is_name, shared_words};
+use super::merge::{Places, View, is_message, is_name, telling};
 use super::render::{Field, Slot, Text, Word};
 use super::shape::Piece;
-use super::tree::is_word;
+use super::tree::{Tree, is_word};
 
 /// Distinct spans, and words around them, that make a slot of text that nothing marks.
 const SPANS_MIN: usize = 5;
@@ -131,7 +131,7 @@ fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
 }
 
 /// The frame whose span becomes a slot, and the templates that become one, given a new template.
-pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u32>)> {
+pub(super) fn decide(new: View, others: &[(u32, View)], tree: &Tree) -> Option<(Frame, Vec<u32>)> {
     let framed: Vec<(u32, View, Frame)> =
         others.iter().filter_map(|(slot, view)| Some((*slot, *view, frame(new, *view)?))).collect();
     let mut frames: Vec<(Mark, Frame)> =
@@ -168,8 +168,13 @@ pub(super) fn decide(new: View, others: &[(u32, View)]) -> Option<(Frame, Vec<u3
             spans()
                 .all(|v| span(v).all(|i| v.ids[i] <= GAP || is_name(v.fields[i].text.constant())))
         };
-        let inside = span(&new).fold(0, |places, i| places | 1 << i);
-        let shared = shared_words(new.ids, inside);
+        let end = new.ids.len() - frame.tail;
+        let same = |i: &usize| {
+            let at = |view: &View| if *i < end { *i } else { view.ids.len() + i - new.ids.len() };
+            spans().all(|view| view.ids[at(view)] == new.ids[*i])
+        };
+        let outside = (0..frame.head).chain(end..new.ids.len()).filter(same);
+        let shared = telling(outside.map(|i| new.ids[i]), members.len() + 1, tree);
         let needed = match mark {
             Mark::Key if shared > 0 => 2,
             _ if shared < SHARED_MIN => continue,

@@ -9,7 +9,7 @@ use super::hash;
 use super::mask::{GAP, is_slot};
 use super::names::Names;
 use super::render::{Field, Slot, Text};
-use super::tree::is_word;
+use super::tree::{Tree, is_word};
 
 /// Distinct words x shared words that make a place a slot.
 const EVIDENCE: usize = 32;
@@ -47,7 +47,12 @@ pub(super) fn places(a: &[u32], b: &[u32]) -> Option<Places> {
     Some(out)
 }
 
-pub(super) fn shared_words(ids: &[u32], differing: Places) -> usize {
+/// How many words say that the templates that share them are one message.
+pub(super) fn telling(ids: impl Iterator<Item = u32>, sharing: usize, tree: &Tree) -> usize {
+    ids.filter(|id| is_word(*id) && tree.tells(*id, sharing)).count()
+}
+
+fn shared_words(ids: &[u32], differing: Places) -> usize {
     ids.iter().enumerate().filter(|(i, id)| is_word(**id) && differing >> i & 1 == 0).count()
 }
 
@@ -65,6 +70,7 @@ pub(super) fn decide(
     new: View,
     others: &[(u32, View)],
     names: &Names,
+    tree: &Tree,
 ) -> Option<(Places, Vec<u32>)> {
     let differing: Vec<(u32, View, Places)> = others
         .iter()
@@ -76,7 +82,8 @@ pub(super) fn decide(
     sets.dedup();
     for set in sets.into_iter().take(SETS_MAX) {
         let members: Vec<_> = differing.iter().filter(|(_, _, d)| d & !set == 0).collect();
-        let shared = shared_words(new.ids, set);
+        let outside = (0..new.ids.len()).filter(|i| set >> i & 1 == 0).map(|i| new.ids[i]);
+        let shared = telling(outside, members.len() + 1, tree);
         let varies = |place: usize| {
             let mut seen: Vec<(u32, &str)> = members
                 .iter()
@@ -104,11 +111,15 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
     let plain = VALUES_MIN.max(EVIDENCE.div_ceil(shared));
     // Data was seen here, so a word is data too, and a dash is what stands for none.
     let absent = seen.iter().all(|(_, text)| !text.bytes().any(|b| b.is_ascii_alphanumeric()));
-    if is_slot(seen[0].0) && (shared >= 3 || absent) {
-        return 2;
-    }
     let mark = mark(new, place);
+    let enclosed = |id: Option<&u32>| id.is_none_or(|id| !is_word(*id) && !is_slot(*id));
+    let enclosed = place > 0
+        && enclosed(new.ids.get(place - 1))
+        && (enclosed(new.ids.get(place + 1)) || !matches!(mark, Mark::None));
     let names = seen.iter().filter(|(id, text)| is_slot(*id) || is_name(text)).count();
+    if is_slot(seen[0].0) && (shared >= 3 || absent) {
+        return if absent || enclosed || names == seen.len() { 2 } else { 3 };
+    }
     let by_name = match mark {
         _ if names * 2 <= seen.len() => plain,
         // What a message begins with is its subject.

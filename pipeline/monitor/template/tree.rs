@@ -8,10 +8,16 @@ use super::mask::GAP;
 /// Candidates that one look-up takes from a leaf.
 const CANDIDATES_MAX: usize = 128;
 
+/// Fewer templates do not show what is in all of them.
+const OTHERS_MIN: usize = 4;
+
 #[derive(Default)]
 pub(super) struct Tree {
     /// Sorted, so that look-ups do not depend on the order of insertion.
     leaves: hash::Map<Vec<u32>>,
+    templates: usize,
+    /// In how many templates a word is.
+    words: hash::Map<usize>,
 }
 
 impl Tree {
@@ -24,6 +30,8 @@ impl Tree {
                 slots.insert(at, slot);
             }
         }
+        self.templates += 1;
+        words(ids).for_each(|word| *self.words.entry(word).or_default() += 1);
     }
 
     pub fn remove(&mut self, ids: &[u32], open: bool, slot: u32) {
@@ -35,6 +43,21 @@ impl Tree {
                 }
             }
         }
+        self.templates -= 1;
+        for word in words(ids) {
+            match self.words.get_mut(&word) {
+                Some(templates) if *templates > 1 => *templates -= 1,
+                _ => _ = self.words.remove(&word),
+            }
+        }
+    }
+
+    /// Whether a word that so many templates share says that they are one message: most others do
+    /// not have it, as they have the words of a header.
+    pub fn tells(&self, word: u32, sharing: usize) -> bool {
+        let others = self.templates.saturating_sub(sharing);
+        let having = self.words.get(&u64::from(word)).map_or(0, |n| n.saturating_sub(sharing));
+        others < OTHERS_MIN || having * 2 < others
     }
 
     /// Templates of the same length that share the first or the last word.
@@ -67,6 +90,14 @@ impl Tree {
 
 pub(super) fn is_word(id: u32) -> bool {
     id > 255
+}
+
+/// The words of a template, each once.
+fn words(ids: &[u32]) -> impl Iterator<Item = u64> {
+    let mut words: Vec<u32> = ids.iter().copied().filter(|id| is_word(*id)).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.into_iter().map(u64::from)
 }
 
 /// The first two words and the last two, if a template has them.

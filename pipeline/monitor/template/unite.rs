@@ -139,10 +139,11 @@ impl Miner {
                 }
             }
         }
-        if let Some((places, members)) = merge::decide(view, &candidates, &self.names) {
+        if let Some((places, members)) = merge::decide(view, &candidates, &self.names, &self.tree) {
             return Some((Change::Places(places), members));
         }
-        let (frame, members) = gap::decide(view, &views(self.tree.relatives(view.ids)))?;
+        let (frame, members) =
+            gap::decide(view, &views(self.tree.relatives(view.ids)), &self.tree)?;
         Some((Change::Gap(frame), members))
     }
 
