@@ -141,63 +141,109 @@ pub(super) fn decide(new: View, others: &[(u32, View)], tree: &Tree) -> Option<(
     for (mark, frame) in frames.into_iter().take(FRAMES_MAX) {
         let fits = |f: &Frame| f.head >= frame.head && f.tail >= frame.tail;
         let members: Vec<_> = framed.iter().filter(|(_, _, f)| fits(f)).collect();
-        let span = |view: &View| frame.span(view.ids.len());
-        let spans = || [&new].into_iter().chain(members.iter().map(|(_, view, _)| view));
-        // Spans of one length differ in words, which are not for here unless they are quoted.
-        let lengths = spans().any(|view| view.ids.len() != new.ids.len());
-        let text = || spans().all(|v| span(v).all(|i| is_word(v.ids[i])));
-        if !(lengths || (mark == Mark::Quotes && span(&new).len() > 1 && text())) {
-            continue;
-        }
-        // Any text is rare; what comes again and again is a message after its writer's name.
-        let texts = || spans().filter(|view| !span(view).any(|i| view.ids[i] == GAP));
-        let lines: u64 = texts().map(|view| view.count).sum();
-        if mark == Mark::Last && lines > LINES_PER_TEXT_MAX * texts().count() as u64 {
-            continue;
-        }
-        if [Mark::Key, Mark::Last].contains(&mark)
-            && spans().any(|view| keyed(&view.ids[span(view)]))
-        {
-            continue;
-        }
-        if !spans().all(|view| balanced(&view.ids[span(view)])) {
-            continue;
-        }
-        let data = spans().any(|v| span(v).len() == 1 && v.ids[frame.head] <= GAP);
-        let values = || {
-            spans()
-                .all(|v| span(v).all(|i| v.ids[i] <= GAP || is_name(v.fields[i].text.constant())))
-        };
-        let end = new.ids.len() - frame.tail;
-        let same = |i: &usize| {
-            let at = |view: &View| if *i < end { *i } else { view.ids.len() + i - new.ids.len() };
-            spans().all(|view| view.ids[at(view)] == new.ids[*i])
-        };
-        let outside = (0..frame.head).chain(end..new.ids.len()).filter(same);
-        let shared = telling(outside.map(|i| new.ids[i]), members.len() + 1, tree);
-        let needed = match mark {
-            Mark::Key if shared > 0 => 2,
-            _ if shared < SHARED_MIN => continue,
-            _ if data && values() => 2,
-            Mark::Closed | Mark::Quotes | Mark::Last if data => 2,
-            Mark::Closed if punct(new.ids, frame.head - 1) == Some(b'(') => 4,
-            Mark::Closed | Mark::Quotes => 3,
-            Mark::Last if punct(new.ids, frame.head - 1) == Some(b'=') => 3,
-            Mark::Last if clause(new, frame.head - 1) < CLAUSE_MIN => continue,
-            Mark::Last => SPANS_MIN.max(SPANS_EVIDENCE.div_ceil(shared)),
-            Mark::Key | Mark::None => continue,
-        };
-        // Texts that begin alike are messages of their own after a common head.
-        let mut begins: Vec<u32> = spans().map(|view| view.ids[frame.head]).collect();
-        begins.sort_unstable();
-        begins.dedup();
-        let colon = mark == Mark::Last && punct(new.ids, frame.head - 1) == Some(b':');
-        let seen = if colon && !data { begins.len() } else { members.len() + 1 };
-        if seen >= needed {
+        let views = [new].into_iter().chain(members.iter().map(|(_, view, _)| *view)).collect();
+        let spans = Spans { mark, frame, views };
+        if spans.are_comparable() && spans.needed(tree).is_some_and(|n| spans.distinct() >= n) {
             return Some((frame, members.iter().map(|(slot, _, _)| *slot).collect()));
         }
     }
     None
+}
+
+/// What templates hold between one head and one tail.
+struct Spans<'a> {
+    mark: Mark,
+    frame: Frame,
+    /// The new template first.
+    views: Vec<View<'a>>,
+}
+
+impl Spans<'_> {
+    fn ids(&self) -> impl Iterator<Item = &[u32]> {
+        self.views.iter().map(|view| &view.ids[self.frame.span(view.ids.len())])
+    }
+
+    /// What stands before the span.
+    fn opens(&self) -> Option<u8> {
+        punct(self.views[0].ids, self.frame.head.checked_sub(1)?)
+    }
+
+    fn are_comparable(&self) -> bool {
+        let parts = self.views[0].ids.len();
+        let lengths = self.views.iter().any(|view| view.ids.len() != parts);
+        // Spans of one length differ in words, which are not for here unless they are quoted.
+        let quoted = self.mark == Mark::Quotes
+            && self.ids().all(|span| span.len() > 1 && span.iter().all(|id| is_word(*id)));
+        let keys = [Mark::Key, Mark::Last].contains(&self.mark) && self.ids().any(keyed);
+        (lengths || quoted)
+            && !keys
+            && (self.mark != Mark::Last || self.are_rare())
+            && self.ids().all(balanced)
+    }
+
+    /// Any text is rare; what comes again and again is a message after its writer's name.
+    fn are_rare(&self) -> bool {
+        let texts = self.views.iter().zip(self.ids()).filter(|(_, span)| !span.contains(&GAP));
+        let counts: Vec<u64> = texts.map(|(view, _)| view.count).collect();
+        counts.iter().sum::<u64>() <= LINES_PER_TEXT_MAX * counts.len() as u64
+    }
+
+    /// Words around the span that say that the templates are one message.
+    fn shared(&self, tree: &Tree) -> usize {
+        let new = self.views[0].ids;
+        let end = new.len() - self.frame.tail;
+        let same = |i: &usize| {
+            let at = |ids: &[u32]| if *i < end { *i } else { ids.len() + i - new.len() };
+            self.views.iter().all(|view| view.ids[at(view.ids)] == new[*i])
+        };
+        let outside = (0..self.frame.head).chain(end..new.len()).filter(same);
+        telling(outside.map(|i| new[i]), self.views.len(), tree)
+    }
+
+    /// One of them is a value and nothing else.
+    fn has_data(&self) -> bool {
+        self.ids().any(|span| matches!(span, [id] if is_slot(*id)))
+    }
+
+    /// Nothing but values and names.
+    fn are_values(&self) -> bool {
+        self.views.iter().all(|view| {
+            let name = |i: usize| is_name(view.fields[i].text.constant());
+            self.frame.span(view.ids.len()).all(|i| is_slot(view.ids[i]) || name(i))
+        })
+    }
+
+    /// Distinct spans that make a slot; nothing if no number does.
+    fn needed(&self, tree: &Tree) -> Option<usize> {
+        let shared = self.shared(tree);
+        if self.mark == Mark::Key && shared > 0 {
+            return Some(2);
+        }
+        if shared < SHARED_MIN {
+            return None;
+        }
+        let data = self.has_data();
+        match (self.mark, self.opens()) {
+            _ if data && self.are_values() => Some(2),
+            (Mark::None | Mark::Key, _) => None,
+            _ if data => Some(2),
+            (Mark::Closed, Some(b'(')) => Some(4),
+            (Mark::Closed | Mark::Quotes, _) | (Mark::Last, Some(b'=')) => Some(3),
+            (Mark::Last, _) => (clause(self.views[0], self.frame.head - 1) >= CLAUSE_MIN)
+                .then(|| SPANS_MIN.max(SPANS_EVIDENCE.div_ceil(shared))),
+        }
+    }
+
+    /// How many there are. Texts that begin alike are messages of their own after a common head.
+    fn distinct(&self) -> usize {
+        if self.mark != Mark::Last || self.opens() == Some(b'=') || self.has_data() {
+            return self.views.len();
+        }
+        let mut begins: Vec<u32> = self.ids().map(|span| span[0]).collect();
+        begins.sort_unstable();
+        begins.dedup();
+        begins.len()
+    }
 }
 
 /// Words between the punctuation before and the colon. One is who writes, not what of.
@@ -278,13 +324,11 @@ pub(super) fn align(pattern: View, ids: &[u32]) -> Option<(Vec<Range<usize>>, us
     }
     let fits = |i: usize, id: u32| {
         let own = pattern.ids[i];
-        let word = is_word(own) || pattern.fields[i].text == Text::Slot(Slot::Open);
-        if own == id {
-            Some(0)
-        } else if own == SLOT && word && (is_word(id) || id == SLOT) {
+        let open = own == SLOT && pattern.fields[i].text == Text::Slot(Slot::Open);
+        if own == id || (open && (is_word(id) || id == SLOT)) {
             Some(0)
         } else {
-            (word && is_word(id)).then_some(1)
+            (is_word(own) && is_word(id)).then_some(1)
         }
     };
     let (mut spans, mut differing) = (Vec::new(), 0);

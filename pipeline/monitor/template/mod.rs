@@ -208,22 +208,19 @@ impl Miner {
         }
         let gapped = self.tree.gapped(&ids);
         let (mut ids, mut fields) = (ids, fields);
-        match self.aligned(&ids, &gapped) {
-            Some((spans, differing, slot)) => {
-                // From the last, so that the places of the others stay.
-                for span in spans.into_iter().rev() {
-                    gap::open(&mut ids, span.clone());
-                    gap::open_fields(&mut fields, span);
-                }
-                if differing == 0 {
-                    self.link(key, slot);
-                    if let Some(template) = self.slots[slot as usize].as_mut() {
-                        render::widen(&mut template.fields, &fields);
-                    }
-                    return slot;
-                }
+        if let Some((spans, differing, slot)) = self.aligned(&ids, &gapped) {
+            // From the last, so that the places of the others stay.
+            for span in spans.into_iter().rev() {
+                gap::open(&mut ids, span.clone());
+                gap::open_fields(&mut fields, span);
             }
-            None => {}
+            if differing == 0 {
+                self.link(key, slot);
+                if let Some(template) = self.slots[slot as usize].as_mut() {
+                    render::widen(&mut template.fields, &fields);
+                }
+                return slot;
+            }
         }
         let slot = self.insert(key, ids, fields);
         self.merge(slot)
