@@ -147,7 +147,7 @@ enum Mark {
     None,
     /// `key: word`
     Colon,
-    /// `10.0.0.1/word`
+    /// `10.0.0.1/word` or `(word)`
     Glued,
     /// `word[12]`
     Holder,
@@ -192,6 +192,9 @@ fn mark(new: View, place: usize) -> Mark {
         Some(_) if !new.fields[place].spaced && place > 1 && is_slot(new.ids[place - 2]) => {
             Mark::Glued
         }
+        Some(b'(') if after == Some(b')') => Mark::Glued,
+        Some(b'[') if after == Some(b']') => Mark::Glued,
+        Some(b'{') if after == Some(b'}') => Mark::Glued,
         _ if matches!(after, Some(b'[' | b'('))
             && new.ids.get(place + 2).is_some_and(|id| is_slot(*id)) =>
         {

@@ -108,8 +108,10 @@ impl Scanner<'_> {
                 self.at += if byte == 0x1b { escape_bytes(&self.line[self.at..]) } else { 1 };
             } else if class & PUNCT == 0 || self.line[self.at..].starts_with(MASK) {
                 self.word(self.at);
-            } else if self.is_bound() {
+            } else if matches!(byte, b'<' | b'>') && self.is_bound() {
                 self.word(self.at + 1);
+            } else if byte == b':' && self.is_any_address() {
+                self.push(self.at, self.at + 2, Kind::Value, 0);
             } else {
                 self.punct(self.at + 1);
             }
@@ -136,6 +138,7 @@ impl Scanner<'_> {
 
     /// `<5` where a value stands: a number that is only bounded is a number too. `<5>` and `<5ab>`
     /// are in brackets.
+    #[inline(never)]
     fn is_bound(&self) -> bool {
         let rest = &self.line[self.at..];
         let free = self.at == 0 || class(self.line[self.at - 1]) & BREAK != 0;
@@ -143,6 +146,20 @@ impl Scanner<'_> {
         matches!(rest, [b'<' | b'>', b'0'..=b'9', ..])
             && free
             && rest.get(1 + rest[1..].iter().take_while(word).count()) != Some(&b'>')
+    }
+
+    /// `::` where a value stands, alone or before a port.
+    #[inline(never)]
+    fn is_any_address(&self) -> bool {
+        let free = self.at == 0 || class(self.line[self.at - 1]) & BREAK != 0;
+        free && match &self.line[self.at..] {
+            [b':', b':', rest @ ..] => match rest {
+                [] => true,
+                [b':', port, ..] => port.is_ascii_digit(),
+                [next, ..] => class(*next) & BLANK != 0 || b"],)".contains(next),
+            },
+            _ => false,
+        }
     }
 
     /// `from`: where the word goes on after a bound.
@@ -247,6 +264,7 @@ impl Scanner<'_> {
     }
 
     /// Two or more dots are a leader (`status......0`) or an ellipsis, not part of an identifier.
+    #[inline(never)]
     fn leader(&mut self, start: usize, end: usize, flags: &mut u16) -> usize {
         let Some(dots) = self.line[start..end].windows(2).position(|w| w == b"..") else {
             return end;

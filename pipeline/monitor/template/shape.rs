@@ -118,7 +118,8 @@ fn is_host(word: &[u8]) -> bool {
     (country || GENERIC.contains(&top)) && names.split(|b| *b == b'.').all(label)
 }
 
-/// A host or a mailbox on one.
+/// A host or a mailbox on one. Out of line: the loop over plain words has to stay small.
+#[inline(never)]
 pub(super) fn is_name_of_host(word: &[u8], flags: u16) -> bool {
     if flags & OTHER == 0 { is_host(word) } else { is_host(word) || is_mailbox(word) }
 }

@@ -8,6 +8,8 @@ use super::mask::GAP;
 /// Candidates that one look-up takes from a leaf.
 const CANDIDATES_MAX: usize = 128;
 
+/// The same where lengths differ: those of one message come soon after one another.
+const RELATIVES_MAX: usize = 32;
 /// Fewer templates do not show what is in all of them.
 const OTHERS_MIN: usize = 4;
 
@@ -63,24 +65,25 @@ impl Tree {
     /// Templates of the same length that share the first or the last word.
     pub fn candidates(&self, ids: &[u32]) -> Vec<u32> {
         let leaves = [false, true].into_iter().flat_map(|open| leaves(ids, open));
-        self.slots(leaves.flatten())
+        self.slots(leaves.flatten(), CANDIDATES_MAX)
     }
 
     /// Templates of any length that begin or end with the same two words.
     pub fn relatives(&self, ids: &[u32]) -> Vec<u32> {
-        self.slots([false, true].into_iter().flat_map(|gap| ends(ids, gap)).flatten())
+        let leaves = [false, true].into_iter().flat_map(|gap| ends(ids, gap));
+        self.slots(leaves.flatten(), RELATIVES_MAX)
     }
 
     /// Those of them that have a gap.
     pub fn gapped(&self, ids: &[u32]) -> Vec<u32> {
-        self.slots(ends(ids, true).into_iter().flatten())
+        self.slots(ends(ids, true).into_iter().flatten(), RELATIVES_MAX)
     }
 
-    fn slots(&self, leaves: impl Iterator<Item = u64>) -> Vec<u32> {
+    fn slots(&self, leaves: impl Iterator<Item = u64>, most: usize) -> Vec<u32> {
         let mut found = Vec::new();
         for leaf in leaves {
             let slots = self.leaves.get(&leaf).map_or(&[][..], Vec::as_slice);
-            found.extend(slots.iter().rev().take(CANDIDATES_MAX));
+            found.extend(slots.iter().rev().take(most));
         }
         found.sort_unstable();
         found.dedup();
