@@ -210,7 +210,7 @@ fn mark(new: View, place: usize) -> Mark {
 pub(super) fn is_name(word: &str) -> bool {
     let bytes = word.as_bytes();
     let joined = matches!(bytes, [b'#' | b'@' | b'$', _, ..])
-        || bytes.iter().skip(1).any(|b| b"._-@/$~#".contains(b));
+        || bytes.iter().skip(1).any(|b| b"._-@/$~#:".contains(b));
     let camel = bytes.windows(2).any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase());
     (joined || camel) && !is_constant(word)
 }

@@ -199,9 +199,11 @@ impl Scanner<'_> {
                 (letter(self.line[end - 1]) && letter(*rest.get(1)?)).then_some((end + 1, 0))
             }
             b':' if rest.starts_with(b"://") => self.scheme(start, end, flags),
-            b':' if flags & !(DIGIT | HEX) == 0 => {
-                self.address(start, end).or_else(|| self.drive(start, end))
-            }
+            b':' if flags & !(DIGIT | HEX) == 0 => self
+                .address(start, end)
+                .or_else(|| self.drive(start, end))
+                .or_else(|| self.qualified(start, end)),
+            b':' if rest.starts_with(b"::") => self.qualified(start, end),
             b':' if rest.starts_with(b":\\") => self.drive(start, end),
             b'[' if end > start && flags & DIGIT == 0 => self.range(end),
             b'=' | b':' | b';' | b',' | b'(' | b')' | b'[' | b']' | b'|' => {
@@ -220,6 +222,16 @@ impl Scanner<'_> {
         let range = inner[..length].iter().any(|b| *b != b'-' && !b.is_ascii_digit())
             || inner[..length].iter().skip(1).any(|b| *b == b'-');
         (range && inner.get(length) == Some(&b']')).then_some((end + length + 2, DIGIT))
+    }
+
+    /// `net::http`: a name in a name space.
+    #[inline(never)]
+    fn qualified(&self, start: usize, end: usize) -> Option<(usize, u16)> {
+        let letter = |b: &u8| class(*b) & (HEX | ALPHA) != 0;
+        let begins = self.line.get(end + 2).is_some_and(letter);
+        (end > start && self.line[end..].starts_with(b"::") && begins)
+            .then_some((end + 2, 0))
+            .filter(|_| letter(&self.line[start]))
     }
 
     /// `C:\`: a drive letter.

@@ -41,6 +41,7 @@ fn data_is_masked_and_text_is_kept() {
     check("peer db.example.com is up", "peer <*> is up");
     check("to ada.l@example.de from 00-11-aa-bb-cc-dd ok", "to <*> from <*> ok");
     check("file system hdfs://node:9000 ok", "file system hdfs://<*>:<*> ok");
+    check("net::http listens on :::80 and ::", "net::http listens on <*>:<*> and <*>");
     check("id <5fKq> took <5 ms", "id <<*>> took <*> ms");
     check(
         "pulled acme.io/shop for group node[1-3,7] today",
