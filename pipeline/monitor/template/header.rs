@@ -53,7 +53,7 @@ pub fn severity(body: &[u8]) -> Option<Severity> {
 
 /// A level by its usual names, in any case.
 fn level(name: &[u8]) -> Option<Severity> {
-    const NAMES: [(&[u8], Severity); 22] = [
+    const NAMES: [(&[u8], Severity); 23] = [
         (b"trace", Severity::Trace),
         (b"finest", Severity::Trace),
         (b"verbose", Severity::Debug),
@@ -64,6 +64,7 @@ fn level(name: &[u8]) -> Option<Severity> {
         (b"inf", Severity::Info),
         (b"information", Severity::Info),
         (b"notice", Severity::Info),
+        (b"note", Severity::Info),
         (b"warn", Severity::Warn),
         (b"warning", Severity::Warn),
         (b"wrn", Severity::Warn),
@@ -78,6 +79,19 @@ fn level(name: &[u8]) -> Option<Severity> {
         (b"emerg", Severity::Fatal),
     ];
     NAMES.iter().find(|(n, _)| name.eq_ignore_ascii_case(n)).map(|(_, s)| *s)
+}
+
+/// A level by its initial, as Android's logs have it after time, process and thread.
+fn initial(word: &[u8]) -> Option<Severity> {
+    match word {
+        b"V" => Some(Severity::Trace),
+        b"D" => Some(Severity::Debug),
+        b"I" => Some(Severity::Info),
+        b"W" => Some(Severity::Warn),
+        b"E" => Some(Severity::Error),
+        b"F" | b"A" => Some(Severity::Fatal),
+        _ => None,
+    }
 }
 
 /// Levels of bunyan and pino: tens from trace to fatal.
@@ -287,16 +301,22 @@ fn logfmt(line: &[u8]) -> Option<Header<'_>> {
 fn plain(line: &[u8]) -> Header<'_> {
     let mut severity = None;
     let (mut message, mut next) = (line, line);
+    // Numbers since the time: none is known before it.
+    let mut numbers = None;
     while let Some((word, rest)) = leading(next) {
         let bare = trim_brackets(word);
         let found = level(bare.strip_suffix(b":").unwrap_or(bare));
+        let marked = found.filter(|_| word != bare || is_marked(bare));
+        let found = marked.or_else(|| initial(word).filter(|_| numbers > Some(0)));
         next = rest;
-        if severity.is_none() && found.is_some() && (word != bare || is_marked(bare)) {
+        if severity.is_none() && found.is_some() {
             (severity, message) = (found, rest);
         } else if is_time(bare) {
-            message = rest;
+            (message, numbers) = (rest, Some(0));
         } else if severity.is_some() || !(word == b"-" || bare.iter().all(u8::is_ascii_digit)) {
             break; // numbers and dashes are part of a header only if a level or a time follows
+        } else {
+            numbers = numbers.map(|n| n + 1);
         }
     }
     let severity = severity.or_else(|| written_level(&line[..line.len().min(LEVEL_BYTES_MAX)]));
@@ -410,5 +430,9 @@ mod tests {
         check(numbers, Format::Plain, Some(Warn), "disk is slow");
         check("5 of 6 copies done", Format::Plain, None, "5 of 6 copies done");
         check("ERROR", Format::Plain, Some(Error), "ERROR");
+        let android = "01-02 15:04:05.678  1077  7882 W Radio: signal lost";
+        check(android, Format::Plain, Some(Warn), "Radio: signal lost");
+        check("2024-01-02 15:04:05 I am up", Format::Plain, None, "I am up");
+        check("2024-01-02T15:04:05.1Z 0 [Note] ready", Format::Plain, Some(Info), "ready");
     }
 }
