@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
+use super::mark::{is_message, is_name};
 use super::mask::{GAP, SLOT, is_slot};
-use super::merge::{Places, View, is_message, is_name, telling};
+use super::merge::{Places, View, telling};
 use super::render::{Field, Slot, Text, Word};
 use super::shape::Piece;
 use super::tree::{Tree, is_word};

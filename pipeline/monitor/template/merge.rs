@@ -3,9 +3,16 @@
 //! Few words in one place are alternatives that an operator tells apart (opened and closed, states,
 //! levels); a name, a host or a user takes any number. So a place becomes a slot once enough
 //! distinct words were seen in it, and fewer suffice the more text around it is shared: `values x
-//! shared words >= EVIDENCE`.
+//! shared words >= EVIDENCE`. Fewer suffice, too, where
+//!
+//! - data was seen in the same place,
+//! - punctuation marks a value: quotes, `key=`, brackets, an address that the word is joined to,
+//! - the words look like names of a program and not like words of a language,
+//! - the words vary in other messages as well ([`super::names`]).
+//!
+//! Words that most templates have, as those of a header, count for nothing ([`Tree::tells`]).
 
-use super::hash;
+use super::mark::{Mark, is_constant, is_name, mark};
 use super::mask::{GAP, is_slot};
 use super::names::Names;
 use super::render::{Field, Slot, Text};
@@ -22,6 +29,8 @@ const NAMES_EVIDENCE: usize = 12;
 /// However much text is shared, fewer words may still be alternatives: the sets that people name
 /// (levels, states, signals, methods) rarely have more than seven members.
 const VALUES_MIN: usize = 8;
+/// Shared words with which data in a place says what a word there is.
+const DATA_SHARED_MIN: usize = 3;
 /// Sets of differing places that one decision considers.
 const SETS_MAX: usize = 16;
 
@@ -95,7 +104,7 @@ pub(super) fn decide(
             seen.dedup_by_key(|(id, _)| *id);
             let needed = needed(new, place, shared, &seen, names);
             // A record of keys: where several vary, none of them is the outcome.
-            let record = set.count_ones() > 2 && matches!(mark(new, place), Mark::Key);
+            let record = set.count_ones() > 2 && mark(new, place) == Mark::Key;
             seen.len() >= if record { 2 } else { needed }
         };
         if (0..new.ids.len()).filter(|i| set >> i & 1 == 1).all(varies) {
@@ -108,18 +117,16 @@ pub(super) fn decide(
 /// Distinct values that make a place a slot.
 fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &Names) -> usize {
     let shared = shared.max(1);
-    let plain = VALUES_MIN.max(EVIDENCE.div_ceil(shared));
-    // Data was seen here, so a word is data too, and a dash is what stands for none.
-    let absent = seen.iter().all(|(_, text)| !text.bytes().any(|b| b.is_ascii_alphanumeric()));
     let mark = mark(new, place);
-    let enclosed = |id: Option<&u32>| id.is_none_or(|id| !is_word(*id) && !is_slot(*id));
-    let enclosed = place > 0
-        && enclosed(new.ids.get(place - 1))
-        && (enclosed(new.ids.get(place + 1)) || !matches!(mark, Mark::None));
+    let slot = is_slot(seen[0].0);
+    // A dash stands for data that is not there.
+    let absent = seen.iter().all(|(_, text)| !text.bytes().any(|b| b.is_ascii_alphanumeric()));
     let names = seen.iter().filter(|(id, text)| is_slot(*id) || is_name(text)).count();
-    if is_slot(seen[0].0) && (shared >= 3 || absent) {
-        return if absent || enclosed || names == seen.len() { 2 } else { 3 };
+    if slot && (shared >= DATA_SHARED_MIN || absent) {
+        let certain = absent || names == seen.len() || is_enclosed(new.ids, place, mark);
+        return if certain { 2 } else { 3 };
     }
+    let plain = VALUES_MIN.max(EVIDENCE.div_ceil(shared));
     let by_name = match mark {
         _ if names * 2 <= seen.len() => plain,
         // What a message begins with is its subject.
@@ -130,11 +137,10 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
         _ => 2.max(MARKED_EVIDENCE.div_ceil(shared)),
     };
     let by_mark = match mark {
-        Mark::None | Mark::Colon => plain,
+        Mark::None | Mark::Colon | Mark::Holder => plain,
         // Who writes `user=` here writes other text here, too.
         Mark::Last => return by_name.min(4),
-        Mark::Glued => 4,
-        Mark::Holder => plain,
+        Mark::Joined => 4,
         Mark::Key => 3,
         Mark::Quotes => 2,
     };
@@ -143,80 +149,11 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
     plain.min(by_name).min(by_mark).min(by_use)
 }
 
-enum Mark {
-    None,
-    /// `key: word`
-    Colon,
-    /// `10.0.0.1/word` or `(word)`
-    Glued,
-    /// `word[12]`
-    Holder,
-    /// `key=word`, and what follows may belong to the value too.
-    Last,
-    /// `key=word,`: a name, or one of two outcomes.
-    Key,
-    Quotes,
-}
-
-/// Whether what begins at a place is what the line calls its message: that is text, not a value.
-pub(super) fn is_message(ids: &[u32], at: usize) -> bool {
-    const KEYS: [&str; 4] = ["msg", "message", "log", "event"];
-    let mut before = ids[..at].iter().rev().skip_while(|id| **id == u32::from(b'"'));
-    let joins = before.next().is_some_and(|id| [u32::from(b'='), u32::from(b':')].contains(id));
-    let key = before.find(|id| **id != u32::from(b'"'));
-    joins && key.is_some_and(|id| KEYS.iter().any(|key| *id == hash::word(key.as_bytes())))
-}
-
-/// Whether punctuation marks a word as a value.
-fn mark(new: View, place: usize) -> Mark {
-    let at = |i: usize| new.ids.get(i).copied().filter(|id| !is_word(*id) && !is_slot(*id));
-    let before = place.checked_sub(1).and_then(at);
-    let after = at(place + 1).map(|id| id as u8);
-    match before.map(|id| id as u8) {
-        Some(b'=' | b':' | b'"') if is_message(new.ids, place) => Mark::None,
-        Some(b'=') => {
-            let key_follows = at(place + 2) == Some(u32::from(b'='));
-            if after.is_some_and(|b| b",;)]}|\"'>".contains(&b)) || key_follows {
-                Mark::Key
-            } else {
-                Mark::Last
-            }
-        }
-        Some(quote @ (b'"' | b'\'' | b'`')) if after.is_some_and(|b| b == quote || b == b'\'') => {
-            Mark::Quotes
-        }
-        Some(b':') if new.fields[place].spaced => match after {
-            Some(b',' | b';' | b')' | b']' | b'}') => Mark::Key,
-            _ => Mark::Colon,
-        },
-        Some(_) if !new.fields[place].spaced && place > 1 && is_slot(new.ids[place - 2]) => {
-            Mark::Glued
-        }
-        Some(b'(') if after == Some(b')') => Mark::Glued,
-        Some(b'[') if after == Some(b']') => Mark::Glued,
-        Some(b'{') if after == Some(b'}') => Mark::Glued,
-        _ if matches!(after, Some(b'[' | b'('))
-            && new.ids.get(place + 2).is_some_and(|id| is_slot(*id)) =>
-        {
-            let glued = |i: usize| new.fields.get(i).is_some_and(|field| !field.spaced);
-            if glued(place + 1) && glued(place + 2) { Mark::Holder } else { Mark::None }
-        }
-        _ => Mark::None,
-    }
-}
-
-/// A word of a program, not of a language: dotted, hyphenated, or with capitals inside. Constants
-/// (`NOT_READY`) are alternatives that a program tells apart.
-pub(super) fn is_name(word: &str) -> bool {
-    let bytes = word.as_bytes();
-    let joined = matches!(bytes, [b'#' | b'@' | b'$', _, ..])
-        || bytes.iter().skip(1).any(|b| b"._-@/$~#:".contains(b));
-    let camel = bytes.windows(2).any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase());
-    (joined || camel) && !is_constant(word)
-}
-
-fn is_constant(word: &str) -> bool {
-    !word.bytes().any(|b| b.is_ascii_lowercase())
+/// Punctuation before a word and after it, or before it where that marks a value.
+fn is_enclosed(ids: &[u32], place: usize, mark: Mark) -> bool {
+    let text = |id: &u32| is_word(*id) || is_slot(*id);
+    let before = place.checked_sub(1).is_some_and(|i| !text(&ids[i]));
+    before && (mark != Mark::None || ids.get(place + 1).is_none_or(|id| !text(id)))
 }
 
 /// Whether the template takes any word in all places where `ids` differs from it.

@@ -2,8 +2,8 @@
 //!
 //! A line is scanned once ([`scan`]); the hash of what was seen is looked up in a cache. On a miss
 //! the masked form ([`mask`]) is looked up, then a fixed-depth tree ([`tree`]) is searched for a
-//! template with a slot in the place of a word, and where enough templates differ in one place only
-//! they become one ([`merge`]).
+//! template with a slot in the place of a word. Where enough templates differ in single words only
+//! ([`merge`]), or in a span of text ([`gap`]), they become one ([`unite`]).
 //!
 //! A line keeps its id: what was a template before it became part of another goes on under the id
 //! that it had, so that no detector takes a merge for a change of what is logged.
@@ -14,6 +14,7 @@ pub mod fold;
 mod gap;
 mod hash;
 pub mod header;
+mod mark;
 mod mask;
 mod merge;
 mod names;
