@@ -30,6 +30,7 @@ import io
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -61,6 +62,9 @@ PAST = 2 / 3
 # Seeds of the generated days of `calm`, and days of each.
 CALM_SEEDS = (1, 2, 3, 4, 5)
 CALM_DAYS = 2
+# Moments of each at which a diagnosis is asked for, from two hours after their start.
+CALM_MOMENTS = 24
+CALM_FROM = datetime.datetime(2024, 3, 12, 8, tzinfo=datetime.timezone.utc)
 # Longer than any command should take on two cores; a hang must not hold up the rest.
 TIMEOUT_S = 1800
 
@@ -344,14 +348,21 @@ class Evaluation:
         return counts
 
     def calm(self):
-        """Incidents on generated days on which nothing is wrong."""
-        incidents = 0
+        """Incidents on generated days on which nothing is wrong, and how sure a diagnosis is."""
+        incidents, weak, r = 0, [], random.Random(1)
         for seed in CALM_SEEDS:
             days = self.out / "outages" / f"calm-{seed}"
             if not (days / "topology.csv").exists():
                 self.product("generate", days, "--calm", str(CALM_DAYS), "--seed", str(seed))
             archive, _ = self.replay(days)
             incidents += int(self.query(archive, "SELECT count(*) FROM incidents").splitlines()[1])
+            minutes = [r.randrange((CALM_DAYS * 24 - 4) * 60) for _ in range(CALM_MOMENTS)]
+            at = [(CALM_FROM + datetime.timedelta(minutes=m)).isoformat() for m in sorted(minutes)]
+            asked = [part for moment in at for part in ("--at", moment)]
+            text = self.product("diagnose", days, *asked, "--format", "jsonl")
+            weak += [json.loads(line)["weak"] for line in text.splitlines()]
+        self.row("calm", f"diagnoses at {len(weak)} moments that say nothing stands out",
+                 sum(weak) / max(len(weak), 1))
         with open(days / "topology.csv", encoding="utf8", newline="") as f:
             services = {name for row in list(csv.reader(f))[1:] for name in row}
         per_day = incidents / (len(CALM_SEEDS) * CALM_DAYS)

@@ -327,7 +327,7 @@ fn json(at: &str, diagnosis: &Diagnosis) -> String {
         })
         .collect();
     serde_json::json!({
-        "at": at, "method": diagnosis.method, "candidates": candidates, "evidence": evidence,
+        "at": at, "method": diagnosis.method, "weak": diagnosis.is_weak(), "candidates": candidates, "evidence": evidence,
     })
     .to_string()
 }
@@ -346,6 +346,8 @@ fn table(at: &str, diagnosis: &Diagnosis) -> String {
     let mut out = format!("at {at}\n");
     if diagnosis.causes.is_empty() {
         out += "  nothing stands out in the telemetry around it\n";
+    } else if diagnosis.is_weak() {
+        out += "  nothing stands out: moments without a fault look like this, too\n";
     }
     let told = diagnosis.causes.iter().take_while(|c| c.score >= LEAST_TOLD).count();
     for (rank, c) in diagnosis.causes[..told].iter().enumerate() {

@@ -382,4 +382,7 @@ fn diagnose_names_the_service_at_fault() {
     }
     let table = faultline(&["diagnose", &dir, "--at", FAULT_AT]).stdout;
     assert!(table.starts_with(&format!("at {FAULT_AT}\n   1  ")), "{table}");
+    assert_eq!((&answers[0]["weak"], &answers[1]["weak"]), (&false.into(), &true.into()));
+    let table = faultline(&["diagnose", &dir, "--at", sound]).stdout;
+    assert!(table.contains("\n  nothing stands out: moments without a fault"), "{table}");
 }
