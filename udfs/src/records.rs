@@ -19,9 +19,10 @@
 //! against itself. A record is an event and no state: in a cluster only what exceeds that cluster
 //! too is one. Old peaks fade, by half in about 130,000 windows.
 //!
-//! A statistic that compares a value with its usual size has nothing to say here: of a series that
-//! is idle but for bursts every burst is infinitely many scales away, the one that breaks all
-//! records no more than the others.
+//! This is for series that are idle but for bursts: a statistic that compares a value with its usual
+//! size has nothing to say of them, as every burst is infinitely many scales away, the one that
+//! breaks all records no more than the others. Where peaks are within `IDLE` scales it has, and a
+//! record of theirs counts for nothing here.
 //!
 //! Sources: A. Rényi, Acta Math. Hung. 4 (1953); B. M. Hill, Annals of Statistics 3 (1975);
 //! R. L. Smith and I. Weissman, JRSS B 56 (1994), runs declustering.
@@ -33,6 +34,8 @@ use crate::verdict::SCORE_MAX;
 const PEAKS: usize = 4;
 /// Fewest that say how far apart peaks are.
 const PEAKS_MIN: usize = 3;
+/// Scales beyond which it does not tell how large a peak is. From 5 to 20 nothing changes.
+const IDLE: f64 = 10.0;
 /// As many windows are at most taken for exchangeable: with patterns of days and weeks, trends and
 /// releases a series that is older has no more to say about what it never did. Without this limit
 /// a record by a hair, of which a trend has many, would count.
@@ -88,7 +91,8 @@ impl Side {
             }
         }
         let present = self.peaks.get(usize::from(self.current)).map_or(0.0, |peak| long(*peak));
-        if known < PEAKS_MIN || scale <= 0.0 || r <= past[0].max(present) {
+        let idle = scale > 0.0 && past[0] >= IDLE * scale;
+        if known < PEAKS_MIN || !idle || r <= past[0].max(present) {
             return None;
         }
         let (mut distance, mut exponent) = (scale, EXPONENT);
@@ -216,6 +220,7 @@ mod tests {
         assert!(records.score(61.5, 0.1) < records.score(90.0, 0.1));
         assert!(records.score(600.0, 0.1) > 3.5, "{}", records.score(600.0, 0.1));
         assert_eq!(records.score(-600.0, 0.1), 0.0, "nothing is known of that side");
+        assert_eq!(records.score(600.0, 10.0), 0.0, "peaks are of the usual size");
     }
 
     #[test]
@@ -227,7 +232,7 @@ mod tests {
                 for _ in 0..windows {
                     let e = -rng.uniform().ln();
                     let v = if power { (0.4 * e).exp() } else { e };
-                    hits += u32::from(records.score(v, 1.0) >= 3.0);
+                    hits += u32::from(records.score(v, 0.1) >= 3.0);
                     records.learn(v, 1);
                 }
             }
@@ -240,12 +245,12 @@ mod tests {
     fn what_goes_on_does_not_count_against_itself() {
         let mut records = bursts(&[5.0, 4.0, 6.0, 5.5]);
         records.learn(50.0, CLUSTER);
-        let first = records.score(55.0, 1.0);
+        let first = records.score(55.0, 0.1);
         records.learn(55.0, CLUSTER);
-        assert!(records.score(60.0, 1.0) >= first);
-        assert_eq!(records.score(52.0, 1.0), 0.0, "it has been higher");
+        assert!(records.score(60.0, 0.1) >= first);
+        assert_eq!(records.score(52.0, 0.1), 0.0, "it has been higher");
         (0..=CLUSTER).for_each(|_| records.learn(0.0, CLUSTER));
-        assert_eq!(records.score(55.0, 1.0), 0.0, "it is over, and was a record");
+        assert_eq!(records.score(55.0, 0.1), 0.0, "it is over, and was a record");
     }
 
     #[test]
