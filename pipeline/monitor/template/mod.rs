@@ -294,10 +294,16 @@ impl Miner {
 
     /// Takes a template out, together with all that names its slot.
     fn remove(&mut self, slot: u32) -> Option<Template> {
-        let template = self.slots[slot as usize].take()?;
-        self.tree.remove(&template.ids, render::is_open(&template.ids, &template.fields), slot);
+        let template = self.detach(slot)?;
         template.keys.iter().for_each(|key| _ = self.keys.remove(key));
         self.free.push(slot);
+        Some(template)
+    }
+
+    /// Takes a template out that comes back to its slot in another form: its keys stay.
+    fn detach(&mut self, slot: u32) -> Option<Template> {
+        let template = self.slots[slot as usize].take()?;
+        self.tree.remove(&template.ids, render::is_open(&template.ids, &template.fields), slot);
         self.generation += 1;
         Some(template)
     }

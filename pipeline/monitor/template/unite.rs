@@ -1,5 +1,7 @@
 //! Makes one template of several.
 
+use std::cmp::Reverse;
+
 use super::render::{self, Slot, Text};
 use super::{Miner, Template, TemplateId, gap, hash, mask, merge, scan};
 
@@ -147,7 +149,8 @@ impl Miner {
         Some((Change::Gap(frame), members))
     }
 
-    /// Makes one template of several; the one with the lowest slot carries on.
+    /// Makes one template of several; the one with the most keys carries on. Those of the others
+    /// move, so that a template that grows with every line costs no more the larger it is.
     fn unite(&mut self, change: Change, members: &[u32]) -> u32 {
         let mut members = members.to_vec();
         members.sort_unstable();
@@ -163,11 +166,14 @@ impl Miner {
         }
         let id = TemplateId(ids.iter().fold(hash::SEED, |h, id| mask::step(h, *id)));
         members.extend(self.same(id, &ids));
-        members.sort_unstable();
+        let keys = |slot: u32| self.slots[slot as usize].as_ref().map_or(0, |t| t.keys.len());
+        members.sort_unstable_by_key(|slot| (Reverse(keys(*slot)), *slot));
         members.dedup();
+        let slot = members[0];
         let mut united: Option<Template> = None;
-        for slot in &members {
-            let Some(mut part) = self.remove(*slot) else {
+        for member in members {
+            let part = if member == slot { self.detach(member) } else { self.remove(member) };
+            let Some(mut part) = part else {
                 continue;
             };
             if part.id != id {
@@ -178,19 +184,17 @@ impl Miner {
                 None => united = Some(part),
                 Some(all) => {
                     render::widen(&mut all.fields, &part.fields);
+                    part.keys.iter().for_each(|key| _ = self.keys.insert(*key, slot));
                     all.keys.append(&mut part.keys);
                     all.count += part.count;
                     all.used = all.used.max(part.used);
                 }
             }
         }
-        let slot = members[0];
-        self.free.retain(|s| *s != slot);
         self.tree.insert(&ids, true, slot);
         if let Some(mut all) = united {
             (all.id, all.ids) = (id, ids);
             all.general = render::is_general(&all.fields);
-            all.keys.iter().for_each(|key| _ = self.keys.insert(*key, slot));
             self.slots[slot as usize] = Some(all);
         }
         self.link(id.0, slot);
@@ -220,5 +224,30 @@ impl Miner {
         if !self.keys.contains_key(&key) {
             self.link(key, slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Limits;
+    use super::*;
+
+    #[test]
+    fn the_template_with_the_most_keys_carries_on() {
+        let mut miner = Miner::new(Limits::default());
+        miner.add(b"login of user ada was seen by this host");
+        for name in ["ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy"] {
+            miner.add(format!("login of user {name} was accepted by this host").as_bytes());
+        }
+        let slot = |miner: &Miner, text: &str| {
+            let id = miner.templates().find(|t| t.1 == text).unwrap().0;
+            miner.keys[&id.0]
+        };
+        let small = slot(&miner, "login of user ada was seen by this host");
+        let large = slot(&miner, "login of user <*> was accepted by this host");
+        assert!(small < large);
+        // The key of a moved template has to be written anew, which for the large one is dear.
+        assert_eq!(miner.unite(Change::Places(1 << 3 | 1 << 5), &[small, large]), large);
+        assert_eq!(slot(&miner, "login of user <*> was <*> by this host"), large);
     }
 }
