@@ -209,6 +209,25 @@ fn ids_stay_valid_through_merges() {
 }
 
 #[test]
+fn a_line_of_a_template_with_slots_at_both_ends_has_its_id() {
+    let mut miner = Miner::new(Limits::default());
+    let names = ["ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy"];
+    let causes = ["idle", "no answer", "bye", "it was not seen again", "full"];
+    for (i, name) in names.iter().cycle().take(50).enumerate() {
+        let cause = causes[i / 10];
+        miner.add(format!("peer {name} is not part of the ring any more ({cause})").as_bytes());
+    }
+    let text = "peer <*> is not part of the ring any more (<*>)";
+    let union = miner.templates().find(|t| t.1 == text).unwrap().0;
+    for line in [
+        "peer kim is not part of the ring any more (it left on its own)",
+        "peer lee is not part of the ring any more (quota of the day was used)",
+    ] {
+        assert_eq!(miner.add(line.as_bytes()), union, "{line}");
+    }
+}
+
+#[test]
 fn the_headline_stands_for_an_event() {
     check("ERROR a failed\n\tat x.Y.z(Y.java:1)", "ERROR a failed");
     check("Traceback (most recent call last):\n  File \"a\"\nKeyError: 'x'\n", "KeyError: 'x'");

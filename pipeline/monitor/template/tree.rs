@@ -1,6 +1,6 @@
 //! Candidates for a new template: a tree of fixed depth, token count, then the first or the last
-//! word; and, of any length, the first two words or
-//! the last two.
+//! word; and, of any length, the first two words or the last two. Those with a gap are found by one
+//! word, too.
 
 use super::hash;
 use super::mask::GAP;
@@ -26,7 +26,7 @@ impl Tree {
     /// `open`: the template takes any word in some place. Such templates have leaves of their own,
     /// so that no number of others can hide them.
     pub fn insert(&mut self, ids: &[u32], open: bool, slot: u32) {
-        for leaf in leaves(ids, open).into_iter().chain(ends(ids, ids.contains(&GAP))).flatten() {
+        for leaf in places(ids, open) {
             let slots = self.leaves.entry(leaf).or_default();
             if let Err(at) = slots.binary_search(&slot) {
                 slots.insert(at, slot);
@@ -37,7 +37,7 @@ impl Tree {
     }
 
     pub fn remove(&mut self, ids: &[u32], open: bool, slot: u32) {
-        for leaf in leaves(ids, open).into_iter().chain(ends(ids, ids.contains(&GAP))).flatten() {
+        for leaf in places(ids, open) {
             if let Some(slots) = self.leaves.get_mut(&leaf) {
                 slots.retain(|s| *s != slot);
                 if slots.is_empty() {
@@ -74,9 +74,9 @@ impl Tree {
         self.slots(leaves.flatten(), RELATIVES_MAX)
     }
 
-    /// Those of them that have a gap.
+    /// Those that have a gap; one word suffices, as there may be a slot in place of the second.
     pub fn gapped(&self, ids: &[u32]) -> Vec<u32> {
-        self.slots(ends(ids, true).into_iter().flatten(), RELATIVES_MAX)
+        self.slots(ends(ids, true).into_iter().chain(tips(ids)).flatten(), RELATIVES_MAX)
     }
 
     fn slots(&self, leaves: impl Iterator<Item = u64>, most: usize) -> Vec<u32> {
@@ -101,6 +101,21 @@ fn words(ids: &[u32]) -> impl Iterator<Item = u64> {
     words.sort_unstable();
     words.dedup();
     words.into_iter().map(u64::from)
+}
+
+/// All leaves of a template.
+fn places(ids: &[u32], open: bool) -> impl Iterator<Item = u64> {
+    let gap = ids.contains(&GAP);
+    let tips = if gap { tips(ids) } else { [None; 2] };
+    leaves(ids, open).into_iter().chain(ends(ids, gap)).chain(tips).flatten()
+}
+
+/// The first word and the last.
+fn tips(ids: &[u32]) -> [Option<u64>; 2] {
+    let leaf = |id: &u32, end: u64| hash::fold(u64::from(*id) ^ hash::K1, hash::SEED ^ end);
+    let first = ids.iter().find(|id| is_word(**id));
+    let last = ids.iter().rev().find(|id| is_word(**id));
+    [first.map(|id| leaf(id, 0)), last.map(|id| leaf(id, 1))]
 }
 
 /// The first two words and the last two, if a template has them.
