@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::mark::{is_message, is_name};
+use super::mark::{is_message, is_name, is_outcome};
 use super::mask::{GAP, SLOT, is_slot};
 use super::merge::{Places, View, telling};
 use super::render::{Field, Slot, Text, Word};
@@ -140,8 +140,15 @@ pub(super) fn decide(new: View, others: &[(u32, View)], tree: &Tree) -> Option<(
     frames.sort_unstable_by_key(|(_, f)| (usize::MAX - f.head - f.tail, f.head));
     frames.dedup();
     for (mark, frame) in frames.into_iter().take(FRAMES_MAX) {
+        if is_told(new, frame) {
+            continue;
+        }
         let fits = |f: &Frame| f.head >= frame.head && f.tail >= frame.tail;
-        let members: Vec<_> = framed.iter().filter(|(_, _, f)| fits(f)).collect();
+        let takes = |(_, view, f): &&(u32, View, Frame)| fits(f) && !is_told(*view, frame);
+        let members: Vec<_> = framed.iter().filter(takes).collect();
+        if members.is_empty() {
+            continue;
+        }
         let views = [new].into_iter().chain(members.iter().map(|(_, view, _)| *view)).collect();
         let spans = Spans { mark, frame, views };
         if spans.are_comparable() && spans.needed(tree).is_some_and(|n| spans.distinct() >= n) {
@@ -149,6 +156,12 @@ pub(super) fn decide(new: View, others: &[(u32, View)], tree: &Tree) -> Option<(
         }
     }
     None
+}
+
+/// Whether the span is a word that says how it went, and no text.
+fn is_told(view: View, frame: Frame) -> bool {
+    let span = frame.span(view.ids.len());
+    span.len() == 1 && is_outcome(view.fields[span.start].text.constant())
 }
 
 /// What templates hold between one head and one tail.

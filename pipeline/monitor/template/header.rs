@@ -52,7 +52,7 @@ pub fn severity(body: &[u8]) -> Option<Severity> {
 }
 
 /// A level by its usual names, in any case.
-fn level(name: &[u8]) -> Option<Severity> {
+pub(super) fn level(name: &[u8]) -> Option<Severity> {
     const NAMES: [(&[u8], Severity); 23] = [
         (b"trace", Severity::Trace),
         (b"finest", Severity::Trace),

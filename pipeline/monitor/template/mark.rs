@@ -1,6 +1,7 @@
-//! What punctuation and looks say about a word: that it is a value, or a name.
+//! What punctuation and looks say about a word: that it is a value, a name, or an outcome.
 
 use super::hash;
+use super::header;
 use super::mask::is_slot;
 use super::merge::View;
 use super::tree::is_word;
@@ -73,10 +74,90 @@ pub(super) fn is_name(word: &str) -> bool {
     let joined = matches!(bytes, [b'#' | b'@' | b'$', _, ..])
         || bytes.iter().skip(1).any(|b| b"._-@/$~#:".contains(b));
     let camel = bytes.windows(2).any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase());
-    (joined || camel) && !is_constant(word)
+    (joined || camel) && !is_constant(word) && !is_exception(word)
+}
+
+/// The class of an exception, which is what went wrong.
+fn is_exception(word: &str) -> bool {
+    const ENDS: [&str; 4] = ["Exception", "Error", "Throwable", "Fault"];
+    ENDS.iter().any(|end| word.strip_suffix(end).is_some_and(|name| !name.is_empty()))
+}
+
+/// Levels, states, results, HTTP methods and exceptions: few of them in one place are what an
+/// operator looks for, however they are marked. A level is one in capitals only: `info` may be a
+/// user, `debug` a partition.
+pub(super) fn is_outcome(word: &str) -> bool {
+    const METHODS: [&str; 9] =
+        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    const OUTCOMES: &str = "\
+        aborted accepted active alive allowed canceled cancelled closed commit committed \
+        complete completed connected dead declined degraded denied disabled disconnected down \
+        enabled expired fail failed failure healthy hit inactive invalid killed locked miss \
+        offline ok online open opened paid passed paused pending primary ready refunded \
+        rejected rollback running shipped skipped standby started stopped succeeded success \
+        suspect unavailable unhealthy unknown up valid waiting";
+    let level = || is_constant(word) && header::level(word.as_bytes()).is_some();
+    let outcome = || OUTCOMES.split(' ').any(|known| word.eq_ignore_ascii_case(known));
+    METHODS.contains(&word) || is_exception(word) || level() || outcome()
+}
+
+/// Whether what stands in a place has a key whose values are outcomes.
+pub(super) fn is_outcome_of(new: View, place: usize) -> bool {
+    const KEYS: [&str; 10] = [
+        "health", "level", "lvl", "method", "outcome", "phase", "result", "severity", "state",
+        "status",
+    ];
+    let before = new.ids[..place].iter().zip(new.fields).rev();
+    let quote = |id: u32| b"\"'`".iter().any(|b| id == u32::from(*b));
+    let mut joint = before.skip_while(|(id, _)| quote(**id));
+    let joins = joint.next().is_some_and(|(id, _)| [b'=', b':'].map(u32::from).contains(id));
+    let key = joint.find(|(id, _)| !quote(**id)).map_or("", |(_, field)| field.text.constant());
+    let last = key.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    joins && KEYS.iter().any(|known| last.eq_ignore_ascii_case(known))
 }
 
 /// In capitals, or no word at all.
 pub(super) fn is_constant(word: &str) -> bool {
     !word.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check_apart, check_one};
+
+    #[test]
+    fn outcomes_stay_apart_however_they_are_marked() {
+        check_apart(&[
+            "id=1 level=info component=api state=up took=5",
+            "id=2 level=error component=db state=down took=7",
+        ]);
+        check_apart(&[
+            "job=1, status=ok, took 5",
+            "job=2, status=failed, took 7",
+            "job=3, status=new, x",
+        ]);
+        check_apart(&["a role=primary lag=1", "a role=standby lag=2", "a role=witness lag=3"]);
+        check_apart(&[
+            "method=GET, path=/a, x",
+            "method=PUT, path=/b, x",
+            "method=POST, path=/c, x",
+        ]);
+        check_apart(&["the check of it is \"ok\"", "the check of it is \"failed\""]);
+        check_apart(&["probe result=ok, took 5", "probe result=refused by its peer, took 7"]);
+        let levels =
+            ["INFO", "WARN", "ERROR", "DEBUG"].map(|l| format!("[{l}] the server did it on 5"));
+        check_apart(&levels.each_ref().map(String::as_str));
+        check_apart(&[
+            "request to shop failed: java.io.IOException: reset by peer",
+            "request to shop failed: java.lang.NullPointerException: reset by peer",
+            "request to shop failed: java.sql.SQLTimeoutException: reset by peer",
+        ]);
+        let codes =
+            ["ok", "denied", "aborted", "gone", "lost", "new", "left", "full", "held", "late"];
+        let lines = codes.map(|c| format!("the server of the shop has state={c} now"));
+        check_one(
+            &lines.each_ref().map(String::as_str),
+            "the server of the shop has state=<*> now",
+        );
+    }
 }

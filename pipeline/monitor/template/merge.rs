@@ -10,9 +10,10 @@
 //! - the words look like names of a program and not like words of a language,
 //! - the words vary in other messages as well ([`super::names`]).
 //!
+//! None of this holds of words that say how it went ([`is_outcome`]): no fewer of them suffice.
 //! Words that most templates have, as those of a header, count for nothing ([`Tree::tells`]).
 
-use super::mark::{Mark, is_constant, is_name, mark};
+use super::mark::{Mark, is_constant, is_name, is_outcome, is_outcome_of, mark};
 use super::mask::{GAP, is_slot};
 use super::names::Names;
 use super::render::{Field, Slot, Text};
@@ -102,16 +103,27 @@ pub(super) fn decide(
                 .collect();
             seen.sort_unstable();
             seen.dedup_by_key(|(id, _)| *id);
-            let needed = needed(new, place, shared, &seen, names);
             // A record of keys: where several vary, none of them is the outcome.
             let record = set.count_ones() > 2 && mark(new, place) == Mark::Key;
-            seen.len() >= if record { 2 } else { needed }
+            let needed = if record { 2 } else { needed(new, place, shared, &seen, names) };
+            seen.len() >= needed && (seen.len() >= plain(shared) || !tells(new, place, &seen))
         };
         if (0..new.ids.len()).filter(|i| set >> i & 1 == 1).all(varies) {
             return Some((set, members.iter().map(|(slot, _, _)| *slot).collect()));
         }
     }
     None
+}
+
+/// Distinct words that make a place a slot, whatever they are.
+fn plain(shared: usize) -> usize {
+    VALUES_MIN.max(EVIDENCE.div_ceil(shared.max(1)))
+}
+
+/// Whether what stands in a place says how it went.
+fn tells(new: View, place: usize, seen: &[(u32, &str)]) -> bool {
+    let keyed = !is_slot(seen[0].0) && is_outcome_of(new, place);
+    keyed || seen.iter().filter(|(_, text)| is_outcome(text)).count() * 2 >= seen.len()
 }
 
 /// Distinct values that make a place a slot.
@@ -126,7 +138,7 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
         let certain = absent || names == seen.len() || is_enclosed(new.ids, place, mark);
         return if certain { 2 } else { 3 };
     }
-    let plain = VALUES_MIN.max(EVIDENCE.div_ceil(shared));
+    let plain = plain(shared);
     let by_name = match mark {
         _ if names * 2 <= seen.len() => plain,
         // What a message begins with is its subject.

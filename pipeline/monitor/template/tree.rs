@@ -138,3 +138,27 @@ fn leaves(ids: &[u32], open: bool) -> [Option<u64>; 2] {
     let last = ids.iter().rev().find(|id| is_word(**id));
     [first.map(|id| leaf(id, 0)), last.map(|id| leaf(id, 1))]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Limits, Miner};
+
+    #[test]
+    fn a_line_of_a_template_with_slots_at_both_ends_has_its_id() {
+        let mut miner = Miner::new(Limits::default());
+        let names = ["ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy"];
+        let causes = ["idle", "no answer", "bye", "it was not seen again", "full"];
+        for (i, name) in names.iter().cycle().take(50).enumerate() {
+            let cause = causes[i / 10];
+            miner.add(format!("peer {name} is not part of the ring any more ({cause})").as_bytes());
+        }
+        let text = "peer <*> is not part of the ring any more (<*>)";
+        let union = miner.templates().find(|t| t.1 == text).unwrap().0;
+        for line in [
+            "peer kim is not part of the ring any more (it left on its own)",
+            "peer lee is not part of the ring any more (quota of the day was used)",
+        ] {
+            assert_eq!(miner.add(line.as_bytes()), union, "{line}");
+        }
+    }
+}
