@@ -179,10 +179,11 @@ impl Miner {
         }
     }
 
-    /// The id of lines of this masked form.
+    /// The id of lines of this masked form: the one that they had, as long as it is known to stand
+    /// for their template.
     fn id(&self, key: u64, slot: u32) -> u64 {
-        let template = self.slots[slot as usize].as_ref();
-        if self.aliases.contains_key(&key) { key } else { template.map_or(key, |t| t.id.0) }
+        let own = self.slots[slot as usize].as_ref().map_or(key, |t| t.id.0);
+        if self.resolve(TemplateId(key)).0 == own { key } else { own }
     }
 
     fn find(&mut self, key: u64, line: &[u8], tokens: &[scan::Token]) -> u32 {
@@ -260,7 +261,9 @@ impl Miner {
             self.slots.len() as u32 - 1
         });
         self.tree.insert(&ids, render::is_open(&ids, &fields), slot);
-        self.aliases.remove(&key);
+        if self.aliases.remove(&key).is_some() {
+            self.generation += 1;
+        }
         let general = render::is_general(&fields);
         let (count, used) = (0, self.lines);
         let template =

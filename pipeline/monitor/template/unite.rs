@@ -250,4 +250,24 @@ mod tests {
         assert_eq!(miner.unite(Change::Places(1 << 3 | 1 << 5), &[small, large]), large);
         assert_eq!(slot(&miner, "login of user <*> was <*> by this host"), large);
     }
+
+    #[test]
+    fn an_id_that_stands_for_nothing_is_not_given_again() {
+        let names = ["ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy"];
+        let line = |name: &str, room: &str| format!("user {name} came into the room {room} now");
+        let mut miner = Miner::new(Limits::default());
+        for name in names {
+            miner.add(line(name, "blue").as_bytes());
+        }
+        let early = miner.templates().next().unwrap().0;
+        for room in names {
+            names.iter().for_each(|name| _ = miner.add(line(name, room).as_bytes()));
+        }
+        assert_ne!(miner.resolve(early), early);
+        // As when there are too many of them.
+        miner.aliases.remove(&early.0);
+        miner.generation += 1;
+        let id = miner.add(line("ada", "blue").as_bytes());
+        assert_eq!(miner.template(id).unwrap(), "user <*> came into the room <*> now");
+    }
 }
