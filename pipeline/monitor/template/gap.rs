@@ -202,8 +202,8 @@ impl Spans<'_> {
         counts.iter().sum::<u64>() <= LINES_PER_TEXT_MAX * counts.len() as u64
     }
 
-    /// Words around the span that say that the templates are one message.
-    fn shared(&self, tree: &Tree) -> usize {
+    /// Words around the span that all have.
+    fn around(&self) -> Vec<u32> {
         let new = self.views[0].ids;
         let end = new.len() - self.frame.tail;
         let same = |i: &usize| {
@@ -211,7 +211,7 @@ impl Spans<'_> {
             self.views.iter().all(|view| view.ids[at(view.ids)] == new[*i])
         };
         let outside = (0..self.frame.head).chain(end..new.len()).filter(same);
-        telling(outside.map(|i| new[i]), self.views.len(), tree)
+        outside.map(|i| new[i]).filter(|id| is_word(*id)).collect()
     }
 
     /// One of them is a value and nothing else.
@@ -229,12 +229,18 @@ impl Spans<'_> {
 
     /// Distinct spans that make a slot; nothing if no number does.
     fn needed(&self, tree: &Tree) -> Option<usize> {
-        let shared = self.shared(tree);
+        let around = self.around();
+        // Words that say that the templates are one message.
+        let shared = telling(around.iter().copied(), self.views.len(), tree);
         if self.mark == Mark::Key && shared > 0 {
             return Some(2);
         }
+        let follows = self.mark == Mark::Last && self.opens() == Some(b':');
+        let introduced = || clause(self.views[0], self.frame.head - 1) >= CLAUSE_MIN;
         if shared < SHARED_MIN {
-            return None;
+            // A message that has become most of the templates makes its own words common.
+            let many = follows && around.len() >= SHARED_MIN && introduced();
+            return many.then_some(SPANS_EVIDENCE);
         }
         let data = self.has_data();
         match (self.mark, self.opens()) {
@@ -243,8 +249,7 @@ impl Spans<'_> {
             _ if data => Some(2),
             (Mark::Closed, Some(b'(')) => Some(4),
             (Mark::Closed | Mark::Quotes, _) | (Mark::Last, Some(b'=')) => Some(3),
-            (Mark::Last, _) => (clause(self.views[0], self.frame.head - 1) >= CLAUSE_MIN)
-                .then(|| SPANS_MIN.max(SPANS_EVIDENCE.div_ceil(shared))),
+            (Mark::Last, _) => introduced().then(|| SPANS_MIN.max(SPANS_EVIDENCE.div_ceil(shared))),
         }
     }
 
@@ -366,4 +371,34 @@ pub(super) fn align(pattern: View, ids: &[u32]) -> Option<(Vec<Range<usize>>, us
         (i, at) = (i + 1, end);
     }
     (at == ids.len() && differing <= DIFFERING_MAX).then_some((spans, differing))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{Limits, Miner, TemplateId, hash};
+
+    #[test]
+    fn a_message_that_is_most_of_the_log_still_becomes_one() {
+        let mut noise = 7;
+        let mut word = |most: u64| -> String {
+            noise = hash::fold(noise ^ hash::SEED, hash::K1).wrapping_add(1);
+            let letters = hash::fold((noise >> 20) % most, hash::K1);
+            (0..9).map(|i| (b'g' + (letters >> (i * 5)) as u8 % 20) as char).collect()
+        };
+        let mut miner = Miner::new(Limits::default());
+        let mut ids: Vec<TemplateId> = Vec::new();
+        for i in 0..6_000 {
+            let reason: Vec<String> = (0..=i % 7).map(|_| word(4_000)).collect();
+            let line =
+                format!("{} could not restore the state of all: {}", word(30), reason.join(" "));
+            ids.push(miner.add(line.as_bytes()));
+        }
+        let (early, late) = ids.split_at(4_000);
+        let early: BTreeSet<_> = early.iter().collect();
+        assert!(miner.templates().count() < 400, "{}", miner.templates().count());
+        let new = late.iter().filter(|id| !early.contains(id)).count();
+        assert!(new < 20, "{new} of {} lines are of a new message", late.len());
+    }
 }

@@ -74,9 +74,10 @@ impl Tree {
         self.slots(leaves.flatten(), RELATIVES_MAX)
     }
 
-    /// Those that have a gap; one word suffices, as there may be a slot in place of the second.
+    /// Those that have a gap; one word suffices, as there may be a slot in place of the other.
     pub fn gapped(&self, ids: &[u32]) -> Vec<u32> {
-        self.slots(ends(ids, true).into_iter().chain(tips(ids)).flatten(), RELATIVES_MAX)
+        let words = [0, 1].into_iter().flat_map(|skipped| tips(ids, skipped));
+        self.slots(ends(ids, true).into_iter().chain(words).flatten(), RELATIVES_MAX)
     }
 
     fn slots(&self, leaves: impl Iterator<Item = u64>, most: usize) -> Vec<u32> {
@@ -106,15 +107,15 @@ fn words(ids: &[u32]) -> impl Iterator<Item = u64> {
 /// All leaves of a template.
 fn places(ids: &[u32], open: bool) -> impl Iterator<Item = u64> {
     let gap = ids.contains(&GAP);
-    let tips = if gap { tips(ids) } else { [None; 2] };
+    let tips = if gap { tips(ids, 0) } else { [None; 2] };
     leaves(ids, open).into_iter().chain(ends(ids, gap)).chain(tips).flatten()
 }
 
-/// The first word and the last.
-fn tips(ids: &[u32]) -> [Option<u64>; 2] {
+/// The first word and the last, after so many others.
+fn tips(ids: &[u32], skipped: usize) -> [Option<u64>; 2] {
     let leaf = |id: &u32, end: u64| hash::fold(u64::from(*id) ^ hash::K1, hash::SEED ^ end);
-    let first = ids.iter().find(|id| is_word(**id));
-    let last = ids.iter().rev().find(|id| is_word(**id));
+    let first = ids.iter().filter(|id| is_word(**id)).nth(skipped);
+    let last = ids.iter().rev().filter(|id| is_word(**id)).nth(skipped);
     [first.map(|id| leaf(id, 0)), last.map(|id| leaf(id, 1))]
 }
 
