@@ -327,7 +327,8 @@ fn json(at: &str, diagnosis: &Diagnosis) -> String {
         })
         .collect();
     serde_json::json!({
-        "at": at, "method": diagnosis.method, "weak": diagnosis.is_weak(), "candidates": candidates, "evidence": evidence,
+        "at": at, "method": diagnosis.method, "weak": diagnosis.is_weak(),
+        "candidates": candidates, "evidence": evidence,
     })
     .to_string()
 }

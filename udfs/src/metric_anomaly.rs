@@ -27,11 +27,12 @@
 //! The score is the highest of the three less `log10 1.5` for having looked at several that share
 //! terms (Bonferroni).
 //!
-//! When the daily pattern is adopted (its gate is half open for the first time) tails and records are
-//! begun anew: what was left of the values without it is another series, and a pattern with sharp edges,
-//! met for the first time, would be remembered as what such a series does. Of the faults of
-//! `tests/families.py` .86 are found in place of .82, with the week judged over a week. For the week
-//! the tails stay: the same for it found no more of these, and cost real series more than it gave.
+//! When the daily pattern is adopted (its gate is half open for the first time) tails and records
+//! are begun anew: what was left of the values without it is another series, and a pattern with
+//! sharp edges, met for the first time, would be remembered as what such a series does. Of the
+//! faults of `tests/families.py` .86 are found in place of .82, with the week judged over a week.
+//! For the week they stay: the same for it found no more of these, and cost real series more than
+//! it gave.
 //!
 //! While the score is at least `FREEZE` nothing of the baseline is learnt. After `PATIENCE` such
 //! windows, or a quarter as many as the series is old, the change counts as normal: the level
@@ -111,8 +112,8 @@ const STEP: (f64, f64) = (6.0, 0.5);
 const ACTIVITY: (f64, f64) = (3.0, 0.5);
 /// Among the lasting terms it is no repetition of another.
 const LASTING_ACTIVITY: (f64, f64) = (3.0, 1.0);
-/// Independent looks that the statistics amount to: less than their number, as they share terms. With
-/// it clean synthetic series of twenty families reach score 2 in .008 of windows.
+/// Independent looks that the statistics amount to: less than their number, as they share terms.
+/// With it clean synthetic series of twenty families reach score 2 in .008 of windows.
 const LOOKS: f64 = 1.5;
 /// What the point and the lasting statistic are like before a series has shown its own: the mean
 /// excess of the first was about .25 in light-tailed synthetic families and 1.2 in heavy-tailed

@@ -19,10 +19,10 @@
 //! against itself. A record is an event and no state: in a cluster only what exceeds that cluster
 //! too is one. Old peaks fade, by half in about 130,000 windows.
 //!
-//! This is for series that are idle but for bursts: a statistic that compares a value with its usual
-//! size has nothing to say of them, as every burst is infinitely many scales away, the one that
-//! breaks all records no more than the others. Where peaks are within `IDLE` scales it has, and a
-//! record of theirs counts for nothing here.
+//! This is for series that are idle but for bursts: a statistic that compares a value with its
+//! usual size has nothing to say of them, as every burst is infinitely many scales away, the one
+//! that breaks all records no more than the others. Where peaks are within `IDLE` scales it has,
+//! and a record of theirs counts for nothing here.
 //!
 //! Sources: A. Rényi, Acta Math. Hung. 4 (1953); B. M. Hill, Annals of Statistics 3 (1975);
 //! R. L. Smith and I. Weissman, JRSS B 56 (1994), runs declustering.
