@@ -169,6 +169,10 @@ mod tests {
         assert_eq!(emitted(&scores), [0, 100]);
         scores[10] = 9.0;
         assert_eq!(emitted(&scores)[..2], [0, 10]);
+        scores[10] = 0.0;
+        scores[60] = 4.9;
+        scores[100] = 0.0;
+        assert_eq!(emitted(&scores), [0], "weaker within hours is the same again");
     }
 
     #[test]

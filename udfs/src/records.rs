@@ -34,7 +34,7 @@ use crate::verdict::SCORE_MAX;
 const PEAKS: usize = 4;
 /// Fewest that say how far apart peaks are.
 const PEAKS_MIN: usize = 3;
-/// Scales beyond which it does not tell how large a peak is. From 5 to 20 nothing changes.
+/// Scales beyond which it does not tell how large a peak is. From 5 to 20 hardly anything changes.
 const IDLE: f64 = 10.0;
 /// As many windows are at most taken for exchangeable: with patterns of days and weeks, trends and
 /// releases a series that is older has no more to say about what it never did. Without this limit

@@ -63,6 +63,19 @@ fn one_in_five_hundred_is_much_where_one_in_ten_thousand_is_usual() {
 }
 
 #[test]
+fn the_highest_burst_of_an_idle_series_is_news_and_the_next_like_the_others_is_not() {
+    for unit in [1e-3, 1.0, 1e9] {
+        let burst = |i: usize| [50.0, 41.0, 62.0, 47.0, 55.0, 38.0, 59.0][i / 40 % 7];
+        let at = |i: usize| unit * if i % 40 == 39 { burst(i) } else { 0.0 };
+        let mut x: Vec<f64> = (0..1_600).map(at).collect();
+        x[1_559] = 2.5 * 62.0 * unit;
+        let s = scores(MINUTE, x);
+        assert!(s[1_559] >= 3.5, "{unit}: {}", s[1_559]);
+        assert!(s[1_599] < 2.0, "{unit}: {}", s[1_599]);
+    }
+}
+
+#[test]
 fn rounding_is_no_change() {
     let mut x = vec![0.0046; 400];
     x[60] = 0.004_600_000_000_000_001;
