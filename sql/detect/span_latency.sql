@@ -14,7 +14,7 @@ FROM (
     SELECT cluster, service, operation, window, observed, exp(a.expected) AS expected,
            CASE WHEN a.direction = 'up' THEN a.score ELSE 0 END AS score
     FROM (
-      SELECT *, metric_anomaly(ln(observed)) OVER (PARTITION BY cluster, service, operation ORDER BY window) AS a
+      SELECT *, metric_anomaly(ln(observed), 'p95') OVER (PARTITION BY cluster, service, operation ORDER BY window) AS a
       FROM (
         SELECT cluster, service, operation, tumble(interval '1 minute') AS window,
                approx_percentile_cont(CAST(duration_us + 1 AS DOUBLE), 0.95) AS observed

@@ -11,7 +11,7 @@ use datafusion::common::Result;
 use crate::stateful::{Function, Member, Rows, States};
 use crate::verdict::Verdict;
 use crate::{
-    absence, absences, alerting, count_anomaly, counter_rate, metric_anomaly, mix_shift, mixes,
+    absence, absences, alerting, count_anomaly, counter_rate, metric_anomalies, mix_shift, mixes,
     reading, readings,
 };
 
@@ -29,10 +29,10 @@ pub const FUNCTIONS: [Function; 9] = [
     },
     Function {
         name: "metric_anomaly",
-        args: &[DataType::Float64],
-        optional: 0,
+        args: &[DataType::Float64, DataType::Utf8],
+        optional: 1,
         returns: verdict_type,
-        make: || Box::new(States::<Alone<metric_anomaly::State>>::default()),
+        make: || Box::new(metric_anomalies::Metrics::default()),
     },
     Function {
         name: "count_anomaly",
@@ -142,7 +142,7 @@ fn verdict_type() -> DataType {
     DataType::Struct(verdict_fields())
 }
 
-fn verdicts(answers: &[Verdict]) -> ArrayRef {
+pub(crate) fn verdicts(answers: &[Verdict]) -> ArrayRef {
     let direction = |v: &Verdict| match v.direction {
         1.. => "up",
         0 => "none",
@@ -167,30 +167,6 @@ fn alert_fields() -> Fields {
 
 fn alert_type() -> DataType {
     DataType::Struct(alert_fields())
-}
-
-impl Detector for metric_anomaly::State {
-    type Answer = Verdict;
-
-    fn new() -> Self {
-        Self::new()
-    }
-
-    fn step(&mut self, start: i64, _width: i64, args: &[f64]) -> Verdict {
-        self.step(start, args[0])
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.write(out);
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Self::read(bytes)
-    }
-
-    fn column(answers: Vec<Verdict>) -> ArrayRef {
-        verdicts(&answers)
-    }
 }
 
 impl Detector for count_anomaly::State {

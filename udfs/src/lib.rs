@@ -16,9 +16,11 @@ pub mod error;
 pub mod forecast_breach;
 pub mod iqr;
 pub mod mad;
+mod metric_anomalies;
 pub mod metric_anomaly;
 pub mod mix_shift;
 mod mixes;
+pub mod newcomers;
 #[cfg(test)]
 mod noise;
 mod peaks_over_threshold;

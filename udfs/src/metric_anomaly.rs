@@ -48,6 +48,7 @@ mod checkpoint;
 mod learning;
 
 use crate::Verdict;
+use crate::newcomers::Young;
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::records::Records;
 use crate::sampling_period;
@@ -55,7 +56,7 @@ use crate::seasonal_knots::Knots;
 
 const VERSION: u8 = 6;
 /// Windows before a series may speak; they fit into the knots' memory, which is idle until then.
-const WARM_UP: u32 = 24;
+pub(crate) const WARM_UP: u32 = 24;
 /// Windows that level and scale remember once the series is old: a scale good to a few percent.
 const MEMORY: f64 = 1_000.0;
 /// Windows of the short mean: noise is averaged by about four.
@@ -77,6 +78,10 @@ const FREEZE: f64 = 2.0;
 /// Alerting windows after which a change is the new normal: an hour at one-minute windows. A young
 /// series waits for a quarter of its age only: a fifth of all that it has shown is not rare.
 const PATIENCE: i8 = 60;
+/// Score from which a window of a young series is not learnt: what would be told.
+const TOLD: f64 = 3.0;
+/// The least of that for a series that has not warmed up.
+const PATIENCE_YOUNG: i8 = 3;
 /// Calm windows that end a cluster of abnormal ones: the short mean has forgotten it.
 const CLUSTER: u8 = 16;
 /// Residuals are clipped at so many scales before the baseline learns from them.
@@ -235,14 +240,18 @@ impl State {
     /// Scores the window that starts at `ts_ns` against the past, then learns from it. A value
     /// that is not finite is ignored. Windows without data are not reported at all.
     pub fn step(&mut self, ts_ns: i64, value: f64) -> Verdict {
+        self.step_as(ts_ns, value, 0.0)
+    }
+
+    /// The same, where a series that is still young has that score, as others tell it.
+    pub fn step_as(&mut self, ts_ns: i64, value: f64, while_young: f64) -> Verdict {
         if !value.is_finite() {
             return Verdict::silent(self.raw(f64::from(self.level)));
         }
         let x = self.enter(value);
         let gap = self.advance(ts_ns);
-        if self.windows < WARM_UP {
-            self.warm_up(x);
-            return Verdict::silent(value);
+        if self.is_young() {
+            return self.warm_up(x, while_young);
         }
         if gap > SHORT {
             self.forget_recent();
@@ -292,14 +301,54 @@ impl State {
         (delta / period).round().max(1.0)
     }
 
-    /// Keeps the first values in the idle knots, then starts every estimate from them.
-    fn warm_up(&mut self, x: f64) {
-        self.day.set(self.windows as usize, x);
+    /// Whether it has not shown enough to be judged by itself.
+    pub fn is_young(&self) -> bool {
+        self.windows < WARM_UP
+    }
+
+    /// What the series has shown, as long as it is young.
+    pub fn young(&self) -> Option<Young> {
+        if !self.is_young() {
+            return None;
+        }
+        let (mean, squares) = self.first_moments();
+        let squares = squares * self.unit * self.unit;
+        let hot = self.calm == 0;
+        Some(Young { windows: self.windows, mean: self.raw(mean), squares, hot })
+    }
+
+    /// Mean and sum of squares about it of the first values, in the series' own units.
+    fn first_moments(&self) -> (f64, f64) {
+        let values = || (0..self.windows as usize).map(|i| self.day.get(i));
+        let mean = values().sum::<f64>() / f64::from(self.windows.max(1));
+        (mean, values().map(|v| (v - mean).powi(2)).sum())
+    }
+
+    /// Keeps the first values in the idle knots, then starts every estimate from them. One that
+    /// others tell to be abnormal is not learnt, as later; if such go on, the series begins anew.
+    fn warm_up(&mut self, x: f64, score: f64) -> Verdict {
+        let (mean, _) = self.first_moments();
+        let expected = if score > 0.0 { mean } else { x };
+        let direction = i8::from(x > expected) - i8::from(x < expected);
+        let verdict = Verdict { score, expected: self.raw(expected), direction };
+        let alert = score >= TOLD;
+        self.calm = if alert { 0 } else { CLUSTER };
+        self.hot = if alert { self.hot + 1 } else { (self.hot - 2).max(0) };
+        if self.hot > PATIENCE_YOUNG.max((self.windows / 4) as i8) {
+            (self.windows, self.hot, self.calm) = (0, 0, CLUSTER);
+            self.day = Knots::new();
+        }
+        self.day.set(self.windows as usize, if self.calm == 0 { mean } else { x });
         self.windows += 1;
         self.previous = x as f32;
-        if self.windows < WARM_UP {
-            return;
+        if self.windows == WARM_UP {
+            self.grow_up();
         }
+        verdict
+    }
+
+    /// Starts every estimate from the first values.
+    fn grow_up(&mut self) {
         let first: [f32; WARM_UP as usize] = std::array::from_fn(|i| self.day.get(i) as f32);
         self.day = Knots::new();
         let mut sorted = first;

@@ -54,7 +54,7 @@ impl Member for State {
 }
 
 /// FNV-1a: the same number on every machine and in every checkpoint.
-fn id(kind: &str) -> u64 {
+pub(crate) fn id(kind: &str) -> u64 {
     kind.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

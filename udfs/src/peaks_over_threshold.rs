@@ -112,9 +112,15 @@ impl Tail {
         f64::from(self.windows)
     }
 
-    /// −log10 of the probability of at least `s`. Below the threshold, where no tail law holds, it
-    /// rises linearly from 0 so that scores stay ordered.
+    /// −log10 of the probability of at least `s`, which is no less than how often it happened.
     pub(crate) fn score(&self, s: f64, prior: Prior) -> f64 {
+        let score = self.score_by_law(s, prior);
+        if s <= f64::from(self.threshold) { score } else { score.min(self.record_score(s)) }
+    }
+
+    /// The same by the fitted law alone. Below the threshold, where no tail law holds, it rises
+    /// linearly from 0 so that scores stay ordered.
+    pub(crate) fn score_by_law(&self, s: f64, prior: Prior) -> f64 {
         let t = f64::from(self.threshold);
         let at_threshold = -f64::from(self.rate).max(1e-6).log10();
         if s <= t {
@@ -122,9 +128,7 @@ impl Tail {
         }
         let (shape, unsure, scale) = self.law(prior);
         let decades = decades((shape + unsure).min(SHAPES.1), (s - t) / scale);
-        (at_threshold + decades - self.overrun().log10())
-            .min(self.record_score(s))
-            .clamp(0.0, SCORE_MAX)
+        (at_threshold + decades - self.overrun().log10()).clamp(0.0, SCORE_MAX)
     }
 
     /// The most that the records allow; the present cluster does not count against itself.
