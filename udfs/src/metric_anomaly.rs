@@ -34,6 +34,11 @@
 //! For the week they stay: the same for it found no more of these, and cost real series more than
 //! it gave.
 //!
+//! Until it has shown `WARM_UP` windows a series is judged by what others of its kind were like at
+//! its age ([`newcomers`](crate::newcomers)), or not at all where its kind is not told. A window
+//! that this way reaches `TOLD` is replaced by what was expected, so that a fault among the first
+//! windows is not taken for what the series does.
+//!
 //! While the score is at least `FREEZE` nothing of the baseline is learnt. After `PATIENCE` such
 //! windows, or a quarter as many as the series is old, the change counts as normal: the level
 //! moves there and the series is treated as young, so that it learns fast and is unsure.
@@ -46,16 +51,17 @@
 
 mod checkpoint;
 mod learning;
+mod warm_up;
 
 use crate::Verdict;
-use crate::newcomers::Young;
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::records::Records;
 use crate::sampling_period;
 use crate::seasonal_knots::Knots;
 
 const VERSION: u8 = 6;
-/// Windows before a series may speak; they fit into the knots' memory, which is idle until then.
+/// Windows before a series is judged by itself; they fit into the knots' memory, which is idle until
+/// then.
 pub(crate) const WARM_UP: u32 = 24;
 /// Windows that level and scale remember once the series is old: a scale good to a few percent.
 const MEMORY: f64 = 1_000.0;
@@ -78,10 +84,6 @@ const FREEZE: f64 = 2.0;
 /// Alerting windows after which a change is the new normal: an hour at one-minute windows. A young
 /// series waits for a quarter of its age only: a fifth of all that it has shown is not rare.
 const PATIENCE: i8 = 60;
-/// Score from which a window of a young series is not learnt: what would be told.
-const TOLD: f64 = 3.0;
-/// The least of that for a series that has not warmed up.
-const PATIENCE_YOUNG: i8 = 3;
 /// Calm windows that end a cluster of abnormal ones: the short mean has forgotten it.
 const CLUSTER: u8 = 16;
 /// Residuals are clipped at so many scales before the baseline learns from them.
@@ -299,102 +301,6 @@ impl State {
         self.period_s = period as f32;
         self.observed_s = (f64::from(self.observed_s) + delta.min(2.0 * period)).min(1e7) as f32;
         (delta / period).round().max(1.0)
-    }
-
-    /// Whether it has not shown enough to be judged by itself.
-    pub fn is_young(&self) -> bool {
-        self.windows < WARM_UP
-    }
-
-    /// What the series has shown, as long as it is young.
-    pub fn young(&self) -> Option<Young> {
-        if !self.is_young() {
-            return None;
-        }
-        let (mean, squares) = self.first_moments();
-        let squares = squares * self.unit * self.unit;
-        let hot = self.calm == 0;
-        Some(Young { windows: self.windows, mean: self.raw(mean), squares, hot })
-    }
-
-    /// Mean and sum of squares about it of the first values, in the series' own units.
-    fn first_moments(&self) -> (f64, f64) {
-        let values = || (0..self.windows as usize).map(|i| self.day.get(i));
-        let mean = values().sum::<f64>() / f64::from(self.windows.max(1));
-        (mean, values().map(|v| (v - mean).powi(2)).sum())
-    }
-
-    /// Keeps the first values in the idle knots, then starts every estimate from them. One that
-    /// others tell to be abnormal is not learnt, as later; if such go on, the series begins anew.
-    fn warm_up(&mut self, x: f64, score: f64) -> Verdict {
-        let (mean, _) = self.first_moments();
-        let expected = if score > 0.0 { mean } else { x };
-        let direction = i8::from(x > expected) - i8::from(x < expected);
-        let verdict = Verdict { score, expected: self.raw(expected), direction };
-        let alert = score >= TOLD;
-        self.calm = if alert { 0 } else { CLUSTER };
-        self.hot = if alert { self.hot + 1 } else { (self.hot - 2).max(0) };
-        if self.hot > PATIENCE_YOUNG.max((self.windows / 4) as i8) {
-            (self.windows, self.hot, self.calm) = (0, 0, CLUSTER);
-            self.day = Knots::new();
-        }
-        self.day.set(self.windows as usize, if self.calm == 0 { mean } else { x });
-        self.windows += 1;
-        self.previous = x as f32;
-        if self.windows == WARM_UP {
-            self.grow_up();
-        }
-        verdict
-    }
-
-    /// Starts every estimate from the first values.
-    fn grow_up(&mut self) {
-        let first: [f32; WARM_UP as usize] = std::array::from_fn(|i| self.day.get(i) as f32);
-        self.day = Knots::new();
-        let mut sorted = first;
-        sorted.sort_by(f32::total_cmp);
-        let rank = |tau: f64| sorted[(tau * (sorted.len() - 1) as f64).round() as usize];
-        self.level = 0.5 * (sorted[11] + sorted[12]);
-        self.quantiles = TAUS.map(|tau| rank(tau) - self.level);
-        let error = first.iter().map(|v| (v - self.level).abs()).sum::<f32>() / first.len() as f32;
-        self.errors = [error; 4];
-        self.range = [sorted[0], sorted[sorted.len() - 1]];
-        let steps = first.windows(2).map(|w| (w[1] - w[0]).abs()).sum::<f32>();
-        self.step = steps / (first.len() - 1) as f32;
-        self.activity_size = 0.5;
-        for (i, v) in (1..).zip(first) {
-            self.records.learn(i, f64::from(v - self.level), CLUSTER);
-        }
-        self.learn_tail_from(&first);
-    }
-
-    /// Lets the short means and tails see the warm-up, so that what is in it counts.
-    fn learn_tail_from(&mut self, first: &[f32]) {
-        for pass in 0..2 {
-            self.short = [0.0; 2];
-            for (i, v) in first.iter().enumerate().skip(1) {
-                self.previous = first[i - 1];
-                let window = self.compare(0, f64::from(*v), 1.0);
-                if pass == 1 {
-                    let s = self.statistics(&window);
-                    for i in 0..2 {
-                        self.tails[i].learn(s[i], PRIORS[i], true);
-                    }
-                }
-                self.short = window.short.map(|v| v as f32);
-                self.activity = window.activity as f32;
-                if pass == 0 {
-                    let pace = 1.0 / i as f64;
-                    self.activity_mean +=
-                        ((window.log_step - f64::from(self.activity_mean)) * pace) as f32;
-                    for (size, short) in self.short_size.iter_mut().zip(window.short) {
-                        *size += ((short.abs() - f64::from(*size)) * pace) as f32;
-                    }
-                }
-            }
-            self.activity = self.activity_mean;
-        }
-        self.previous = first[first.len() - 1];
     }
 
     /// What was recent before a long gap is not recent any more.
