@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use super::render::{Field, Slot, Text, Word, is_general, is_open};
 use super::shape::Piece;
-use super::{Limits, Miner, Template, TemplateId};
+use super::{Lead, Limits, Miner, Template, TemplateId};
 
 /// First bytes of a checkpoint; the last one is the version.
-const MAGIC: [u8; 4] = *b"FLT\x02";
+const MAGIC: [u8; 4] = *b"FLT\x03";
 
 impl Miner {
     /// Appends all that later lines depend on.
@@ -29,7 +29,7 @@ impl Miner {
         for (slot, template) in (0u64..).zip(&self.slots) {
             if let Some(template) = template {
                 number(out, slot);
-                write_template(out, template);
+                self.write_template(out, template);
             }
         }
         number(out, self.aliases_order.len() as u64);
@@ -65,8 +65,10 @@ impl Miner {
         }
         for _ in 0..slots - free {
             let slot = r.slot(slots)?;
-            let template = r.template()?;
-            template.keys.iter().for_each(|key| _ = miner.keys.insert(*key, slot));
+            let (template, ids) = r.template()?;
+            for (key, id) in template.keys.iter().zip(ids) {
+                miner.keys.insert(*key, Lead { slot, id });
+            }
             miner.tree.insert(&template.ids, is_open(&template.ids, &template.fields), slot);
             if miner.slots[slot as usize].replace(template).is_some() {
                 return None;
@@ -87,6 +89,34 @@ impl Miner {
         }
         r.0.is_empty().then_some(miner)
     }
+
+    fn write_template(&self, out: &mut Vec<u8>, t: &Template) {
+        let (keys, ids) = (t.keys.len() as u64, t.ids.len() as u64);
+        for n in [t.id.0, t.face.0, t.count, t.used, keys, ids] {
+            number(out, n);
+        }
+        for key in &t.keys {
+            number(out, *key);
+            number(out, self.keys.get(key).map_or(t.face.0, |lead| lead.id));
+        }
+        for (id, field) in t.ids.iter().zip(&t.fields) {
+            out.extend(id.to_le_bytes());
+            out.push(u8::from(field.spaced));
+            match &field.text {
+                Text::Constant(constant) => {
+                    out.push(0);
+                    text(out, constant);
+                }
+                Text::Slot(Slot::Any) => out.push(1),
+                Text::Slot(Slot::Open) => out.push(3),
+                Text::Slot(Slot::Words(words)) => {
+                    out.push(2);
+                    number(out, words.len() as u64);
+                    words.iter().for_each(|word| write_word(out, word));
+                }
+            }
+        }
+    }
 }
 
 fn number(out: &mut Vec<u8>, n: u64) {
@@ -96,30 +126,6 @@ fn number(out: &mut Vec<u8>, n: u64) {
 fn text(out: &mut Vec<u8>, text: &str) {
     number(out, text.len() as u64);
     out.extend(text.as_bytes());
-}
-
-fn write_template(out: &mut Vec<u8>, t: &Template) {
-    for n in [t.id.0, t.count, t.used, t.keys.len() as u64, t.ids.len() as u64] {
-        number(out, n);
-    }
-    t.keys.iter().for_each(|key| number(out, *key));
-    for (id, field) in t.ids.iter().zip(&t.fields) {
-        out.extend(id.to_le_bytes());
-        out.push(u8::from(field.spaced));
-        match &field.text {
-            Text::Constant(constant) => {
-                out.push(0);
-                text(out, constant);
-            }
-            Text::Slot(Slot::Any) => out.push(1),
-            Text::Slot(Slot::Open) => out.push(3),
-            Text::Slot(Slot::Words(words)) => {
-                out.push(2);
-                number(out, words.len() as u64);
-                words.iter().for_each(|word| write_word(out, word));
-            }
-        }
-    }
 }
 
 fn write_word(out: &mut Vec<u8>, word: &Word) {
@@ -172,13 +178,17 @@ impl Reader<'_> {
         Some(std::str::from_utf8(self.bytes(n)?).ok()?.into())
     }
 
-    fn template(&mut self) -> Option<Template> {
-        let [id, count, used] = [self.number()?, self.number()?, self.number()?];
+    /// A template, and for each of its keys what lines are given.
+    fn template(&mut self) -> Option<(Template, Vec<u64>)> {
+        let (id, face) = (TemplateId(self.number()?), TemplateId(self.number()?));
+        let [count, used] = [self.number()?, self.number()?];
         let (keys_len, ids_len) = (self.length()?, self.length()?);
-        let (mut keys, mut ids, mut fields) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut keys, mut given) = (Vec::new(), Vec::new());
         for _ in 0..keys_len {
             keys.push(self.number()?);
+            given.push(self.number()?);
         }
+        let (mut ids, mut fields) = (Vec::new(), Vec::new());
         if ids_len > 2 * Limits::TOKENS_MAX {
             return None;
         }
@@ -187,7 +197,7 @@ impl Reader<'_> {
             fields.push(Field { spaced: self.byte()? == 1, text: self.field()? });
         }
         let general = is_general(&fields);
-        Some(Template { id: TemplateId(id), ids, fields, keys, count, used, general })
+        Some((Template { id, face, ids, fields, keys, count, used, general }, given))
     }
 
     fn field(&mut self) -> Option<Text> {

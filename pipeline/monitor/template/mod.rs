@@ -6,14 +6,16 @@
 //! ([`merge`]), or in a span of text ([`gap`]), they become one ([`unite`]).
 //!
 //! A line keeps its id: what was a template before it became part of another goes on under the id
-//! that it had, so that no detector takes a merge for a change of what is logged.
-//! [`Miner::resolve`] says of which template it is part now.
+//! that it had, and what is new to the other under the id that it gave before, so that no detector
+//! takes a merge for a change of what is logged. [`Miner::resolve`] says of which template it is
+//! part now, and [`history`] what has become of every id.
 
 mod codec;
 pub mod fold;
 mod gap;
 mod hash;
 pub mod header;
+pub mod history;
 mod mark;
 mod mask;
 mod merge;
@@ -35,6 +37,20 @@ use render::{Field, Slot, Text};
 /// Stable: a hash of the masked text, the same on every run and cluster.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TemplateId(pub u64);
+
+/// As columns and series have it.
+impl std::fmt::Display for TemplateId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl TemplateId {
+    /// What it is shown as, read back.
+    pub fn parse(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(Self).filter(|id| id.to_string() == text)
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -65,6 +81,8 @@ impl Default for Limits {
 
 struct Template {
     id: TemplateId,
+    /// What lines are given that no template had before; resolves to `id`.
+    face: TemplateId,
     ids: Vec<u32>,
     fields: Vec<Field>,
     /// Masked forms that lead here.
@@ -82,6 +100,23 @@ impl Template {
     }
 }
 
+/// Where a masked form leads.
+#[derive(Clone, Copy)]
+struct Lead {
+    slot: u32,
+    /// What its lines are given.
+    id: u64,
+}
+
+/// What the latest line has changed for ids that were given before it.
+#[derive(Default)]
+struct News {
+    /// Ids that are part of another template now, or stand for themselves again.
+    moved: Vec<TemplateId>,
+    /// Templates that were forgotten, with their texts.
+    forgotten: Vec<(TemplateId, String)>,
+}
+
 #[derive(Clone, Copy, Default)]
 struct Cached {
     exact: u64,
@@ -96,7 +131,7 @@ pub struct Miner {
     slots: Vec<Option<Template>>,
     free: Vec<u32>,
     /// Masked form -> template.
-    keys: hash::Map<u32>,
+    keys: hash::Map<Lead>,
     tree: tree::Tree,
     names: names::Names,
     aliases: hash::Map<u64>,
@@ -106,6 +141,7 @@ pub struct Miner {
     /// Entries of another generation are void.
     generation: u64,
     tokens: Vec<scan::Token>,
+    news: News,
     /// Texts of templates that were forgotten, where they are kept; not part of a checkpoint.
     forgotten: Option<hash::Map<String>>,
 }
@@ -131,6 +167,7 @@ impl Miner {
             cache: vec![Cached::default(); limits.cache_max.next_power_of_two()],
             generation: 1,
             tokens: Vec::new(),
+            news: News::default(),
             forgotten: None,
         }
     }
@@ -154,6 +191,8 @@ impl Miner {
         let mut tokens = std::mem::take(&mut self.tokens);
         let exact = scan::scan(body, &mut tokens, self.limits.tokens_max);
         self.lines += 1;
+        self.news.moved.clear();
+        self.news.forgotten.clear();
         let place = exact as usize & (self.cache.len() - 1);
         let cached = self.cache[place];
         let (slot, id) = if cached.exact == exact && cached.generation == self.generation {
@@ -182,12 +221,14 @@ impl Miner {
     /// The id of lines of this masked form: the one that they had, as long as it is known to stand
     /// for their template.
     fn id(&self, key: u64, slot: u32) -> u64 {
-        let own = self.slots[slot as usize].as_ref().map_or(key, |t| t.id.0);
-        if self.resolve(TemplateId(key)).0 == own { key } else { own }
+        let Some(template) = &self.slots[slot as usize] else { return key };
+        let had = TemplateId(self.keys.get(&key).map_or(key, |lead| lead.id));
+        let mut known = [had, template.face].into_iter();
+        known.find(|id| self.resolve(*id) == template.id).unwrap_or(template.id).0
     }
 
     fn find(&mut self, key: u64, line: &[u8], tokens: &[scan::Token]) -> u32 {
-        if let Some(slot) = self.keys.get(&key).copied() {
+        if let Some(Lead { slot, .. }) = self.keys.get(&key).copied() {
             if let Some(template) = self.slots[slot as usize].as_mut().filter(|t| !t.general) {
                 let (_, fields) = render::fields(line, tokens);
                 render::widen(&mut template.fields, &fields);
@@ -261,13 +302,11 @@ impl Miner {
             self.slots.len() as u32 - 1
         });
         self.tree.insert(&ids, render::is_open(&ids, &fields), slot);
-        if self.aliases.remove(&key).is_some() {
-            self.generation += 1;
-        }
+        self.take_back(TemplateId(key));
         let general = render::is_general(&fields);
-        let (count, used) = (0, self.lines);
-        let template =
-            Template { id: TemplateId(key), ids, fields, keys: Vec::new(), count, used, general };
+        let (count, used, id) = (0, self.lines, TemplateId(key));
+        let keys = Vec::new();
+        let template = Template { id, face: id, ids, fields, keys, count, used, general };
         self.slots[slot as usize] = Some(template);
         self.link(key, slot);
         self.link_text(slot);
@@ -282,16 +321,22 @@ impl Miner {
             self.generation += 1;
             for (i, template) in self.slots.iter_mut().enumerate() {
                 if let Some(template) = template {
-                    template.keys = vec![template.id.0];
-                    self.keys.insert(template.id.0, i as u32);
+                    let (key, id) = (template.id.0, template.face.0);
+                    template.keys = vec![key];
+                    self.keys.insert(key, Lead { slot: i as u32, id });
                 }
             }
         }
-        if self.keys.insert(key, slot) == Some(slot) {
+        if self.keys.get(&key).is_some_and(|lead| lead.slot == slot) {
             return;
         }
+        let before = self.resolve(TemplateId(key));
         if let Some(template) = &mut self.slots[slot as usize] {
+            // Its lines may have been forgotten, but not what they became.
+            let had = before == template.id && before.0 != key;
+            let id = if had { key } else { template.face.0 };
             template.keys.push(key);
+            self.keys.insert(key, Lead { slot, id });
         }
     }
 
@@ -299,6 +344,17 @@ impl Miner {
     fn remove(&mut self, slot: u32) -> Option<Template> {
         let template = self.detach(slot)?;
         template.keys.iter().for_each(|key| _ = self.keys.remove(key));
+        self.free.push(slot);
+        Some(template)
+    }
+
+    /// Takes a template out of which another takes over the keys, with the ids of their lines.
+    fn dissolve(&mut self, slot: u32, into: u32) -> Option<Template> {
+        let template = self.detach(slot)?;
+        for key in &template.keys {
+            let lead = self.keys.entry(*key).or_insert(Lead { slot: into, id: template.face.0 });
+            lead.slot = into;
+        }
         self.free.push(slot);
         Some(template)
     }
@@ -312,15 +368,24 @@ impl Miner {
     }
 
     fn alias(&mut self, from: TemplateId, to: TemplateId) {
-        self.aliases.remove(&to.0);
+        self.take_back(to);
         if self.aliases.insert(from.0, to.0).is_none() {
             self.aliases_order.push_back(from.0);
         }
+        self.news.moved.push(from);
         while self.forgotten.is_none() && self.aliases_order.len() > self.limits.cache_max {
             if let Some(oldest) = self.aliases_order.pop_front() {
                 self.aliases.remove(&oldest);
                 self.generation += 1;
             }
+        }
+    }
+
+    /// An id stands for itself: it is a template again, or as before.
+    fn take_back(&mut self, id: TemplateId) {
+        if self.aliases.remove(&id.0).is_some() {
+            self.generation += 1;
+            self.news.moved.push(id);
         }
     }
 
@@ -336,33 +401,37 @@ impl Miner {
         by_use.sort_unstable();
         by_use.truncate(self.limits.templates_max.div_ceil(8));
         for (_, slot) in by_use {
-            let removed = self.remove(slot);
-            if let Some((texts, template)) = self.forgotten.as_mut().zip(removed) {
-                texts.insert(template.id.0, render::text(&template.fields));
+            let Some(template) = self.remove(slot) else { continue };
+            let text = render::text(&template.fields);
+            match &mut self.forgotten {
+                Some(texts) => _ = texts.insert(template.id.0, text),
+                None => self.news.forgotten.push((template.id, text)),
             }
         }
+    }
+
+    /// An id and what it became, one merge after the other; the last is the template of today.
+    fn chain(&self, id: TemplateId) -> impl Iterator<Item = TemplateId> {
+        let next = |id: &TemplateId| self.aliases.get(&id.0).map(|next| TemplateId(*next));
+        // Every merge makes words into slots, so a chain is no longer than a template.
+        std::iter::successors(Some(id), next).take(Limits::TOKENS_MAX + 2)
     }
 
     /// The template that an id stands for after merges.
     pub fn resolve(&self, id: TemplateId) -> TemplateId {
-        let mut id = id.0;
-        // Every merge makes words into slots, so a chain is no longer than a template.
-        for _ in 0..=Limits::TOKENS_MAX {
-            match self.aliases.get(&id) {
-                Some(next) => id = *next,
-                None => break,
-            }
-        }
-        TemplateId(id)
+        self.chain(id).last().unwrap_or(id)
     }
 
     pub fn template(&self, id: TemplateId) -> Option<String> {
         let id = self.resolve(id);
-        let slot = self.keys.get(&id.0).map(|slot| *slot as usize);
-        match slot.and_then(|slot| self.slots[slot].as_ref()).filter(|t| t.id == id) {
-            Some(template) => Some(render::text(&template.fields)),
-            None => self.forgotten.as_ref()?.get(&id.0).cloned(),
-        }
+        self.living(id).or_else(|| self.forgotten.as_ref()?.get(&id.0).cloned())
+    }
+
+    /// The text of a template that is not forgotten.
+    fn living(&self, id: TemplateId) -> Option<String> {
+        let slot = self.keys.get(&id.0)?.slot;
+        let template = self.slots[slot as usize].as_ref().filter(|t| t.id == id)?;
+        Some(render::text(&template.fields))
     }
 
     /// Every template with its text and number of lines, by id.

@@ -381,7 +381,7 @@ fn generated_logs_are_grouped_as_they_were_made() {
 }
 
 /// Lines of a small grammar: few message types, and data of every kind.
-fn line() -> impl Strategy<Value = String> {
+pub(super) fn line() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         "[0-9]{1,6}",
         "[a-z]{1,3}",

@@ -145,7 +145,7 @@ mod tests {
     use super::super::{Limits, Miner};
 
     #[test]
-    fn a_line_of_a_template_with_slots_at_both_ends_has_its_id() {
+    fn a_line_of_a_template_with_slots_at_both_ends_is_one_of_its_lines() {
         let mut miner = Miner::new(Limits::default());
         let names = ["ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy"];
         let causes = ["idle", "no answer", "bye", "it was not seen again", "full"];
@@ -159,7 +159,8 @@ mod tests {
             "peer kim is not part of the ring any more (it left on its own)",
             "peer lee is not part of the ring any more (quota of the day was used)",
         ] {
-            assert_eq!(miner.add(line.as_bytes()), union, "{line}");
+            let id = miner.add(line.as_bytes());
+            assert_eq!(miner.resolve(id), union, "{line}");
         }
     }
 }

@@ -85,7 +85,7 @@ impl Miner {
             covered.push((other, spans));
         }
         for (other, spans) in covered {
-            let Some(mut part) = self.remove(other) else {
+            let Some(mut part) = self.dissolve(other, slot) else {
                 continue;
             };
             for span in spans.into_iter().rev() {
@@ -99,7 +99,6 @@ impl Miner {
             all.general = render::is_general(&all.fields);
             all.count += part.count;
             all.used = all.used.max(part.used);
-            part.keys.iter().for_each(|key| _ = self.keys.insert(*key, slot));
             all.keys.append(&mut part.keys);
             self.slots[slot as usize] = Some(all);
         }
@@ -109,7 +108,7 @@ impl Miner {
     /// several once words among them have become slots.
     fn looks_like(&self, new: u32) -> Option<(Change, Vec<u32>)> {
         let template = self.slots[new as usize].as_ref()?;
-        let other = *self.keys.get(&self.text_key(template))?;
+        let other = self.keys.get(&self.text_key(template))?.slot;
         if other == new {
             return None;
         }
@@ -170,9 +169,14 @@ impl Miner {
         members.sort_unstable_by_key(|slot| (Reverse(keys(*slot)), *slot));
         members.dedup();
         let slot = members[0];
+        // Constants give no id to other lines than their own.
+        let open = |t: &&Template| render::is_open(&t.ids, &t.fields);
+        let mut parts = members.iter().filter_map(|slot| self.slots[*slot as usize].as_ref());
+        let face = parts.find(open).map_or(id, |part| part.face);
         let mut united: Option<Template> = None;
         for member in members {
-            let part = if member == slot { self.detach(member) } else { self.remove(member) };
+            let part =
+                if member == slot { self.detach(member) } else { self.dissolve(member, slot) };
             let Some(mut part) = part else {
                 continue;
             };
@@ -184,7 +188,6 @@ impl Miner {
                 None => united = Some(part),
                 Some(all) => {
                     render::widen(&mut all.fields, &part.fields);
-                    part.keys.iter().for_each(|key| _ = self.keys.insert(*key, slot));
                     all.keys.append(&mut part.keys);
                     all.count += part.count;
                     all.used = all.used.max(part.used);
@@ -193,7 +196,7 @@ impl Miner {
         }
         self.tree.insert(&ids, true, slot);
         if let Some(mut all) = united {
-            (all.id, all.ids) = (id, ids);
+            (all.id, all.face, all.ids) = (id, face, ids);
             all.general = render::is_general(&all.fields);
             self.slots[slot as usize] = Some(all);
         }
@@ -205,7 +208,7 @@ impl Miner {
     /// The template that already has the masked form of `ids`. One that only shows the same text
     /// gives the form up.
     fn same(&mut self, id: TemplateId, ids: &[u32]) -> Option<u32> {
-        let slot = *self.keys.get(&id.0)?;
+        let slot = self.keys.get(&id.0)?.slot;
         let template = self.slots[slot as usize].as_mut()?;
         if template.ids == ids {
             return Some(slot);
@@ -241,7 +244,7 @@ mod tests {
         }
         let slot = |miner: &Miner, text: &str| {
             let id = miner.templates().find(|t| t.1 == text).unwrap().0;
-            miner.keys[&id.0]
+            miner.keys[&id.0].slot
         };
         let small = slot(&miner, "login of user ada was seen by this host");
         let large = slot(&miner, "login of user <*> was accepted by this host");
