@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::model::{
     Action, Cause, Diagnosis, Evidence, Incident, IncidentState, Nanos, Plan, Signal, Step,
 };
+use crate::monitor::template::history::Known;
 use crate::stream::schema::Stream;
 
 /// Stands in where telemetry names no cluster: partition values must not be empty.
@@ -139,6 +140,20 @@ pub(super) fn dead_rows(cluster: &str, dead: &[DeadRow]) -> Result<RecordBatch> 
         ("reason", text(dead, |d| &d.reason)),
         ("detail", text(dead, |d| &d.detail)),
         ("text", text(dead, |d| &d.text)),
+    ])?)
+}
+
+/// Rows of `templates`.
+pub(super) fn template_rows(known: &[(&str, &Known)]) -> Result<RecordBatch> {
+    let moved = known.iter().map(|(_, k)| k.moved_at.map(micros));
+    let moved = TimestampMicrosecondArray::from(moved.collect::<Vec<_>>());
+    Ok(RecordBatch::try_from_iter([
+        ("cluster", text(known, |(cluster, _)| named(cluster))),
+        ("template_id", text(known, |(_, k)| k.id.to_string())),
+        ("canonical_id", text(known, |(_, k)| k.canonical.to_string())),
+        ("template", text(known, |(_, k)| &*k.template)),
+        ("first_seen_at", time(known, |(_, k)| k.first_seen_at)),
+        ("moved_at", Arc::new(moved.with_timezone("UTC")) as ArrayRef),
     ])?)
 }
 

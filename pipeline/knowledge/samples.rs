@@ -14,17 +14,22 @@ use crate::model::{
     Action, Cause, DAY, Diagnosis, Evidence, HOUR, Incident, IncidentState, MINUTE, Nanos, Plan,
     Risk, Severity, Signal, Step,
 };
+use crate::monitor::template::TemplateId;
 use crate::stream::schema::Stream;
 
 /// 2026-03-02T00:00:00Z, a Monday.
 pub const START: Nanos = 1_772_409_600_000_000_000;
 
+/// Template ids of the lines of both incidents: of one kind, whose template was merged in between.
+pub const TEMPLATES: [TemplateId; 2] = [TemplateId(1), TemplateId(2)];
+
 /// `inc-1` at 01:00, root `cart` by a deploy; `inc-2` a week later, root `cart` again.
 pub fn two_cases() -> Vec<ClosedCase> {
-    vec![case("inc-1", START + HOUR), case("inc-2", START + 7 * DAY + HOUR)]
+    let [early, late] = TEMPLATES;
+    vec![case("inc-1", START + HOUR, early), case("inc-2", START + 7 * DAY + HOUR, late)]
 }
 
-fn case(id: &str, opened_at: Nanos) -> ClosedCase {
+fn case(id: &str, opened_at: Nanos, template: TemplateId) -> ClosedCase {
     let started_at = opened_at - 2 * MINUTE;
     let signal = |n: i64, job: &str, service: &str| Signal {
         id: format!("{id}-sig-{n}"),
@@ -116,6 +121,7 @@ fn case(id: &str, opened_at: Nanos) -> ClosedCase {
         },
         slices: Slices {
             metrics: vec![metrics(started_at)],
+            logs: vec![logs(started_at, template)],
             changes: vec![changes(started_at - 10 * MINUTE)],
             ..Slices::default()
         },
@@ -143,6 +149,15 @@ fn metrics(from: Nanos) -> RecordBatch {
     columns.extend(["", "cart", "cart-0", "latency", ""].map(|value| interned(value, 3)));
     columns.push(Arc::new(Float64Array::from(vec![1.0, f64::NAN, 3.0])));
     RecordBatch::try_new(Stream::Metrics.schema(), columns).unwrap()
+}
+
+fn logs(at: Nanos, template: TemplateId) -> RecordBatch {
+    let mut columns = vec![times(at, 1)];
+    columns.extend(["", "cart", "cart-0", "ERROR"].map(|value| interned(value, 1)));
+    let plain = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+    let id = template.to_string();
+    columns.extend(["lost 3", &id, "lost <*>", "", ""].map(plain));
+    RecordBatch::try_new(Stream::Logs.schema(), columns).unwrap()
 }
 
 fn changes(at: Nanos) -> RecordBatch {

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 pub const WRITTEN: &str = "written";
 
 /// Name of the file and its text, in the order in which a reader should meet the tables.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     ("incidents", include_str!("../../sql/schema/incidents.sql")),
     ("signals", include_str!("../../sql/schema/signals.sql")),
     ("evidence", include_str!("../../sql/schema/evidence.sql")),
@@ -38,6 +38,7 @@ const FILES: [(&str, &str); 16] = [
     ("vectors", include_str!("../../sql/schema/vectors.sql")),
     ("metrics", include_str!("../../sql/schema/metrics.sql")),
     ("logs", include_str!("../../sql/schema/logs.sql")),
+    ("templates", include_str!("../../sql/schema/templates.sql")),
     ("spans", include_str!("../../sql/schema/spans.sql")),
     ("changes", include_str!("../../sql/schema/changes.sql")),
     ("dead_letters", include_str!("../../sql/schema/dead_letters.sql")),

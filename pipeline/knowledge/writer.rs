@@ -10,10 +10,11 @@ use arrow::record_batch::RecordBatch;
 use faultline_storage::archive::compact::Policy;
 use faultline_storage::archive::{Archive, Committed, Open, Txn};
 
-use super::rows::{ClosedCase, DeadRow, case_rows, dead_rows, signal_rows};
+use super::rows::{ClosedCase, DeadRow, case_rows, dead_rows, signal_rows, template_rows};
 use super::schema::{TableDoc, WRITTEN, archive_tables, table_specs};
 use crate::error::Result;
 use crate::model::Signal;
+use crate::monitor::template::history::Known;
 
 /// Small files are merged once a partition has this many: rarely enough that a row is rewritten
 /// only a few times, often enough that a day of incidents stays a handful of files.
@@ -47,6 +48,14 @@ impl Outbox {
     pub fn dead_letters(&mut self, cluster: &str, dead: &[DeadRow]) -> Result<()> {
         if !dead.is_empty() {
             self.rows("dead_letters", dead_rows(cluster, dead)?);
+        }
+        Ok(())
+    }
+
+    /// What became of template ids, each in a cluster.
+    pub fn templates(&mut self, known: &[(&str, &Known)]) -> Result<()> {
+        if !known.is_empty() {
+            self.rows("templates", template_rows(known)?);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use arrow::datatypes::UInt32Type;
 use arrow::record_batch::RecordBatch;
 
 use super::template::header::{self, Severity};
+use super::template::history::{History, Known};
 use super::template::{Limits, Miner, trace};
 use crate::error::Result;
 use crate::stream::rows::Rows;
@@ -25,14 +26,15 @@ const TEMPLATE: usize = 7;
 /// any other line and stay kinds of their own.
 const INNER_LINE: &[u8] = b"line of a stack trace";
 
-/// The template miner of one run.
+/// The template miner of one run, and the history of what it has given.
 pub struct LogStage {
     miner: Miner,
+    history: History,
 }
 
 impl Default for LogStage {
     fn default() -> Self {
-        Self { miner: Miner::new(Limits::default()) }
+        Self { miner: Miner::new(Limits::default()), history: History::default() }
     }
 }
 
@@ -51,7 +53,8 @@ impl LogStage {
             let head = header::parse(line);
             let inner = trace::is_inner_line(line);
             let id = self.miner.add(if inner { INNER_LINE } else { head.message });
-            ids.push(format!("{:016x}", id.0));
+            self.history.note(&self.miner, id, rows.ts[row]);
+            ids.push(id.to_string());
             templates.push(self.miner.template(id).unwrap_or_default());
             let severity = known.value(keys[row] as usize);
             if severity.is_empty()
@@ -73,13 +76,20 @@ impl LogStage {
         Ok(Rows { ts: rows.ts, batch: RecordBatch::try_new(Stream::Logs.schema(), columns)? })
     }
 
-    pub fn write(&self, out: &mut Vec<u8>) {
+    /// What has become of the template ids that rows were given.
+    pub fn known(&self) -> Vec<Known> {
+        self.history.known(&self.miner)
+    }
+
+    /// Appends the miner; the history is returned.
+    pub fn write(&self, out: &mut Vec<u8>) -> &History {
         self.miner.write(out);
+        &self.history
     }
 
     /// What `write` wrote, or `None` if it is damaged.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        Some(Self { miner: Miner::read(bytes)? })
+    pub fn read(bytes: &[u8], history: History) -> Option<Self> {
+        Some(Self { miner: Miner::read(bytes)?, history })
     }
 }
 

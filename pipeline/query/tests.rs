@@ -6,9 +6,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Answer, Format, Limits, Session, write};
-use crate::knowledge::samples::{START, two_cases};
+use crate::knowledge::samples::{START, TEMPLATES, two_cases};
 use crate::knowledge::{DeadRow, Outbox, Writer};
 use crate::model::Signal;
+use crate::monitor::template::history::Known;
 use crate::stream::schema::Stream;
 
 async fn archive() -> TempDir {
@@ -39,6 +40,14 @@ async fn archive() -> TempDir {
         text: "{".into(),
     };
     outbox.dead_letters("", &[dead]).unwrap();
+    let known = TEMPLATES.map(|id| Known {
+        id,
+        canonical: TEMPLATES[1],
+        template: "lost <*>".into(),
+        first_seen_at: START,
+        moved_at: (id == TEMPLATES[0]).then_some(START + 1),
+    });
+    outbox.templates(&known.each_ref().map(|known| ("", known))).unwrap();
     writer.append("test", 3, outbox).await.unwrap();
     dir
 }
@@ -73,13 +82,14 @@ async fn refusal(session: &Session, sql: &str) -> String {
 }
 
 /// Stem of each worked question, rows that the two incidents give it, and part of its answer.
-const QUESTIONS: [(&str, usize, &str); 14] = [
+const QUESTIONS: [(&str, usize, &str); 15] = [
     ("causes_by_confidence", 1, "0.8,2,0.70"),
     ("dead_letters_by_reason", 1, "logs,malformed,logs.jsonl,1,7,not JSON"),
     ("earliest_jobs", 2, "metric_level,2,2,0"),
     ("evidence_of_the_latest_incident", 3, "1,cart,cpu,0.8,ev-1,metric,latency of cart changed"),
     ("incidents_after_a_deploy", 2, "cart: latency up,cart,cart,ci,"),
     ("incidents_per_week", 2, "2026-03-02T00:00:00Z,1,1,1"),
+    ("log_lines_in_incidents", 1, "0000000000000002,lost <*>,2,2,2,2026-03-02T00:58:00"),
     ("longest_incidents", 2, "inc-1,cart: latency up,critical,2026-03-02T00:58:00Z,32.0,cart"),
     ("mttr_by_service", 1, "cart,2,32.0,32.0"),
     ("noisiest_detector", 2, "metric_level,3,1,0.66"),

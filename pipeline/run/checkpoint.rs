@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::knowledge::{Outbox, archive_tables};
+use crate::monitor::template::history::Known;
 use crate::stream::driver;
 
 /// Names the parts that hold rows for the archive.
@@ -35,6 +36,8 @@ pub struct Checkpoints {
 pub struct Share {
     pub parts: Vec<(String, Part)>,
     pub meta: Value,
+    /// What ingest knows of template ids; no part of the checkpoint.
+    pub templates: Vec<Known>,
 }
 
 /// The state of the job with this origin.

@@ -37,6 +37,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Parts of a checkpoint.
 const TEMPLATES: &str = "templates";
+const TEMPLATE_IDS: &str = "template-ids.json";
 const CALLERS: &str = "callers.json";
 
 /// How far the clocks of live senders may run ahead.
@@ -216,7 +217,8 @@ impl Feed {
 
     fn end(&mut self, stopped: bool) {
         self.accounts.in_flight = self.ingest.in_flight() as u64;
-        let end = Message::End { accounts: self.accounts, stopped };
+        let templates = if stopped { Vec::new() } else { self.logs.known() };
+        let end = Message::End { accounts: self.accounts, stopped, templates };
         let _gone = self.out.blocking_send((0, end));
     }
 
@@ -259,8 +261,10 @@ impl Feed {
             }
         }
         let mut templates = Vec::new();
-        self.logs.write(&mut templates);
+        let history = self.logs.write(&mut templates);
         share.parts.push((TEMPLATES.to_owned(), Part::Bytes(templates)));
+        share.parts.push((TEMPLATE_IDS.to_owned(), to_bytes(history)?));
+        share.templates = self.logs.known();
         share.parts.push((CALLERS.to_owned(), to_bytes(&self.callers)?));
         let (clocks, waiting) = self.ingest.save();
         let mut held = Vec::new();
@@ -289,7 +293,9 @@ impl Feed {
                 }
             }
         }
-        let templates = LogStage::read(checkpoint.bytes(TEMPLATES)?);
+        let history = checkpoint.bytes(TEMPLATE_IDS);
+        let history = from_bytes(history.map_err(|_| unreadable("it has no template ids"))?)?;
+        let templates = LogStage::read(checkpoint.bytes(TEMPLATES)?, history);
         self.logs = templates.ok_or_else(|| unreadable("the log templates are damaged"))?;
         self.callers = from_bytes(checkpoint.bytes(CALLERS)?)?;
         let mut waiting = Vec::new();

@@ -35,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::knowledge::{Library, Model, Writer, load};
 use crate::model::{Nanos, SECOND};
 use crate::monitor::correlate::CorrelateConfig;
+use crate::monitor::template::history::Known;
 use crate::monitor::topology::Topology;
 use crate::source::Source;
 use crate::stream::Job;
@@ -132,6 +133,8 @@ enum Message {
     End {
         accounts: Accounts,
         stopped: bool,
+        /// What ingest knows of template ids, where its input is over.
+        templates: Vec<Known>,
     },
     Failed(Error),
 }
@@ -218,7 +221,8 @@ async fn drive(
             }
         }
     }
-    let end = Message::End { accounts: Accounts::default(), stopped: false };
+    let (accounts, templates) = (Accounts::default(), Vec::new());
+    let end = Message::End { accounts, stopped: false, templates };
     let _gone = out.send((origin, end)).await;
 }
 

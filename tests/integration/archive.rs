@@ -48,8 +48,13 @@ pub fn repeated(archive: &Path) -> Vec<String> {
         for table in archive_tables().unwrap().iter().filter(|t| !t.key.is_empty()) {
             let provider = opened.provider(&table.name).await.unwrap();
             context.register_table(table.name.as_str(), provider).unwrap();
-            // An incident is told twice: while it is open, and when it has closed.
-            let state = if table.name == "incidents" { ", state" } else { "" };
+            // An incident is told twice: while it is open, and when it has closed; a template as
+            // often as it has become another.
+            let state = match table.name.as_str() {
+                "incidents" => ", state",
+                "templates" => ", canonical_id, template, moved_at",
+                _ => "",
+            };
             let key = format!("{}{state}", table.key.join(", "));
             let sql =
                 format!("SELECT {key} FROM {} GROUP BY {key} HAVING count(*) > 1", table.name);

@@ -21,3 +21,4 @@ mod random;
 mod refusals;
 mod replays;
 mod statistics;
+mod templates;

@@ -4,6 +4,7 @@ use super::Collector;
 use crate::error::Result;
 use crate::knowledge::Outbox;
 use crate::model::{Incident, IncidentState, Nanos};
+use crate::monitor::template::history::Known;
 use crate::run::report::Report;
 use crate::run::room;
 
@@ -28,7 +29,8 @@ impl Collector {
         Ok(())
     }
 
-    pub(super) async fn finish(mut self) -> Result<Report> {
+    /// The input is over; `known` is what was learned of template ids.
+    pub(super) async fn finish(mut self, known: &[Known]) -> Result<Report> {
         if !self.report.stopped {
             self.settle().await?;
             while !self.cases.is_empty() {
@@ -38,12 +40,13 @@ impl Collector {
                 self.commit_signals(SIGNALS_PER_COMMIT).await?;
             }
             self.commit_dead().await?;
+            self.commit_templates(known).await?;
         } else if self.checkpoints.is_none() {
             // Seen so far; the commits belong to the next run of the same replay, which completes
             // them.
             self.settle().await?;
         }
-        if let Some(writer) = self.writer.as_ref().filter(|_| self.commits != [0; 3]) {
+        if let Some(writer) = self.writer.as_ref().filter(|_| self.commits != [0; 4]) {
             room::spare(writer.compact().await)?;
             room::spare(writer.vacuum().await)?;
         }
@@ -82,6 +85,7 @@ impl Collector {
     async fn commit_cases(&mut self, count: usize) -> Result<()> {
         let mut outbox = Outbox::default();
         for case in self.cases.drain(..count.min(self.cases.len())) {
+            self.templates.of_case(&case);
             outbox.case(&case)?;
         }
         self.append(0, outbox).await
@@ -90,6 +94,7 @@ impl Collector {
     async fn commit_signals(&mut self, count: usize) -> Result<()> {
         let mut outbox = Outbox::default();
         let settled: Vec<_> = self.settled.drain(..count.min(self.settled.len())).collect();
+        self.templates.of_signals(&settled);
         outbox.signals(&settled)?;
         self.append(1, outbox).await
     }
@@ -98,6 +103,12 @@ impl Collector {
         let mut outbox = Outbox::default();
         outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
         self.append(2, outbox).await
+    }
+
+    async fn commit_templates(&mut self, known: &[Known]) -> Result<()> {
+        let mut outbox = Outbox::default();
+        outbox.templates(&self.templates.news(known))?;
+        self.append(3, outbox).await
     }
 
     /// Commits under the next number of this kind of rows; a replay counts the same every time.

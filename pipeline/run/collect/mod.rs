@@ -4,6 +4,7 @@ mod cases;
 mod causes;
 mod commit;
 mod resume;
+mod templates;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 
 use self::cases::{DIAGNOSIS_WINDOW, Waiting};
 use self::causes::Past;
+use self::templates::Templates;
 use super::checkpoint::{Checkpoints, Share};
 use super::refine::Refiner;
 use super::report::{Observer, Report};
@@ -78,7 +80,8 @@ pub struct Collector {
     /// Changes of who is watched since the last tick, by event time.
     census: Vec<(Nanos, usize, usize)>,
     services_seen: Vec<(Nanos, usize)>,
-    commits: [i64; 3],
+    templates: Templates,
+    commits: [i64; 4],
     /// Event time up to which everything is done.
     reached: Nanos,
     report: Report,
@@ -124,7 +127,8 @@ impl Collector {
             services: 0,
             census: Vec::new(),
             services_seen: Vec::new(),
-            commits: [0; 3],
+            templates: Templates::default(),
+            commits: [0; 4],
             reached: Nanos::MIN,
             report: Report::default(),
         };
@@ -137,6 +141,7 @@ impl Collector {
         self.deliver_resumed().await?;
         let mut queues: Vec<Queue> = Vec::new();
         queues.resize_with(self.jobs.len() + 1, Queue::default);
+        let mut known = Vec::new();
         let mut ended = vec![false; queues.len()];
         while let Some((origin, message)) = inbox.recv().await {
             match message {
@@ -144,9 +149,10 @@ impl Collector {
                 Message::Progress(bytes) => {
                     self.observer.progress(bytes, self.reached);
                 }
-                Message::End { accounts, stopped } => {
+                Message::End { accounts, stopped, templates } => {
                     ended[origin] = true;
                     if origin == 0 {
+                        known = templates;
                         self.report.accounts = accounts;
                         self.report.stopped = stopped;
                     }
@@ -170,7 +176,7 @@ impl Collector {
                 for (origin, queue) in queues.iter_mut().enumerate() {
                     self.take(origin, queue, Nanos::MAX)?;
                 }
-                return self.finish().await;
+                return self.finish(&known).await;
             }
         }
         Err(Error::StageStopped { stage: "a job".into() })

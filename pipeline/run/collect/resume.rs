@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Collector;
 use super::cases::Waiting;
 use super::causes::Past;
+use super::templates::Templates;
 use crate::error::Result;
 use crate::knowledge::{Outbox, Writer};
 use crate::model::{Incident, Nanos, Signal};
@@ -33,6 +34,7 @@ struct Kept<'a> {
     waiting: &'a BTreeMap<String, Waiting>,
     unsettled: &'a BTreeMap<String, Signal>,
     past: &'a [Past],
+    templates: &'a Templates,
     dead_by_reason: &'a BTreeMap<String, u64>,
     series: &'a [usize],
     services: usize,
@@ -51,6 +53,7 @@ struct Found {
     waiting: BTreeMap<String, Waiting>,
     unsettled: BTreeMap<String, Signal>,
     past: Vec<Past>,
+    templates: Templates,
     dead_by_reason: BTreeMap<String, u64>,
     series: Vec<usize>,
     services: usize,
@@ -74,6 +77,7 @@ impl Collector {
         self.waiting = found.waiting;
         self.unsettled = found.unsettled;
         self.past = found.past;
+        self.templates = found.templates;
         self.dead_by_reason = found.dead_by_reason;
         self.series = found.series;
         self.services = found.services;
@@ -110,12 +114,25 @@ impl Collector {
         if barriers.iter().any(|(_, last)| *last) {
             self.show_open().await?;
         }
+        let mut outbox = Outbox::default();
+        for case in std::mem::take(&mut self.cases) {
+            self.templates.of_case(&case);
+            outbox.case(&case)?;
+        }
+        let settled = std::mem::take(&mut self.settled);
+        self.templates.of_signals(&settled);
+        outbox.signals(&settled)?;
+        outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
+        if let Some((ingest, _)) = barriers.first() {
+            outbox.templates(&self.templates.news(&ingest.templates))?;
+        }
         let state = checkpoint::to_bytes(&Kept {
             correlator: &self.correlator,
             calls: &self.calls,
             waiting: &self.waiting,
             unsettled: &self.unsettled,
             past: &self.past,
+            templates: &self.templates,
             dead_by_reason: &self.dead_by_reason,
             series: &self.series,
             services: self.services,
@@ -124,12 +141,6 @@ impl Collector {
             incidents: self.report.incidents,
             unsent: self.options.webhook.as_ref().map(Webhook::unsent).unwrap_or_default(),
         })?;
-        let mut outbox = Outbox::default();
-        for case in std::mem::take(&mut self.cases) {
-            outbox.case(&case)?;
-        }
-        outbox.signals(&std::mem::take(&mut self.settled))?;
-        outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         let mut parts = vec![(COLLECTOR.to_owned(), state)];
         parts.extend(self.recorder.save()?);

@@ -1,16 +1,19 @@
 //! Runs that are killed, stopped, refused or without room, and what goes on from their state.
 
 use super::*;
+use crate::templates;
 
 /// Kills at random moments, with a file that is rotated away while nobody reads it: the run that
 /// follows goes on from its checkpoint, and what it leaves is what an undisturbed run leaves.
 #[test]
 fn a_killed_run_goes_on_where_it_was() {
-    let outage = Outage::new();
+    let outage = templates::outage();
     let calm = Site::new();
     live_hour(&calm, &outage, |live, _| live);
     let expected = contents(&calm.archive());
     assert_eq!(count(&expected, "incidents"), 1);
+    let moved = "SELECT count(*) > 1 FROM templates WHERE moved_at IS NOT NULL";
+    assert!(ask(&calm.archive(), moved).ends_with("true\n"));
 
     let site = Site::new();
     let mut random = Random::new(77);
