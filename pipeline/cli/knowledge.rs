@@ -306,8 +306,9 @@ fn table(cases: &[Similar], sections: &[Fitting]) -> String {
         if found.times > 1 {
             facts.push(format!("happened {} times", found.times));
         }
-        if found.record.right + found.record.wrong > 0 {
-            facts.push(format!("right {}, wrong {}", found.record.right, found.record.wrong));
+        if !found.record.is_empty() {
+            let (right, wrong) = (found.record.right(), found.record.wrong());
+            facts.push(format!("right {right}, wrong {wrong}"));
         }
         facts.extend(case.actions.first().map(|a| format!("proposed: {a}")));
         if !facts.is_empty() {
@@ -353,8 +354,8 @@ fn lines(cases: &[Similar], sections: &[Fitting]) -> String {
             "root_kind": case.root_kind,
             "actions": case.actions,
             "times": found.times,
-            "right": found.record.right,
-            "wrong": found.record.wrong,
+            "right": found.record.right(),
+            "wrong": found.record.wrong(),
         })
     };
     let of_section = |found: &Fitting| {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::hashed;
 use super::import::{self, Changes, Found, Origin};
-use super::learned::{Columns, Feedback, Section, feedback_rows, section_rows, vector_rows};
+use super::learned::{Columns, Feedback, Said, Section, feedback_rows, section_rows, vector_rows};
 use super::load;
 use super::rows::{call_rows, named};
 use super::writer::{Outbox, Writer};
@@ -162,13 +162,7 @@ pub fn no_incident(id: &str) -> Error {
 ///
 /// # Errors
 /// [`Error::Usage`] where the archive has no such incident.
-pub async fn feedback(
-    writer: &Writer,
-    incident_id: &str,
-    cause: Option<&str>,
-    helpful: Option<bool>,
-    note: &str,
-) -> Result<Feedback> {
+pub async fn feedback(writer: &Writer, incident_id: &str, said: Said) -> Result<Feedback> {
     let archive = writer.archive();
     let id = incident_id.replace('\'', "''");
     let sql = format!("SELECT cluster, opened_at FROM incidents WHERE incident_id = '{id}'");
@@ -186,9 +180,7 @@ pub async fn feedback(
         opened_at,
         incident_id: incident_id.to_owned(),
         number: given.map(|b| Columns(b).integer("number", 0)).max().unwrap_or(0) + 1,
-        cause: cause.map(str::to_owned),
-        helpful,
-        note: note.to_owned(),
+        said,
     };
     let mut outbox = Outbox::default();
     outbox.rows("feedback", feedback_rows(std::slice::from_ref(&feedback))?);

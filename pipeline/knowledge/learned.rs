@@ -13,7 +13,7 @@ use super::case::Case;
 use super::hashed;
 use super::library::{Passage, Verdict};
 use super::rows::{day_of, integer, micros, named, text, texts, time};
-use super::weight::Record;
+use super::weight::{Record, Vote};
 use crate::error::Result;
 use crate::model::Nanos;
 
@@ -39,9 +39,19 @@ pub struct Feedback {
     pub opened_at: Nanos,
     pub incident_id: String,
     pub number: i64,
+    pub said: Said,
+}
+
+/// What was said, by whom and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
     pub cause: Option<String>,
     pub helpful: Option<bool>,
     pub note: String,
+    /// Empty for nobody in particular.
+    pub by: String,
+    /// Unknown where an older version has recorded it.
+    pub at: Option<Nanos>,
 }
 
 /// Vectors by their ids.
@@ -195,8 +205,9 @@ pub fn vectors(rows: &[RecordBatch]) -> VectorsById {
 
 /// Rows of `feedback`.
 pub fn feedback_rows(of: &[Feedback]) -> Result<RecordBatch> {
-    let cause: StringArray = of.iter().map(|f| f.cause.as_deref()).collect();
-    let helpful: BooleanArray = of.iter().map(|f| f.helpful).collect();
+    let cause: StringArray = of.iter().map(|f| f.said.cause.as_deref()).collect();
+    let helpful: BooleanArray = of.iter().map(|f| f.said.helpful).collect();
+    let at: Vec<Option<i64>> = of.iter().map(|f| f.said.at.map(micros)).collect();
     Ok(RecordBatch::try_from_iter([
         ("cluster", text(of, |f| named(&f.cluster))),
         ("day", text(of, |f| day_of(f.opened_at))),
@@ -204,25 +215,71 @@ pub fn feedback_rows(of: &[Feedback]) -> Result<RecordBatch> {
         ("number", integer(of, |f| f.number)),
         ("cause", Arc::new(cause) as ArrayRef),
         ("helpful", Arc::new(helpful) as ArrayRef),
-        ("note", text(of, |f| &f.note)),
+        ("note", text(of, |f| &f.said.note)),
+        ("given_by", text(of, |f| &f.said.by)),
+        ("given_at", Arc::new(TimestampMicrosecondArray::from(at).with_timezone("UTC"))),
     ])?)
 }
 
-/// What feedback, in the order in which it was given, says about the causes that were `found`, by
-/// incident. Each is one vote: against the case where it did not help or the cause was another.
-pub fn votes(rows: &[RecordBatch], found: &BTreeMap<String, String>) -> BTreeMap<String, Verdict> {
-    let mut out: BTreeMap<String, Verdict> = BTreeMap::new();
-    for batch in rows {
-        let columns = Columns(batch);
-        for row in 0..batch.num_rows() {
-            let id = columns.text("incident_id", row);
-            let cause = Some(columns.text("cause", row)).filter(|c| !c.is_empty());
-            let other = cause.as_ref().zip(found.get(&id)).is_some_and(|(said, was)| said != was);
-            let wrong = columns.flag("helpful", row) == Some(false) || other;
-            let verdict = out.entry(id).or_default();
-            let vote = Record { right: u64::from(!wrong), wrong: u64::from(wrong) };
-            verdict.record = verdict.record.plus(vote);
-            verdict.cause = cause.or(verdict.cause.take());
+/// What each person has said about each incident, from rows of `feedback` in the order in which they
+/// were given: of two words of one person the later counts, and what it leaves open stays.
+pub fn opinions(rows: &[RecordBatch]) -> BTreeMap<String, Vec<Said>> {
+    let mut out: BTreeMap<String, Vec<Said>> = BTreeMap::new();
+    let read = |columns: &Columns<'_>, row| {
+        let cause = Some(columns.text("cause", row)).filter(|c| !c.is_empty());
+        let said = Said {
+            cause,
+            helpful: columns.flag("helpful", row),
+            note: columns.text("note", row),
+            by: columns.text("given_by", row),
+            at: columns.time("given_at", row),
+        };
+        (columns.text("incident_id", row), said)
+    };
+    for (incident, mut said) in each(rows, read) {
+        let people = out.entry(incident).or_default();
+        if let Some(at) = people.iter().position(|earlier| earlier.by == said.by) {
+            let earlier = people.remove(at);
+            said.cause = said.cause.or(earlier.cause);
+            said.helpful = said.helpful.or(earlier.helpful);
+        }
+        people.push(said);
+    }
+    out
+}
+
+/// What opinions say about the causes that were `found`, by incident. Each is one vote: against the
+/// case where it did not help or the cause was another. The cause that was named last is the true
+/// one.
+pub fn votes(
+    opinions: &BTreeMap<String, Vec<Said>>,
+    found: &BTreeMap<String, String>,
+) -> BTreeMap<String, Verdict> {
+    let verdict = |(incident, people): (&String, &Vec<Said>)| {
+        let mut verdict = Verdict::default();
+        for said in people {
+            let other = said.cause.as_ref().zip(found.get(incident)).is_some_and(|(s, f)| s != f);
+            let right = said.helpful != Some(false) && !other;
+            verdict.record.add(Vote { right, at: said.at });
+            verdict.cause = said.cause.clone().or(verdict.cause);
+        }
+        (incident.clone(), verdict)
+    };
+    opinions.iter().map(verdict).collect()
+}
+
+/// What opinions say about sections of runbooks, by section, given which incidents were told with
+/// which, in order: a vote by each person who said whether the diagnosis helped.
+pub fn section_votes(
+    opinions: &BTreeMap<String, Vec<Said>>,
+    cited: &[(String, String)],
+) -> BTreeMap<String, Record> {
+    let mut out: BTreeMap<String, Record> = BTreeMap::new();
+    for (incident, section) in cited {
+        for said in opinions.get(incident).into_iter().flatten() {
+            if let Some(right) = said.helpful {
+                out.entry(section.clone()).or_default().add(Vote { right, at: said.at });
+            }
         }
     }
     out
@@ -234,10 +291,9 @@ pub fn outcomes(rows: &[RecordBatch]) -> BTreeMap<String, Verdict> {
     for batch in rows {
         let columns = Columns(batch);
         for row in 0..batch.num_rows() {
-            let verified = columns.text("result", row) == "verified";
-            let vote = Record { right: u64::from(verified), wrong: u64::from(!verified) };
+            let right = columns.text("result", row) == "verified";
             let verdict = out.entry(columns.text("incident_id", row)).or_default();
-            verdict.record = verdict.record.plus(vote);
+            verdict.record.add(Vote { right, at: columns.time("decided_at", row) });
         }
     }
     out
@@ -295,15 +351,19 @@ mod tests {
     use super::*;
     use crate::knowledge::samples::two_cases;
 
-    fn feedback(number: i64, cause: Option<&str>, helpful: Option<bool>) -> Feedback {
+    fn feedback(number: i64, by: &str, cause: Option<&str>, helpful: Option<bool>) -> Feedback {
         Feedback {
             cluster: "prod".to_owned(),
             opened_at: 0,
             incident_id: "inc-1".to_owned(),
             number,
-            cause: cause.map(str::to_owned),
-            helpful,
-            note: String::new(),
+            said: Said {
+                cause: cause.map(str::to_owned),
+                helpful,
+                note: String::new(),
+                by: by.to_owned(),
+                at: Some(number * 1_000),
+            },
         }
     }
 
@@ -343,16 +403,40 @@ mod tests {
     }
 
     #[test]
-    fn each_feedback_is_a_vote_and_the_last_cause_counts() {
+    fn of_each_person_the_last_word_is_a_vote_and_the_last_cause_counts() {
         let given = [
-            feedback(1, None, Some(true)),
-            feedback(2, Some("cart"), None),
-            feedback(3, Some("db"), Some(true)),
-            feedback(4, None, Some(false)),
+            feedback(1, "", None, Some(true)),
+            feedback(2, "ada", Some("cart"), None),
+            feedback(3, "ben", Some("db"), Some(true)),
+            feedback(4, "", None, Some(false)),
+            feedback(5, "ada", None, Some(true)),
+            feedback(6, "cid", None, None),
         ];
+        let opinions = opinions(&[feedback_rows(&given).unwrap()]);
+        let vote = |right, number: i64| Vote { right, at: Some(number * 1_000) };
+        let record = |votes: &[Vote]| {
+            let mut record = Record::default();
+            votes.iter().for_each(|vote| record.add(*vote));
+            record
+        };
         let found = [("inc-1".to_owned(), "cart".to_owned())].into();
-        let votes = votes(&[feedback_rows(&given).unwrap()], &found);
-        let expect = Verdict { record: Record { right: 2, wrong: 2 }, cause: Some("db".into()) };
+        let votes = votes(&opinions, &found);
+        let all = [vote(false, 3), vote(false, 4), vote(true, 5), vote(true, 6)];
+        let expect = Verdict { record: record(&all), cause: Some("cart".into()) };
         assert_eq!(votes["inc-1"], expect);
+        let cited = [("inc-1", "a"), ("inc-2", "a"), ("inc-2", "b")];
+        let cited = cited.map(|(incident, section)| (incident.to_owned(), section.to_owned()));
+        let sections = section_votes(&opinions, &cited);
+        let helped = [vote(true, 3), vote(false, 4), vote(true, 5)];
+        assert_eq!(sections, [("a".to_owned(), record(&helped))].into());
+    }
+
+    #[test]
+    fn feedback_of_an_older_version_has_no_time_and_is_of_nobody_in_particular() {
+        let rows = feedback_rows(&[feedback(1, "ada", None, Some(true))]).unwrap();
+        let older: Vec<usize> = (0..rows.num_columns() - 2).collect();
+        let opinions = opinions(&[rows.project(&older).unwrap()]);
+        let said = &opinions["inc-1"][0];
+        assert_eq!((said.by.as_str(), said.at, said.helpful), ("", None, Some(true)));
     }
 }

@@ -14,7 +14,7 @@ use super::case::Case;
 use super::fingerprint::{self, likeness};
 use super::fusion::fuse;
 use super::hashed;
-use super::weight::{Record, of_age};
+use super::weight::{CASE_PRIOR, Record, SECTION_PRIOR, of_age};
 use super::words::{name_key, names_asked, spelt_out};
 use crate::error::Result;
 use crate::model::Nanos;
@@ -164,6 +164,8 @@ pub struct Library {
     /// Group of each case.
     group_of: Vec<usize>,
     verdicts: BTreeMap<String, Verdict>,
+    /// What was found of sections, by id.
+    judged: BTreeMap<String, Record>,
     /// Cases by the time at which they closed, until a question is late enough to see them.
     pending: BTreeMap<(Nanos, String), (Case, Vec<f32>)>,
     ids: BTreeSet<String>,
@@ -191,6 +193,7 @@ impl Library {
             groups: Vec::new(),
             group_of: Vec::new(),
             verdicts: BTreeMap::new(),
+            judged: BTreeMap::new(),
             pending: BTreeMap::new(),
             ids: BTreeSet::new(),
         })
@@ -252,8 +255,13 @@ impl Library {
     /// What is known about an incident; must come before its case is first seen by a question.
     pub fn judge(&mut self, incident_id: &str, verdict: Verdict) {
         let known = self.verdicts.entry(incident_id.to_owned()).or_default();
-        known.record = known.record.plus(verdict.record);
+        known.record.append(&verdict.record);
         known.cause = verdict.cause.or(known.cause.take());
+    }
+
+    /// What was found of a section, by its id.
+    pub fn judge_section(&mut self, id: &str, record: &Record) {
+        self.judged.entry(id.to_owned()).or_default().append(record);
     }
 
     /// Adds a case with its vector, which is made where it is empty and the model is built in.
@@ -308,7 +316,6 @@ impl Library {
 
     /// Finds what the case repeats.
     fn group(&mut self, number: usize, case: &Case) {
-        let record = self.verdicts.get(&case.incident_id).map(|v| v.record).unwrap_or_default();
         let repeated = self.groups.iter().position(|group| {
             let first = &self.cases[group.members[0]];
             (&first.root_service, &first.root_kind) == (&case.root_service, &case.root_kind)
@@ -321,7 +328,9 @@ impl Library {
         });
         let group = &mut self.groups[at];
         group.members.push(number);
-        group.record = group.record.plus(record);
+        if let Some(verdict) = self.verdicts.get(&case.incident_id) {
+            group.record.append(&verdict.record);
+        }
         self.group_of.push(at);
     }
 
@@ -344,7 +353,8 @@ impl Library {
         };
         let weight = |g: usize| {
             let newest = members(g).map(|case| case.closed_at).max();
-            newest.map_or(0.0, |at| self.groups[g].record.trust() * of_age(Some(at), question.at))
+            let trust = self.groups[g].record.trust(CASE_PRIOR, question.at);
+            newest.map_or(0.0, |at| trust * of_age(Some(at), question.at))
         };
         let similar = |(g, score): (usize, f64)| {
             let newest = members(g).max_by_key(|case| case.closed_at)?;
@@ -353,7 +363,7 @@ impl Library {
                 score,
                 likeness: likeness(&newest.fingerprint, &question.fingerprint),
                 times: members(g).count(),
-                record: self.groups[g].record,
+                record: self.groups[g].record.clone(),
             })
         };
         Ok(fuse(&lists, weight).into_iter().filter_map(similar).take(limit).collect())
@@ -365,8 +375,12 @@ impl Library {
         let named = self.prose.index.terms(&names)?;
         let words = self.prose.index.words(&question.text)?;
         let near = self.nearest(&self.prose, &question.vector);
+        let trust = |section: usize| {
+            let record = self.judged.get(&self.passages[section].id);
+            record.map_or(1.0, |record| record.trust(SECTION_PRIOR, question.at))
+        };
         // Which section of a document stands for it.
-        let sections = fuse(&[places(&words, |n| n), places(&near, |n| n)], |_| 1.0);
+        let sections = fuse(&[places(&words, |n| n), places(&near, |n| n)], trust);
         let mut best: BTreeMap<usize, usize> = BTreeMap::new();
         for (section, _) in &sections {
             best.entry(self.documents[*section]).or_insert(*section);
@@ -379,8 +393,9 @@ impl Library {
         let cosines: BTreeMap<u64, f32> = near.iter().map(|h| (h.number, h.score)).collect();
         let lists = [named, words, near].map(|hits| places(&hits, |n| self.documents[n]));
         let weight = |document: usize| {
-            let dated = best.get(&document).and_then(|section| self.passages[*section].dated);
-            of_age(dated, question.at)
+            best.get(&document).map_or(0.0, |section| {
+                of_age(self.passages[*section].dated, question.at) * trust(*section)
+            })
         };
         let fitting = |(document, score): (usize, f64)| {
             let section = *best.get(&document)?;

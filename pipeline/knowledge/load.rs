@@ -11,7 +11,7 @@ use faultline_storage::archive::Archive;
 use futures::future::BoxFuture;
 
 use super::case::Case;
-use super::learned::{self, Section, VectorsById};
+use super::learned::{self, Said, Section, VectorsById};
 use super::library::{CASES_MAX, Library, Model};
 use super::schema::{TableDoc, archive_tables};
 use crate::error::{Error, Result};
@@ -25,14 +25,17 @@ pub async fn load(archive: &Archive, model: Model) -> Result<Library> {
     let vectors = vectors(archive, &model.name).await?;
     let sections = sections(archive).await?;
     let mut cases = cases(archive).await?;
-    let feedback = rows(archive, "feedback", "SELECT * FROM feedback ORDER BY number").await?;
+    let opinions = opinions(archive).await?;
     let outcomes = rows(archive, "outcomes", "SELECT * FROM outcomes").await?;
     let mut library = Library::new(model)?;
     let found: BTreeMap<String, String> =
         cases.iter().map(|c| (c.incident_id.clone(), c.root_service.clone())).collect();
-    let judged = learned::votes(&feedback, &found).into_iter().chain(learned::outcomes(&outcomes));
+    let judged = learned::votes(&opinions, &found).into_iter().chain(learned::outcomes(&outcomes));
     for (incident_id, verdict) in judged {
         library.judge(&incident_id, verdict);
+    }
+    for (section, record) in learned::section_votes(&opinions, &cited(archive, &opinions).await?) {
+        library.judge_section(&section, &record);
     }
     let of = |id: &str| vectors.get(id).cloned().unwrap_or_default();
     let passages = sections.into_iter().map(|s| {
@@ -53,6 +56,30 @@ pub async fn load(archive: &Archive, model: Model) -> Result<Library> {
 pub async fn cases(archive: &Archive) -> Result<Vec<Case>> {
     let sql = "SELECT * FROM cases ORDER BY closed_at, incident_id";
     Ok(learned::cases(&rows(archive, "cases", sql).await?))
+}
+
+type Opinions = BTreeMap<String, Vec<Said>>;
+
+/// What people have said, by incident.
+async fn opinions(archive: &Archive) -> Result<Opinions> {
+    let sql = "SELECT * FROM feedback ORDER BY incident_id, number";
+    Ok(learned::opinions(&rows(archive, "feedback", sql).await?))
+}
+
+/// Incidents that somebody has an opinion of, each with a section of a runbook that it was told
+/// with, in order.
+async fn cited(archive: &Archive, opinions: &Opinions) -> Result<Vec<(String, String)>> {
+    if opinions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT incident_id, evidence_id FROM evidence WHERE kind = 'runbook' \
+               ORDER BY incident_id, evidence_id";
+    let read = |columns: &learned::Columns<'_>, row| {
+        (columns.text("incident_id", row), columns.text("evidence_id", row))
+    };
+    let mut cited = learned::each(&rows(archive, "evidence", sql).await?, read);
+    cited.retain(|(incident, _)| opinions.contains_key(incident));
+    Ok(cited)
 }
 
 /// Sections that are there now, by their place.

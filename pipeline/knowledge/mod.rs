@@ -28,7 +28,7 @@ mod words;
 mod writer;
 
 pub use case::{Case, described, names_of};
-pub use learned::Feedback;
+pub use learned::{Feedback, Said};
 pub use library::{Fitting, Library, Model, Passage, Question, Similar};
 pub use rows::{ClosedCase, DEFAULT_CLUSTER, DeadRow, case_rows, day_of};
 pub use schema::{Column, TableDoc, archive_tables, table_specs};

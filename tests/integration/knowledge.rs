@@ -339,11 +339,63 @@ fn feedback_corrects_a_cause_and_moves_a_case_down() {
     say(&["--cause", "stockroom", "--note", "it had no index"]);
     let corrected = search(&archive, &["--incident", &ids[2], "--kind", "case", "--limit", "9"]);
     let case = corrected.iter().find(|f| f["incident_id"] == ids[0].as_str()).unwrap();
-    assert_eq!((&case["root_service"], &case["wrong"]), (&"stockroom".into(), &2.into()));
+    // Nobody in particular has said something twice: one vote.
+    assert_eq!((&case["root_service"], &case["wrong"]), (&"stockroom".into(), &1.into()));
     let given = ask(&archive, "SELECT number, cause, helpful, note FROM feedback ORDER BY number");
     assert_eq!(given, "number,cause,helpful,note\n1,,false,\n2,stockroom,,it had no index\n");
+    let timed = "SELECT count(*) FROM feedback \
+                 WHERE given_at BETWEEN now() - interval '1 hour' AND now() + interval '1 minute'";
+    assert_eq!(ask(&archive, timed).lines().nth(1), Some("2"));
+    say(&["--helpful", "yes", "--by", "ada", "--at", "2024-03-20T00:00:00Z"]);
+    let late =
+        ask(&archive, "SELECT given_by, given_at FROM feedback ORDER BY number DESC LIMIT 1");
+    assert_eq!(late, "given_by,given_at\nada,2024-03-20T00:00:00Z\n");
     let archive = text(&archive);
     let slip =
         faultline(&["incident", "feedback", &ids[0], "--cause", "stokroom", "--archive", &archive]);
     assert!(slip.stderr.contains("is of a service \"stokroom\""), "{slip:?}");
+}
+
+/// One voice against the diagnosis does little to the section that it cited, seven do more, and
+/// those of long ago less.
+#[test]
+fn feedback_on_an_incident_weighs_the_sections_that_it_was_told_with() {
+    let desk = Desk::new();
+    desk.write("storage/disk.md", DISK.split("## Mitigation").next().unwrap());
+    desk.import();
+    let (outage, archive) = (desk.dir.path().join("outage"), desk.archive());
+    days(&outage);
+    replay(&outage, &archive, &[]);
+    let cited = "SELECT incident_id FROM evidence WHERE kind = 'runbook' \
+                 AND subject = 'team/storage/disk.md' ORDER BY incident_id LIMIT 1";
+    let id = ask(&archive, cited).lines().nth(1).unwrap().to_owned();
+    let said = |by: &str, helpful: &str, at: &str| {
+        let archive = text(&archive);
+        let place = ["incident", "feedback", &id, "--archive", &archive];
+        done(&[&place[..], &["--helpful", helpful, "--by", by, "--at", at]].concat());
+    };
+    let score = || {
+        let at = ["--kind", "runbook", "--at", "2024-06-01T00:00:00Z"];
+        let found = desk.search(&[&["the volume of a replica is full"], &at[..]].concat());
+        let disk = found.iter().find(|f| f["source"] == "storage/disk.md").unwrap();
+        disk["score"].as_f64().unwrap()
+    };
+    let unknown = score();
+    said("ada", "no", "2024-05-31T00:00:00Z");
+    let once = score() / unknown;
+    assert!((0.94..0.96).contains(&once), "{once}");
+    said("ada", "no", "2024-05-31T00:00:00Z");
+    assert_eq!(score() / unknown, once, "of one person the last word counts");
+    for by in ["ben", "cid", "dot", "eve", "fay", "gus"] {
+        said(by, "no", "2024-05-31T00:00:00Z");
+    }
+    let often = score() / unknown;
+    assert!((0.6..0.9).contains(&often), "{often}");
+    said("ada", "yes", "2024-05-31T00:00:00Z");
+    assert!(score() / unknown > often);
+    for by in ["ada", "ben", "cid", "dot", "eve", "fay", "gus"] {
+        said(by, "no", "2023-01-01T00:00:00Z");
+    }
+    let stale = score() / unknown;
+    assert!(often < stale && stale < 1.0, "{often} {stale}");
 }

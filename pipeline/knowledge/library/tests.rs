@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::weight::Vote;
 use super::*;
 use crate::model::DAY;
 
@@ -62,14 +63,20 @@ fn what_came_back_is_one_thing_as_it_was_last() {
     assert!(found[0].likeness > 0.8, "{}", found[0].likeness);
 }
 
+fn record(right: usize, wrong: usize) -> Record {
+    let mut record = Record::default();
+    let votes = [vec![true; right], vec![false; wrong]].concat();
+    votes.into_iter().for_each(|right| record.add(Vote { right, at: None }));
+    record
+}
+
 #[test]
 fn a_case_that_proved_wrong_comes_after_its_equals_and_one_that_worked_before() {
     let twins = [case("a", 10, "db", &["x"]), case("b", 10, "web", &["x"])];
     let question = asked(&["x"], 10);
     for (right, wrong, first) in [(0, 0, "a"), (0, 1, "b"), (3, 1, "a"), (1, 3, "b")] {
         let mut library = library(&twins);
-        let verdict = Verdict { record: Record { right, wrong }, cause: None };
-        library.judge("a", verdict);
+        library.judge("a", Verdict { record: record(right, wrong), cause: None });
         assert_eq!(ids(&mut library, &question)[0], first, "{right} right, {wrong} wrong");
     }
 }
@@ -133,6 +140,25 @@ fn of_a_document_its_best_section_is_found() {
     assert!(found("zyzzyva").is_empty(), "{:?}", found("zyzzyva"));
     assert_eq!(library.passage("Queue/1").unwrap().text, "parcels wait");
     assert!(library.passage("Queue/9").is_none());
+}
+
+#[test]
+fn a_section_whose_advice_did_not_help_comes_after_its_equal() {
+    let order = |right: usize, wrong: usize| {
+        let mut library = Library::new(Model::built_in()).unwrap();
+        let text = "drop partitions of the volume";
+        let twins = ["One", "Two"].map(|source| passage(source, 1, "Disk", text));
+        library.add_passages(twins.into()).unwrap();
+        library.judge_section("One/1", &record(right, wrong));
+        let found = library.fitting(&Question::of_text("drop partitions", 0), 9).unwrap();
+        let found = found.into_iter().map(|f| (f.passage.source, f.score));
+        found.collect::<std::collections::BTreeMap<_, _>>()["One"]
+    };
+    let unknown = order(0, 0);
+    let (once, often) = (order(0, 1) / unknown, order(0, 40) / unknown);
+    assert!((0.95..1.0).contains(&once), "{once}");
+    assert!(often < 0.35 && often > 0.0, "{often}");
+    assert!(order(9, 0) > order(1, 0) && order(1, 0) > unknown);
 }
 
 proptest! {
