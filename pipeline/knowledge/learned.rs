@@ -221,8 +221,8 @@ pub fn feedback_rows(of: &[Feedback]) -> Result<RecordBatch> {
     ])?)
 }
 
-/// What each person has said about each incident, from rows of `feedback` in the order in which they
-/// were given: of two words of one person the later counts, and what it leaves open stays.
+/// What each person has said about each incident, from rows of `feedback` in the order in which
+/// they were given: of two words of one person the later counts, and what it leaves open stays.
 pub fn opinions(rows: &[RecordBatch]) -> BTreeMap<String, Vec<Said>> {
     let mut out: BTreeMap<String, Vec<Said>> = BTreeMap::new();
     let read = |columns: &Columns<'_>, row| {

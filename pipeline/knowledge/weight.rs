@@ -18,8 +18,8 @@ pub const SECTION_PRIOR: f64 = 10.0;
 /// What an outcome or a person says of what a document advises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vote {
-    /// An action was verified, or a person found it right; otherwise it was not verified, was rolled
-    /// back or failed, or a person found it wrong.
+    /// An action was verified, or a person found it right; otherwise it was not verified, was
+    /// rolled back or failed, or a person found it wrong.
     pub right: bool,
     /// When; unknown of feedback that an older version has recorded.
     pub at: Option<Nanos>,

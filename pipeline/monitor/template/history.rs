@@ -1,8 +1,9 @@
 //! What has become of the ids that lines were given.
 //!
 //! An id stays in what was written under it, while its template may have become part of another
-//! one, and that one of a third. Beside the [`Miner`], which knows the ids that it needs, this keeps
-//! when an id was first given, when it moved last, and what its template said when it was forgotten.
+//! one, and that one of a third. Beside the [`Miner`], which knows the ids that it needs, this
+//! keeps when an id was first given, when it moved last, and what its template said when it was
+//! forgotten.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
