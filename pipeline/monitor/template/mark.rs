@@ -126,6 +126,28 @@ mod tests {
     use super::super::tests::{check_apart, check_one};
 
     #[test]
+    fn values_of_a_key_that_come_again_stay_apart_as_long_as_they_are_few() {
+        for key in ["mode=", "code=", "reason: "] {
+            let line =
+                |i: usize, value: &str| format!("volume {i} of it is done, {key}{value}, ok");
+            let often: Vec<String> = (0..100).map(|i| line(i, "first")).collect();
+            let with = |values: &[&str]| -> Vec<String> {
+                let lines = values.iter().enumerate().map(|(i, value)| line(i, value));
+                often.iter().cloned().chain(lines).collect()
+            };
+            let found = |lines: &[String]| {
+                let mut miner = super::super::Miner::new(super::super::Limits::default());
+                lines.iter().for_each(|line| _ = miner.add(line.as_bytes()));
+                miner.templates().count()
+            };
+            assert_eq!(found(&with(&["ro", "ENOENT", "Timeout"])), 4, "{key}");
+            let names = ["ada", "ben", "cid", "dot", "eve", "fay", "gus", "hal", "ian", "joy"];
+            assert_eq!(found(&with(&names)), 1, "{key}");
+            assert_eq!(found(&with(&names)[100..]), 1, "{key}");
+        }
+    }
+
+    #[test]
     fn outcomes_stay_apart_however_they_are_marked() {
         check_apart(&[
             "id=1 level=info component=api state=up took=5",

@@ -10,7 +10,8 @@
 //! - the words look like names of a program and not like words of a language,
 //! - the words vary in other messages as well ([`super::names`]).
 //!
-//! None of this holds of words that say how it went ([`is_outcome`]): no fewer of them suffice.
+//! None of this holds of words that say how it went ([`is_outcome`]), nor of plain words that a key
+//! has as its values and that come again and again: no fewer of them suffice.
 //! Words that most templates have, as those of a header, count for nothing ([`Tree::tells`]).
 
 use super::mark::{Mark, is_constant, is_name, is_outcome, is_outcome_of, mark};
@@ -32,6 +33,10 @@ const NAMES_EVIDENCE: usize = 12;
 const VALUES_MIN: usize = 8;
 /// Shared words with which data in a place says what a word there is.
 const DATA_SHARED_MIN: usize = 3;
+/// Lines for each word so far, from which on words that a key has as its values are taken for an
+/// enumeration: modes and reasons come again, hosts and users are soon joined by others. Of the
+/// logs of `tests/formats.py` none is grouped worse for it; with 4 lines some are.
+const LINES_PER_VALUE: u64 = 8;
 /// Sets of differing places that one decision considers.
 const SETS_MAX: usize = 16;
 
@@ -106,7 +111,10 @@ pub(super) fn decide(
             // A record of keys: where several vary, none of them is the outcome.
             let record = set.count_ones() > 2 && mark(new, place) == Mark::Key;
             let needed = if record { 2 } else { needed(new, place, shared, &seen, names) };
-            seen.len() >= needed && (seen.len() >= plain(shared) || !tells(new, place, &seen))
+            let lines = members.iter().map(|(_, view, _)| view.count).sum::<u64>();
+            let recur = lines >= LINES_PER_VALUE * members.len() as u64;
+            let apart = || recur && enumerates(new, place, &seen) || tells(new, place, &seen);
+            seen.len() >= needed && (seen.len() >= plain(shared) || !apart())
         };
         if (0..new.ids.len()).filter(|i| set >> i & 1 == 1).all(varies) {
             return Some((set, members.iter().map(|(slot, _, _)| *slot).collect()));
@@ -118,6 +126,12 @@ pub(super) fn decide(
 /// Distinct words that make a place a slot, whatever they are.
 fn plain(shared: usize) -> usize {
     VALUES_MIN.max(EVIDENCE.div_ceil(shared.max(1)))
+}
+
+/// Whether what stands in a place are plain words that a key has as its values.
+fn enumerates(new: View, place: usize, seen: &[(u32, &str)]) -> bool {
+    let keyed = matches!(mark(new, place), Mark::Key | Mark::Last | Mark::Colon);
+    keyed && seen.iter().all(|(id, text)| !is_slot(*id) && !is_name(text))
 }
 
 /// Whether what stands in a place says how it went.
