@@ -132,7 +132,7 @@ impl Citer<'_> {
                 period,
                 observed: *observed as f64,
                 expected: *expected,
-                sql: self.lines(service, *template_id, template),
+                sql: self.lines(service, *template_id),
             },
             Fact::SpanPath { service, instance, operation, caller, observed, expected, .. } => {
                 let (kind, sql) = self.path([service, instance, operation], caller.as_ref());
@@ -199,7 +199,7 @@ impl Citer<'_> {
             .find(|t| t.service == service && t.template == operation)
             .filter(|_| !self.captured.operations.contains(&named));
         if let Some(t) = template {
-            return ("log", self.lines(service, t.template_id, operation));
+            return ("log", self.lines(service, t.template_id));
         }
         let sql = match caller {
             Some((above, entry)) => self.events().calls(above, service, Some([entry, operation])),
@@ -208,9 +208,8 @@ impl Citer<'_> {
         ("span", sql)
     }
 
-    fn lines(&self, service: &str, template_id: u64, template: &str) -> String {
-        let id = self.captured.template_ids.get(&template_id).map_or("", String::as_str);
-        self.events().lines(service, id, template)
+    fn lines(&self, service: &str, template_id: u64) -> String {
+        self.events().lines(service, &self.captured.templates[&template_id])
     }
 
     /// Spans where they show the call, else what both ends measure.

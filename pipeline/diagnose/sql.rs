@@ -1,9 +1,11 @@
 //! Queries on the pinned slices of the archive, in SQL that DataFusion and DuckDB both read.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use chrono::{DateTime, SecondsFormat};
 
+use super::capture::Templates;
 use super::telemetry::Period;
 use crate::model::Nanos;
 
@@ -41,14 +43,19 @@ impl Scope<'_> {
         )
     }
 
-    /// Lines of a template, by its id or, where it has none, by its text.
-    pub fn lines(self, service: &str, template_id: &str, template: &str) -> String {
-        let which = if template_id.is_empty() {
-            ("template", template)
-        } else {
-            ("template_id", template_id)
+    /// Lines of some templates, by their ids or, where one has none, by their texts.
+    pub fn lines(self, service: &str, templates: &Templates) -> String {
+        let named = templates.iter().all(|[id, _]| !id.is_empty());
+        let column = if named { "template_id" } else { "template" };
+        let key = |t: &[String; 2]| literal(&t[usize::from(!named)]);
+        let keys: BTreeSet<String> = templates.iter().map(key).collect();
+        let keys: Vec<String> = keys.into_iter().collect();
+        let which = match keys.as_slice() {
+            [one] => format!("{column} = {one}"),
+            several => format!("{column} IN ({})", several.join(", ")),
         };
-        self.select(LOGS, "logs", &[("service", service), which])
+        let (rows, service) = (self.rows(""), equal("service", service));
+        format!("SELECT {LOGS} FROM logs WHERE {rows}{service} AND {which} ORDER BY ts")
     }
 
     /// Spans of one operation, of all instances where none is named.

@@ -209,6 +209,33 @@ fn cited_of<'a>(diagnosis: &'a Diagnosis, subject: &str) -> Option<&'a Evidence>
     diagnosis.evidence.iter().find(|e| e.subject.contains(subject) && e.expected == 0.0)
 }
 
+/// From `AT` on other articles are asked for, and one of two answers is no longer given.
+#[test]
+fn lines_that_differ_in_values_are_counted_and_cited_together() {
+    let mut lines = Vec::new();
+    for second in -600..300 {
+        let (ts, before) = (AT + second * SECOND, second < 0);
+        let (id, asked) =
+            if before { ("0b", "look up sku=red") } else { ("0a", "look up sku=blue") };
+        lines.push((ts, "shop", "INFO", id, asked));
+        if before || second % 2 == 0 {
+            lines.push((ts, "shop", "INFO", "0c", "found in=shelf"));
+        }
+    }
+    let slices = Slices { logs: vec![logs(&lines)], ..Slices::default() };
+    let captured = capture::capture(&request(), &slices).unwrap();
+    let counts = captured
+        .telemetry
+        .templates
+        .iter()
+        .map(|t| (t.template_id, t.template.as_str(), t.baseline, t.window));
+    let expected = [(0x0a, "look up sku=<*>", 600, 300), (0x0c, "found in=shelf", 600, 150)];
+    assert_eq!(counts.collect::<Vec<_>>(), expected);
+    let scope = sql::Scope { incident_id: "i", cluster: "c", period: captured.telemetry.window };
+    let query = scope.lines("shop", &captured.templates[&0x0a]);
+    assert!(query.contains("AND template_id IN ('0a', '0b') ORDER"), "{query}");
+}
+
 #[test]
 fn order_of_rows_and_batches_does_not_matter() {
     let slices = outage();

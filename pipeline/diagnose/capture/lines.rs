@@ -1,11 +1,12 @@
 //! Log lines to counts of their templates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 
 use super::super::columns::{Row, Table};
 use super::super::telemetry::{Control, Period, TemplateCounts};
+use super::wording::Wordings;
 use crate::error::Result;
 use crate::model::stable_id;
 use crate::monitor::template::trace::trace_owner;
@@ -16,7 +17,7 @@ const COLUMNS: [&str; 8] =
 const BODY: usize = 0;
 pub const SERVICE: usize = 1;
 pub const INSTANCE: usize = 2;
-const SEVERITY: usize = 3;
+pub const SEVERITY: usize = 3;
 const TEMPLATE_ID: usize = 4;
 pub const TEMPLATE: usize = 5;
 pub const TRACE: usize = 6;
@@ -29,36 +30,49 @@ pub fn read(batches: &[RecordBatch], cluster: &str, period: Period) -> Result<Ta
     Ok(table)
 }
 
-/// Lines per template of each instance in both periods, and the ids as written. What a template
-/// says, how severe it is and who owns it is read from its earliest line.
+/// Lines per wording of each instance in both periods, and under its number the templates that are
+/// worded so. What a wording says, how severe it is and who owns it is read from its earliest line.
 pub fn count(
     lines: &Table,
+    wordings: &Wordings,
     control: &Control,
     window: Period,
-) -> (Vec<TemplateCounts>, BTreeMap<u64, String>) {
+) -> (Vec<TemplateCounts>, BTreeMap<u64, Templates>) {
     let (numbers, earliest) = lines.groups([SERVICE, INSTANCE, TEMPLATE_ID, TEMPLATE]);
-    let mut seen = vec![(0, 0); earliest.len()];
-    for (row, number) in lines.rows.iter().zip(numbers) {
-        let (before, now) = &mut seen[number as usize];
+    let mut seen = vec![(0, 0, ""); earliest.len()];
+    for (index, (row, number)) in lines.rows.iter().zip(numbers).enumerate() {
+        let (before, now, wording) = &mut seen[number as usize];
         *before += u64::from(control.contains(row.ts));
         *now += u64::from(window.contains(row.ts));
+        *wording = wordings.text(index);
+    }
+    // The smallest id stands for all that are worded alike.
+    let mut ids: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for (row, (_, _, wording)) in earliest.iter().zip(&seen) {
+        let id = number(lines.text(*row, TEMPLATE_ID), lines.text(*row, TEMPLATE));
+        let known = ids.entry((lines.text(*row, SERVICE), wording)).or_insert(id);
+        *known = id.min(*known);
     }
     let mut counts: BTreeMap<(&str, &str, u64), TemplateCounts> = BTreeMap::new();
-    let mut ids = BTreeMap::new();
-    for (row, (before, now)) in earliest.into_iter().zip(seen) {
-        let written = lines.text(row, TEMPLATE_ID);
-        let id = number(written, lines.text(row, TEMPLATE));
-        let key = (lines.text(row, SERVICE), lines.text(row, INSTANCE), id);
-        let entry = counts.entry(key).or_insert_with(|| {
-            ids.entry(id).or_insert_with(|| written.to_owned());
-            first(lines, row, id)
+    let mut templates: BTreeMap<u64, Templates> = BTreeMap::new();
+    for (row, (before, now, wording)) in earliest.into_iter().zip(seen) {
+        let (service, instance) = (lines.text(row, SERVICE), lines.text(row, INSTANCE));
+        let id = ids[&(service, wording)];
+        let written = [TEMPLATE_ID, TEMPLATE].map(|column| lines.text(row, column).to_owned());
+        templates.entry(id).or_default().insert(written);
+        let entry = counts.entry((service, instance, id)).or_insert_with(|| TemplateCounts {
+            template: wording.to_owned(),
+            ..first(lines, row, id)
         });
         entry.baseline += before;
         entry.window += now;
     }
     let counts = counts.into_values().filter(|t| t.baseline + t.window > 0).collect();
-    (counts, ids)
+    (counts, templates)
 }
+
+/// Templates by id and text.
+pub type Templates = BTreeSet<[String; 2]>;
 
 fn first(lines: &Table, row: Row, template_id: u64) -> TemplateCounts {
     TemplateCounts {

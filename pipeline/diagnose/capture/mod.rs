@@ -3,10 +3,13 @@
 mod lines;
 mod series;
 mod spans;
+mod wording;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
+
+pub use lines::Templates;
 
 use super::columns::Table;
 use super::periods::wanted;
@@ -22,8 +25,8 @@ pub struct Captured {
     pub ends: Nanos,
     /// Baseline of logs and spans; that of metrics is the telemetry's.
     pub control: Control,
-    /// Template ids as the stream writes them.
-    pub template_ids: BTreeMap<u64, String>,
+    /// What was counted under each template id.
+    pub templates: BTreeMap<u64, Templates>,
     /// `(service, operation)` of spans; what else the span statistics name are log templates.
     pub operations: BTreeSet<(String, String)>,
 }
@@ -43,8 +46,9 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
     let spans = spans::read(&slices.spans, &request.cluster, read)?;
     let control =
         lookback::events(window, &request.incidents, |p| count(&lines, p) + count(&spans, p));
-    let (templates, template_ids) = lines::count(&lines, &control, window);
-    let (stats, operations) = spans::summarise(&spans, &lines, &control, window);
+    let wordings = wording::Wordings::read(&lines);
+    let (counts, templates) = lines::count(&lines, &wordings, &control, window);
+    let (stats, operations) = spans::summarise(&spans, (&lines, &wordings), &control, window);
     let mut edges = request.edges.clone();
     edges.sort();
     edges.dedup();
@@ -55,12 +59,12 @@ pub fn capture(request: &Request, slices: &Slices) -> Result<Captured> {
         baseline,
         window,
         series: series::cut(series, Period { from: baseline.from, to: window.to }),
-        templates,
+        templates: counts,
         spans: stats,
         edges,
         changes,
     };
-    Ok(Captured { telemetry, ends, control, template_ids, operations })
+    Ok(Captured { telemetry, ends, control, templates, operations })
 }
 
 /// How far apart the samples are of that series among `wanted` (service, metric) of which they are

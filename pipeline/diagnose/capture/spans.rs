@@ -8,6 +8,7 @@ use super::super::columns::{Row, Table};
 use super::super::telemetry::{Control, Period, SpanStats};
 use super::super::traces::{self, MAX_SPANS, SpanRow, SpanTable};
 use super::lines;
+use super::wording::Wordings;
 use crate::error::Result;
 
 const COLUMNS: [&str; 7] =
@@ -32,7 +33,7 @@ pub fn read(batches: &[RecordBatch], cluster: &str, period: Period) -> Result<Ta
 /// More than [`MAX_SPANS`] are thinned by whole traces, both periods alike.
 pub fn summarise(
     spans: &Table,
-    lines: &Table,
+    (lines, wordings): (&Table, &Wordings),
     control: &Control,
     window: Period,
 ) -> (SpanStats, BTreeSet<(String, String)>) {
@@ -53,9 +54,9 @@ pub fn summarise(
             break;
         }
     }
-    for row in lines.rows.iter().filter(|row| of_span(row)) {
+    for (index, row) in lines.rows.iter().enumerate().filter(|(_, row)| of_span(row)) {
         if kept(lines.text(*row, lines::TRACE), share) {
-            table.push_line(line(lines, *row));
+            table.push_line(line(lines, *row, wordings.text(index)));
         }
     }
     let named =
@@ -89,11 +90,11 @@ fn span(spans: &Table, row: Row) -> SpanRow<'_> {
     }
 }
 
-fn line(lines: &Table, row: Row) -> SpanRow<'_> {
+fn line<'a>(lines: &'a Table, row: Row, wording: &'a str) -> SpanRow<'a> {
     SpanRow {
         service: lines.text(row, lines::SERVICE),
         instance: lines.text(row, lines::INSTANCE),
-        operation: lines.text(row, lines::TEMPLATE),
+        operation: wording,
         trace_id: lines.text(row, lines::TRACE),
         span_id: lines.text(row, lines::SPAN),
         parent_span_id: "",

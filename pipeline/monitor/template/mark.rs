@@ -86,7 +86,7 @@ fn is_exception(word: &str) -> bool {
 /// Levels, states, results, HTTP methods and exceptions: few of them in one place are what an
 /// operator looks for, however they are marked. A level is one in capitals only: `info` may be a
 /// user, `debug` a partition.
-pub(super) fn is_outcome(word: &str) -> bool {
+pub fn is_outcome(word: &str) -> bool {
     const METHODS: [&str; 9] =
         ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
     const OUTCOMES: &str = "\

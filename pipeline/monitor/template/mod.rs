@@ -29,6 +29,8 @@ pub mod trace;
 mod tree;
 mod unite;
 
+pub use mark::is_outcome;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
