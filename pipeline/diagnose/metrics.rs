@@ -1,6 +1,8 @@
 //! The metric lane: how far each service deviates by itself, after what its callees, its callers
 //! and its load account for.
 
+mod traced;
+
 use std::collections::BTreeMap;
 
 use super::evidence::{Finding, Lane};
@@ -55,6 +57,8 @@ pub struct MetricLane {
     silences: Vec<Silence>,
     /// The callee that callers have in common who suffer from nothing else.
     suspect: Option<(usize, f64)>,
+    /// Share of each service's slowness that its spans, where there are any, show as its own.
+    own: Vec<f64>,
 }
 
 /// Strongest plus a part of the second: one fluke is worth less than two that agree.
@@ -138,6 +142,7 @@ pub fn assess(
         flows,
         silences,
         suspect: None,
+        own: vec![1.0; n],
     };
     lane.residual = lane.residuals(graph);
     lane.accuse(graph);

@@ -148,7 +148,7 @@ fn probes(t: &Telemetry, index: &BTreeMap<&str, usize>, graph: &CallGraph) -> BT
 impl Lanes {
     fn read(
         t: &Telemetry,
-        metrics: MetricLane,
+        mut metrics: MetricLane,
         index: &BTreeMap<&str, usize>,
         graph: &CallGraph,
     ) -> Lanes {
@@ -156,6 +156,9 @@ impl Lanes {
         let accused = logs::Accused::new(&t.templates, index, graph);
         let failures = logs::failures(&t.templates);
         let spans = shape::read(&t.spans, (&failures, &accused), index, graph);
+        if let Some(spans) = &spans {
+            metrics.confirm(&spans.slower);
+        }
         let logs = logs::read(&t.templates, &t.spans, index, graph);
         let severity: Vec<f64> = (0..n)
             .map(|v| {
@@ -181,20 +184,22 @@ impl Lanes {
         (most > 0.0).then(|| mass.iter().map(|m| m / most * strongest).collect())
     }
 
-    /// How badly users of `v` fare.
+    /// How badly users of `v` fare by its own doing.
     fn symptom(&self, v: usize) -> f64 {
+        self.metrics.symptom(v).max(self.events(v))
+    }
+
+    /// How badly `v` fares by its spans and lines.
+    fn events(&self, v: usize) -> f64 {
         let spans = self.spans.as_ref().map_or(0.0, |s| s.errors[v].max(s.self_time[v]));
-        let logs = self.logs.as_ref().map_or(0.0, |l| l.exceptions[v]);
-        metrics::performance(&self.metrics.raw[v]).max(spans).max(logs)
+        spans.max(self.logs.as_ref().map_or(0.0, |l| l.exceptions[v]))
     }
 
     /// Share of `v`'s symptoms that callee `c` accounts for.
     fn explains(&self, graph: &CallGraph, v: usize, c: usize) -> f64 {
         let by_metrics = self.metrics.explains(graph, v, c);
         let own = self.symptom(v);
-        let events = self.spans.as_ref().map_or(0.0, |s| s.errors[c].max(s.self_time[c]));
-        let events = events.max(self.logs.as_ref().map_or(0.0, |l| l.exceptions[c]));
-        let by_events = if own > 0.0 { (events / own).min(1.0) } else { 0.0 };
+        let by_events = if own > 0.0 { (self.events(c) / own).min(1.0) } else { 0.0 };
         by_metrics.max(by_events)
     }
 
@@ -349,11 +354,12 @@ fn cite<'a>(own: &[&'a Finding]) -> Vec<&'a Finding> {
 fn edges(names: &[&str], graph: &CallGraph, lanes: &Lanes, v: usize) -> Vec<Evidence> {
     let suspected = lanes.metrics.suspected(v);
     let least = if suspected > 0.0 { f64::MIN_POSITIVE } else { SYMPTOM_MIN };
+    let shown = |c: usize| metrics::performance(&lanes.metrics.raw[c]).max(lanes.events(c));
     graph
         .callers(v)
         .iter()
         .map(|&c| (c, lanes.explains(graph, c, v).max(suspected)))
-        .filter(|(c, share)| *share >= EDGE_MIN && lanes.symptom(*c) >= least)
+        .filter(|(c, share)| *share >= EDGE_MIN && shown(*c) >= least)
         .map(|(c, share)| Evidence::Edge {
             caller: names[c].to_owned(),
             callee: names[v].to_owned(),

@@ -24,6 +24,8 @@ const NORMAL_IQR: f64 = 1.349;
 /// Per service 0..1, and the findings.
 pub struct SpanLane {
     pub self_time: Vec<f64>,
+    /// Share of a service's own time that is new; `None` where its spans are too few.
+    pub slower: Vec<Option<f64>>,
     pub errors: Vec<f64>,
     pub shape: Vec<f64>,
     pub findings: Vec<Finding>,
@@ -40,10 +42,10 @@ pub fn read(
         return None;
     }
     let mut findings = Vec::new();
-    let self_time = self_time(stats, services, &mut findings);
+    let (self_time, slower) = self_time(stats, services, &mut findings);
     let errors = errors(stats, services, &mut findings);
     let shape = shape(&stats.calls, (failures, accused), services, graph, &mut findings);
-    Some(SpanLane { self_time, errors, shape, findings })
+    Some(SpanLane { self_time, slower, errors, shape, findings })
 }
 
 /// Operations and the other services that they usually call.
@@ -133,7 +135,7 @@ fn self_time(
     stats: &SpanStats,
     services: &BTreeMap<&str, usize>,
     findings: &mut Vec<Finding>,
-) -> Vec<f64> {
+) -> (Vec<f64>, Vec<Option<f64>>) {
     let n = services.len();
     let (mut added_us, mut best) = (vec![0.0; n], vec![0.0; n]);
     let usual: f64 = stats
@@ -144,6 +146,7 @@ fn self_time(
     let grown = growth(stats, services);
     let keys = grown.iter().map(|g| (g.service, g.operation)).collect();
     let wires = Calls::new(stats, services).wires(&keys);
+    let slower = slower(stats, services, &wires);
     for g in grown {
         let callee = wires.get(&(g.service, g.operation)).copied();
         let own = (g.service, 1.0 - callee.map_or(0.0, |(_, share)| share));
@@ -158,7 +161,33 @@ fn self_time(
             });
         }
     }
-    (0..n).map(|v| best[v] * (added_us[v] / (added_us[v] + usual).max(1.0)).sqrt()).collect()
+    let of_trace = |us: f64| (us / (us + usual).max(1.0)).sqrt();
+    ((0..n).map(|v| best[v] * of_trace(added_us[v])).collect(), slower)
+}
+
+/// Per service the share of its own time that is new, by means or, where that is more, by
+/// trimeans: of a few long spans the one sees what the other does not.
+fn slower(
+    stats: &SpanStats,
+    services: &BTreeMap<&str, usize>,
+    wires: &BTreeMap<(usize, &str), (usize, f64)>,
+) -> Vec<Option<f64>> {
+    let mut sums = vec![[(0.0, 0.0); 2]; services.len()];
+    for o in &stats.operations {
+        let Some(&v) = services.get(o.service.as_str()) else { continue };
+        if o.baseline.count < MIN_SPANS || o.window.count < MIN_SPANS {
+            continue;
+        }
+        let wire = wires.get(&(v, o.operation.as_str())).map_or(0.0, |(_, share)| *share);
+        let middles: [fn(&Quantiles) -> f64; 2] = [|q| q.mean, trimean];
+        for ((added, all), middle) in sums[v].iter_mut().zip(middles) {
+            let (before, now) = (middle(&o.baseline.self_us), middle(&o.window.self_us));
+            *added += o.window.count as f64 * (now - before) * (1.0 - wire);
+            *all += o.window.count as f64 * now;
+        }
+    }
+    let share = |(added, all): (f64, f64)| (all > 0.0).then(|| (added / all).clamp(0.0, 1.0));
+    sums.into_iter().map(|[a, b]| Some(share(a)?.max(share(b)?))).collect()
 }
 
 /// An operation whose self time has grown.

@@ -1,5 +1,8 @@
 use super::*;
-use crate::diagnose::telemetry::{Change, Counts, Period, Series, SpanStats, TemplateCounts};
+use crate::diagnose::telemetry::{
+    Change, Counts, OperationStats, Period, Quantiles, Series, SpanAggregate, SpanStats,
+    TemplateCounts,
+};
 
 const STEP: i64 = 60_000_000_000;
 const BASELINE: i64 = 60;
@@ -227,6 +230,38 @@ fn a_missing_call_blames_the_service_that_no_longer_makes_it() {
         };
     t.spans.calls = vec![call("web", "api", 300), call("api", "db", 20)];
     t.edges = vec![("web".to_owned(), "api".to_owned()), ("api".to_owned(), "db".to_owned())];
+    assert_eq!(best(&t).service, "api");
+}
+
+/// `api` is called by `web`; both have spans, of which only those given are slower by ten times.
+fn traced(slow: &[&str]) -> SpanStats {
+    let counts = Counts { baseline: 100, window: 100 };
+    let aggregate = |us: f64| SpanAggregate {
+        count: 100,
+        origins: 0,
+        self_us: Quantiles { p25: us * 0.9, p50: us, p75: us * 1.1, mean: us },
+    };
+    let operations = ["web", "api"].map(|service| OperationStats {
+        service: service.to_owned(),
+        instance: String::new(),
+        operation: "get".to_owned(),
+        baseline: aggregate(5_000.0),
+        window: aggregate(if slow.contains(&service) { 50_000.0 } else { 5_000.0 }),
+    });
+    SpanStats { traces: counts, operations: operations.into(), calls: Vec::new() }
+}
+
+#[test]
+fn slowness_that_no_span_shows_is_not_the_services_own() {
+    let mut t = telemetry(vec![series("web", "latency_p99", 10.0, 90.0)], &[("web", "api")]);
+    let by_metrics = best(&t).score;
+    t.spans = traced(&["web"]);
+    let both = best(&t);
+    assert!(both.service == "web" && both.lanes[0].value > 0.9 * by_metrics, "{both:?}");
+    t.spans = traced(&[]);
+    let unseen = rank(&t).candidates.first().map_or(0.0, |c| c.score);
+    assert!(unseen < 0.1 * both.score, "{unseen}");
+    t.spans = traced(&["api"]);
     assert_eq!(best(&t).service, "api");
 }
 
