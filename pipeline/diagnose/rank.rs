@@ -160,6 +160,10 @@ impl Lanes {
             metrics.confirm(&spans.slower);
         }
         let logs = logs::read(&t.templates, &t.spans, index, graph);
+        metrics.inherit(graph, |v| {
+            let spans = spans.as_ref().map_or(0.0, |s| s.errors[v].max(s.shape[v]));
+            spans.max(logs.as_ref().map_or(0.0, |l| l.exceptions[v]))
+        });
         let severity: Vec<f64> = (0..n)
             .map(|v| {
                 let away = !graph.is_empty() && graph.isolated(v);

@@ -1,6 +1,7 @@
-//! What spans and lines know better than metrics: where time passes.
+//! What spans and lines know better than metrics: where time passes, and where a failure begins.
 
 use super::super::family::Aspect;
+use super::super::graph::CallGraph;
 use super::super::readings::Reading;
 use super::MetricLane;
 
@@ -21,6 +22,17 @@ impl MetricLane {
                 self.own[v] = slower / change;
                 self.residual[v].latency *= self.own[v];
                 self.residual[v].dependency *= self.own[v];
+            }
+        }
+    }
+
+    /// Takes away the failures that the spans and lines of a callee account for; `failing` is how
+    /// badly it fails by those.
+    pub fn inherit(&mut self, graph: &CallGraph, failing: impl Fn(usize) -> f64) {
+        for v in 0..self.raw.len() {
+            let most = graph.callees(v).iter().map(|c| failing(*c)).fold(0.0, f64::max);
+            if most > 0.0 && self.raw[v].error > 0.0 {
+                self.residual[v].error *= 1.0 - (most / self.raw[v].error).min(1.0);
             }
         }
     }

@@ -266,6 +266,18 @@ fn slowness_that_no_span_shows_is_not_the_services_own() {
 }
 
 #[test]
+fn failures_that_lines_find_in_a_callee_are_not_the_callers() {
+    let mut t = telemetry(vec![series("web", "error_ratio", 0.001, 0.5)], &[("web", "api")]);
+    assert_eq!(best(&t).service, "web");
+    t.templates = vec![
+        template("web", "served <*>", "INFO", (500, 480)),
+        template("api", "read <*>", "INFO", (400, 410)),
+        template("api", "cannot read <*>", "ERROR", (0, 200)),
+    ];
+    assert_eq!(best(&t).service, "api");
+}
+
+#[test]
 fn a_line_that_names_a_failing_callee_blames_the_callee() {
     let mut t = telemetry(Vec::new(), &[("web", "stock-api"), ("web", "cart-api")]);
     t.templates = vec![
