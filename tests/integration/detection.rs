@@ -59,6 +59,21 @@ fn a_counter_is_judged_by_how_fast_it_counts() {
 }
 
 #[test]
+fn a_fault_minutes_after_the_first_value_is_told_by_what_others_of_its_kind_do() {
+    let mut random = Random::new(4);
+    let metrics = ["cpu", "memory", "threads", "latency", "queue", "sockets"];
+    let dir = archive(40, "metric_level", |minute, service| {
+        let faulty = service == "api" && (12..15).contains(&minute);
+        let level = |metric: &str| if faulty && metric == "latency" { 80.0 } else { 10.0 };
+        metrics.map(|metric| (metric, level(metric) * (1.0 + 0.1 * random.unit()))).to_vec()
+    });
+    let sql = "SELECT service, metric, min(window_start) AS at, min(direction) AS way FROM signals \
+               GROUP BY service, metric";
+    let told = ask(&dir.path().join("archive"), sql);
+    assert_eq!(told, "service,metric,at,way\napi,latency,2026-03-01T00:12:00Z,up\n");
+}
+
+#[test]
 fn a_service_that_falls_silent_is_a_critical_incident_and_a_pause_of_all_is_none() {
     let mut random = Random::new(2);
     let dir = archive(300, "silent_service", |minute, service| {

@@ -16,7 +16,8 @@
 //! kinds by as many windows as `PRIOR_WINDOWS`. `S` is `−ln p` of Student's law with `ν` degrees of
 //! freedom, to within its factor in front: about half the square of a normal deviate. How far that
 //! is to be believed is learned from all young series together by [`peaks over
-//! threshold`](crate::peaks_over_threshold), and the score is never above `S` itself.
+//! threshold`](crate::peaks_over_threshold), without its records, as what one series did says
+//! little of another, and the score is never above `S` itself.
 //!
 //! Series that are there when a kind is first seen are not new, only unknown. One that begins later
 //! is: it warms up, fills caches, and is not compared with those, but with others that began later;
@@ -310,7 +311,7 @@ mod tests {
         let mut scores = vec![Vec::new(); series.len()];
         for at in 0..windows {
             let faulty = |i: usize, level: f64| match fault {
-                Some((from, share)) if i % 10 == 0 && at >= from => share * level,
+                Some((from, share)) if i.is_multiple_of(10) && at >= from => share * level,
                 _ => 0.0,
             };
             let values: Vec<f64> = series
