@@ -60,8 +60,7 @@ use crate::sampling_period;
 use crate::seasonal_knots::Knots;
 
 const VERSION: u8 = 6;
-/// Windows before a series is judged by itself; they fit into the knots' memory, which is idle until
-/// then.
+/// Windows before a series is judged by itself; they fit into the knots' memory, idle until then.
 pub(crate) const WARM_UP: u32 = 24;
 /// Windows that level and scale remember once the series is old: a scale good to a few percent.
 const MEMORY: f64 = 1_000.0;
