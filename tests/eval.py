@@ -12,7 +12,8 @@ Sets: nezha (incidents; causes end to end and for given times), petshop (causes)
 nab and jumpstarter (signals), loghub (templates), runbooks (the runbook of an alert),
 cases (past incidents like a new one) and calm (days without a fault); these two are
 generated, so they need neither KIT nor DATA, as are families (synthetic series of many
-shapes, each with a fault) and formats (logs of many kinds of systems), which need the KIT.
+shapes, each with a fault), formats (logs of many kinds of systems) and quiet (causes in
+systems of little traffic, for given times), which need the KIT.
 One fixed configuration, the program's own, serves them all.
 
 Only this script reads `truth/`: the starts of faults, for the causes at given
@@ -48,11 +49,12 @@ SETS = {
     "runbooks": ("runbooks_promop", ()),
     "families": ("", ("families",)),
     "formats": ("", ("formats",)),
+    "quiet": ("", ("quiet",)),
     "cases": ("", ()),
     "calm": ("", ()),
 }
 WITHOUT_KIT = ("runbooks", "cases", "calm")
-WITHOUT_DATA = ("families", "formats", "cases", "calm")
+WITHOUT_DATA = ("families", "formats", "quiet", "cases", "calm")
 # Runbooks that lie beside those of the alerts and are to be told from them.
 OTHER_RUNBOOKS = "runbooks_scoutflo"
 # Seeds of the generated days of `cases`, faults of each, and the share that is past.
@@ -241,6 +243,10 @@ class Evaluation:
         folder = self.synthetic("formats")
         self.attempt("formats", "templates", lambda: self.templates("formats", folder))
         self.attempt("formats", "with header", lambda: self.with_header("formats", folder))
+
+    def quiet(self):
+        systems = sorted(self.synthetic("quiet").glob("system-*"))
+        self.attempt("quiet", "causes at given times", lambda: self.oracle("quiet", systems))
 
     def runbooks(self):
         """One runbook per alert, named after it, among others."""
