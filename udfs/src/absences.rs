@@ -18,6 +18,8 @@ use crate::absence::{Absent, State};
 use crate::stateful::{Member, Rows};
 
 impl Member for State {
+    type Shared = ();
+
     fn new() -> Self {
         Self::default()
     }
@@ -30,7 +32,7 @@ impl Member for State {
         Self::read(bytes)
     }
 
-    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef> {
+    fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let names = cast(&rows.args[0], &DataType::Utf8)?;
         let names = names.as_string::<i32>();
         let counts = rows.args[1].as_primitive::<Float64Type>();

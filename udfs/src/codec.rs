@@ -63,6 +63,11 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).ok()
     }
 
+    /// What has not been read.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// `Some` if nothing is left over.
     pub(crate) fn end(self) -> Option<()> {
         self.rest.is_empty().then_some(())

@@ -11,7 +11,7 @@ use datafusion::common::Result;
 use crate::stateful::{Function, Member, Rows, States};
 use crate::verdict::Verdict;
 use crate::{
-    absence, absences, alerting, count_anomaly, counter_rate, metric_anomalies, mix_shift, mixes,
+    absence, absences, alerting, count_anomaly, counter_rate, metric_anomaly, mix_shift, mixes,
     reading, readings,
 };
 
@@ -24,6 +24,7 @@ pub const FUNCTIONS: [Function; 9] = [
         name: "absence",
         args: &[DataType::Utf8, DataType::Float64],
         optional: 0,
+        joint: Some(2),
         returns: absences::absence_type,
         make: || Box::new(States::<absence::State>::default()),
     },
@@ -31,13 +32,15 @@ pub const FUNCTIONS: [Function; 9] = [
         name: "metric_anomaly",
         args: &[DataType::Float64, DataType::Utf8],
         optional: 1,
+        joint: Some(2),
         returns: verdict_type,
-        make: || Box::new(metric_anomalies::Metrics::default()),
+        make: || Box::new(States::<metric_anomaly::State>::default()),
     },
     Function {
         name: "count_anomaly",
         args: &[DataType::Float64],
         optional: 0,
+        joint: None,
         returns: verdict_type,
         make: || Box::new(States::<Alone<count_anomaly::State>>::default()),
     },
@@ -45,6 +48,7 @@ pub const FUNCTIONS: [Function; 9] = [
         name: "counter_rate",
         args: &[DataType::Float64],
         optional: 0,
+        joint: None,
         returns: || DataType::Float64,
         make: || Box::new(States::<Alone<counter_rate::State>>::default()),
     },
@@ -52,6 +56,7 @@ pub const FUNCTIONS: [Function; 9] = [
         name: "first_seen",
         args: &[DataType::Float64],
         optional: 0,
+        joint: None,
         returns: || DataType::Float64,
         make: || Box::new(States::<Alone<FirstSeen>>::default()),
     },
@@ -59,6 +64,7 @@ pub const FUNCTIONS: [Function; 9] = [
         name: "highest",
         args: &[DataType::Float64],
         optional: 0,
+        joint: None,
         returns: || DataType::Float64,
         make: || Box::new(States::<Alone<Highest>>::default()),
     },
@@ -66,6 +72,7 @@ pub const FUNCTIONS: [Function; 9] = [
         name: "mix_shift",
         args: &[DataType::Utf8, DataType::Float64],
         optional: 0,
+        joint: Some(2),
         returns: mixes::shift_type,
         make: || Box::new(States::<mix_shift::State>::default()),
     },
@@ -73,6 +80,7 @@ pub const FUNCTIONS: [Function; 9] = [
         name: "reading",
         args: &[DataType::Float64, DataType::Float64, DataType::Utf8],
         optional: 0,
+        joint: None,
         returns: readings::reading_type,
         make: || Box::new(States::<Option<reading::State>>::default()),
     },
@@ -80,6 +88,7 @@ pub const FUNCTIONS: [Function; 9] = [
         name: "alerting",
         args: &[DataType::Float64, DataType::Float64],
         optional: 1,
+        joint: None,
         returns: alert_type,
         make: || Box::new(States::<Alone<alerting::State>>::default()),
     },
@@ -100,6 +109,8 @@ trait Detector: Send + Sized + 'static {
 struct Alone<D>(D);
 
 impl<D: Detector> Member for Alone<D> {
+    type Shared = ();
+
     fn new() -> Self {
         Self(D::new())
     }
@@ -112,7 +123,7 @@ impl<D: Detector> Member for Alone<D> {
         D::read(bytes).map(Self)
     }
 
-    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef> {
+    fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let columns: Vec<&Float64Array> =
             rows.args.iter().map(|a| a.as_primitive::<Float64Type>()).collect();
         let mut args = vec![0.0; columns.len()];

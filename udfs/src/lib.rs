@@ -20,7 +20,7 @@ mod metric_anomalies;
 pub mod metric_anomaly;
 pub mod mix_shift;
 mod mixes;
-pub mod newcomers;
+mod newcomers;
 #[cfg(test)]
 mod noise;
 mod peaks_over_threshold;

@@ -5,54 +5,68 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
-use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::common::Result;
 
 use crate::Verdict;
 use crate::detectors::verdicts;
-use crate::metric_anomaly::{State, WARM_UP};
+use crate::metric_anomaly::State;
 use crate::mixes::id;
 use crate::newcomers::{Newcomers, Row};
-use crate::stateful::{Rows, Stateful};
+use crate::stateful::{Member, Rows};
 
-/// The states of all series of one call, and what is known of the young among them.
-pub(crate) struct Metrics {
-    states: Vec<State>,
-    newcomers: Newcomers,
-}
+impl Member for State {
+    type Shared = Newcomers;
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self { states: Vec::new(), newcomers: Newcomers::new(WARM_UP) }
+    fn new() -> Self {
+        Self::new()
     }
-}
 
-impl Metrics {
-    /// Advances the rows of one moment that belong to young series.
-    fn moment(&mut self, members: &[usize], rows: &Rows<'_>, cells: &Cells<'_>) -> Vec<Verdict> {
-        let state = |row: usize| rows.series[row] as usize;
-        let asked = members.iter().filter_map(|row| {
-            let (value, kind) = (cells.value(*row), cells.kind(*row)?);
-            let young = self.states[state(*row)].young()?;
-            value.is_finite().then_some((*row, Row { kind, young, value }))
-        });
-        let (asked, young): (Vec<usize>, Vec<Row>) = asked.unzip();
-        let scores: BTreeMap<usize, f64> =
-            asked.into_iter().zip(self.newcomers.moment(&young)).collect();
-        let step = |row: &usize| {
-            let score = scores.get(row).copied().unwrap_or(0.0);
-            self.states[state(*row)].step_as(rows.start[*row], cells.value(*row), score)
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
+    fn advance(
+        states: &mut [Self],
+        newcomers: &mut Newcomers,
+        rows: &Rows<'_>,
+    ) -> Result<ArrayRef> {
+        let kinds = rows.args.get(1).map(|kinds| cast(kinds, &DataType::Utf8)).transpose()?;
+        let cells = Cells {
+            values: rows.args[0].as_primitive::<Float64Type>(),
+            kinds: kinds.as_ref().map(|kinds| kinds.as_string::<i32>()),
         };
-        members.iter().map(step).collect()
+        let mut answers = vec![Verdict::silent(0.0); rows.series.len()];
+        for members in rows.moments().into_values() {
+            let known = |row: &usize| states[rows.series[*row] as usize].young();
+            let asked = members.iter().filter_map(|row| {
+                let (young, value) = (known(row)?, cells.value(*row));
+                let kind = cells.kind(*row)?;
+                value.is_finite().then_some((*row, Row { kind, young, value }))
+            });
+            let (asked, young): (Vec<usize>, Vec<Row>) = asked.unzip();
+            let scores = newcomers.moment(&young);
+            let scores: BTreeMap<usize, f64> = asked.into_iter().zip(scores).collect();
+            for row in members {
+                let score = scores.get(&row).copied().unwrap_or(0.0);
+                let state = &mut states[rows.series[row] as usize];
+                answers[row] = state.step_as(rows.start[row], cells.value(row), score);
+            }
+        }
+        Ok(verdicts(&answers))
     }
 }
 
 /// The arguments of a call.
 struct Cells<'a> {
-    values: &'a arrow::array::Float64Array,
-    kinds: Option<&'a arrow::array::StringArray>,
+    values: &'a Float64Array,
+    kinds: Option<&'a StringArray>,
 }
 
 impl Cells<'_> {
@@ -66,81 +80,17 @@ impl Cells<'_> {
     }
 }
 
-impl Stateful for Metrics {
-    fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
-        self.states.resize_with(rows.series_count.max(self.states.len()), State::new);
-        let kinds = rows.args.get(1).map(|kinds| cast(kinds, &DataType::Utf8)).transpose()?;
-        let cells = Cells {
-            values: rows.args[0].as_primitive::<Float64Type>(),
-            kinds: kinds.as_ref().map(|kinds| kinds.as_string::<i32>()),
-        };
-        let mut answers = Vec::with_capacity(rows.series.len());
-        let mut moments: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-        // A young series does not advance here, so all its rows are set aside.
-        for (row, series) in rows.series.iter().enumerate() {
-            let state = &mut self.states[*series as usize];
-            answers.push(if cells.kinds.is_some() && state.is_young() {
-                moments.entry(rows.start[row]).or_default().push(row);
-                Verdict::silent(0.0)
-            } else {
-                state.step(rows.start[row], cells.value(row))
-            });
-        }
-        for members in moments.into_values() {
-            let verdicts = self.moment(&members, rows, &cells);
-            members.into_iter().zip(verdicts).for_each(|(row, verdict)| answers[row] = verdict);
-        }
-        Ok(verdicts(&answers))
-    }
-
-    /// What is known of the young stands before the state of the first series.
-    fn save(&self) -> BinaryArray {
-        let mut out = BinaryBuilder::new();
-        let mut bytes = Vec::new();
-        for (number, state) in self.states.iter().enumerate() {
-            bytes.clear();
-            if number == 0 {
-                let mut shared = Vec::new();
-                self.newcomers.write(&mut shared);
-                bytes.extend_from_slice(&(shared.len() as u32).to_le_bytes());
-                bytes.extend_from_slice(&shared);
-            }
-            state.write(&mut bytes);
-            out.append_value(&bytes);
-        }
-        out.finish()
-    }
-
-    fn restore(&mut self, states: &BinaryArray) -> Result<()> {
-        let unreadable = || {
-            exec_datafusion_err!("the saved state of a detector is damaged or of another version")
-        };
-        let mut rest: Vec<&[u8]> = states.iter().map(Option::unwrap_or_default).collect();
-        if let Some(first) = rest.first_mut() {
-            let (shared, state) = split(first).ok_or_else(unreadable)?;
-            self.newcomers = Newcomers::read(shared).ok_or_else(unreadable)?;
-            *first = state;
-        }
-        let read = |bytes: &[u8]| State::read(bytes).ok_or_else(unreadable);
-        self.states = rest.into_iter().map(read).collect::<Result<_>>()?;
-        Ok(())
-    }
-}
-
-/// What stands behind its length, and what follows it.
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Float64Array, StringArray};
+    use arrow::array::BinaryArray;
 
     use super::*;
     use crate::noise::{Family, Noise};
+    use crate::stateful::{Stateful, States};
+
+    type Metrics = States<State>;
 
     const MINUTE: i64 = 60_000_000_000;
 
@@ -211,5 +161,43 @@ mod tests {
             let score = window(&mut metrics, minute, &values, false)[7];
             assert_eq!(score >= 3.0, (12..16).contains(&minute), "{minute}: {score}");
         }
+    }
+
+    /// Rows of windows of any width, by the end of which they are given: `(series, start, end,
+    /// value)`.
+    fn sessions(noise: &mut Noise) -> Vec<(u32, i64, i64, f64)> {
+        let mut rows = Vec::new();
+        for end in 1..40i64 {
+            for series in 0..40u32 {
+                let width = 1 + (i64::from(series) * 7 + end * 3) % 9;
+                let value = if (series, end) == (5, 20) { 30.0 } else { 10.0 };
+                rows.push((series, end - width, end, value * (1.0 + 0.02 * noise.next())));
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn windows_that_close_together_are_answered_as_if_they_closed_alone() {
+        let all = sessions(&mut Noise::new(Family::Normal, 6));
+        let answered = |metrics: &mut Metrics, rows: &[(u32, i64, i64, f64)]| {
+            let args: Vec<ArrayRef> = vec![
+                Arc::new(Float64Array::from_iter_values(rows.iter().map(|r| r.3))),
+                Arc::new(StringArray::from(vec!["cpu"; rows.len()])),
+            ];
+            let series: Vec<u32> = rows.iter().map(|r| r.0).collect();
+            let start: Vec<i64> = rows.iter().map(|r| r.1 * MINUTE).collect();
+            let width: Vec<i64> = rows.iter().map(|r| (r.2 - r.1) * MINUTE).collect();
+            let (series, start, width) = (&series[..], &start[..], &width[..]);
+            let rows = Rows { series, series_count: 40, start, width, args: &args };
+            let answer = metrics.update(&rows).unwrap();
+            answer.as_struct().column(0).as_primitive::<Float64Type>().values().to_vec()
+        };
+        let together = answered(&mut Metrics::default(), &all);
+        let mut metrics = Metrics::default();
+        let alone: Vec<f64> =
+            all.chunk_by(|a, b| a.2 == b.2).flat_map(|rows| answered(&mut metrics, rows)).collect();
+        assert_eq!(together, alone);
+        assert!(together.iter().any(|score| *score >= 3.0), "it says nothing");
     }
 }

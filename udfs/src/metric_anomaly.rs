@@ -53,6 +53,8 @@ mod checkpoint;
 mod learning;
 mod warm_up;
 
+pub(crate) use warm_up::Young;
+
 use crate::Verdict;
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::records::Records;
@@ -245,7 +247,7 @@ impl State {
     }
 
     /// The same, where a series that is still young has that score, as others tell it.
-    pub fn step_as(&mut self, ts_ns: i64, value: f64, while_young: f64) -> Verdict {
+    pub(crate) fn step_as(&mut self, ts_ns: i64, value: f64, while_young: f64) -> Verdict {
         if !value.is_finite() {
             return Verdict::silent(self.raw(f64::from(self.level)));
         }

@@ -16,6 +16,8 @@ use crate::mix_shift::{Shift, State};
 use crate::stateful::{Member, Rows};
 
 impl Member for State {
+    type Shared = ();
+
     fn new() -> Self {
         Self::new()
     }
@@ -28,7 +30,7 @@ impl Member for State {
         Self::read(bytes)
     }
 
-    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef> {
+    fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let kinds = cast(&rows.args[0], &DataType::Utf8)?;
         let kinds = kinds.as_string::<i32>();
         let lines = rows.args[1].as_primitive::<Float64Type>();

@@ -32,7 +32,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::{Reader, put_f32s};
+use crate::metric_anomaly::{WARM_UP, Young};
 use crate::peaks_over_threshold::{Prior, Tail};
+use crate::stateful::Shared;
 use crate::verdict::SCORE_MAX;
 
 const VERSION: u8 = 1;
@@ -59,17 +61,6 @@ const LOG_BIAS: f64 = 1.270_36;
 const TAIL: Prior = Prior { threshold: 3.912, excess: 1.0, weight: 8.0 };
 /// Kinds remembered; series of further ones stay silent while they are young.
 const KINDS_MAX: usize = 16_384;
-
-/// What a young series has shown, in the unit of the series.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Young {
-    pub windows: u32,
-    pub mean: f64,
-    /// Sum of squares about the mean.
-    pub squares: f64,
-    /// Whether its last window was abnormal.
-    pub hot: bool,
-}
 
 /// Mean sizes and spreads of the young of one kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,11 +107,11 @@ struct Kind {
 
 /// One row of a moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// Number of the kind, the same in every run.
-    pub kind: u64,
-    pub young: Young,
-    pub value: f64,
+    pub(crate) kind: u64,
+    pub(crate) young: Young,
+    pub(crate) value: f64,
 }
 
 /// What is learnt from one row.
@@ -137,23 +128,23 @@ struct Lesson {
 
 /// What is known of the young of all kinds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Newcomers {
-    /// Windows after which a series is no longer young.
-    grown_up: u32,
+pub(crate) struct Newcomers {
     kinds: BTreeMap<u64, Kind>,
     all: [Pool; 2],
     tails: [Tail; 2],
 }
 
-impl Newcomers {
-    pub fn new(grown_up: u32) -> Self {
+impl Default for Newcomers {
+    fn default() -> Self {
         let tails = [Tail::new(TAIL), Tail::new(TAIL)];
-        Self { grown_up, kinds: BTreeMap::new(), all: [Pool::NEW; 2], tails }
+        Self { kinds: BTreeMap::new(), all: [Pool::NEW; 2], tails }
     }
+}
 
+impl Newcomers {
     /// Scores the rows of all young series at one moment, −log10 of their probability each, then
     /// learns from them. Values are finite.
-    pub fn moment(&mut self, rows: &[Row]) -> Vec<f64> {
+    pub(crate) fn moment(&mut self, rows: &[Row]) -> Vec<f64> {
         let present: BTreeSet<u64> = rows.iter().map(|row| row.kind).collect();
         for kind in present {
             let room = self.kinds.len() < KINDS_MAX;
@@ -175,7 +166,7 @@ impl Newcomers {
     fn look(&self, row: &Row) -> Option<Lesson> {
         let kind = self.kinds.get(&row.kind)?;
         let young = row.young;
-        let late = usize::from(kind.moments.saturating_sub(young.windows + 1) >= self.grown_up);
+        let late = usize::from(kind.moments.saturating_sub(young.windows + 1) >= WARM_UP);
         let mut lesson = Lesson {
             kind: row.kind,
             late,
@@ -227,11 +218,11 @@ impl Newcomers {
             self.tails[lesson.late].learn(statistic, TAIL, lesson.fresh);
         }
     }
+}
 
-    /// Appends the state to `out`.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+impl Shared for Newcomers {
+    fn write(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
-        out.extend_from_slice(&self.grown_up.to_le_bytes());
         out.extend_from_slice(&(self.kinds.len() as u32).to_le_bytes());
         for (number, kind) in &self.kinds {
             out.extend_from_slice(&number.to_le_bytes());
@@ -242,20 +233,17 @@ impl Newcomers {
         self.tails.iter().for_each(|tail| tail.write(out));
     }
 
-    /// What `write` wrote, or `None` if the bytes are damaged or of another version.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let mut from = Reader::new(bytes, VERSION)?;
-        let (grown_up, count) = (from.u32()?, from.u32()?);
         let mut kinds = BTreeMap::new();
-        for _ in 0..count {
+        for _ in 0..from.u32()? {
             let (number, moments) = (from.i64()? as u64, from.u32()?);
             let pools = [Pool::read(&mut from)?, Pool::read(&mut from)?];
             kinds.insert(number, Kind { moments, pools });
         }
         let all = [Pool::read(&mut from)?, Pool::read(&mut from)?];
         let tails = [Tail::read(&mut from)?, Tail::read(&mut from)?];
-        from.end()?;
-        Some(Self { grown_up, kinds, all, tails })
+        Some((Self { kinds, all, tails }, from.rest()))
     }
 }
 
@@ -275,8 +263,6 @@ impl Lesson {
 mod tests {
     use super::*;
     use crate::noise::{FAMILIES, Noise};
-
-    const GROWN_UP: u32 = 24;
 
     /// A series as a detector would keep it.
     #[derive(Clone, Default)]
@@ -299,7 +285,7 @@ mod tests {
     /// Ten series each of kinds that have nothing in common, `windows` long; returns scores by
     /// series. `fault` is added to the first series of each kind from the given window on.
     fn watched(seed: u64, windows: usize, fault: Option<(usize, f64)>) -> Vec<Vec<f64>> {
-        let mut newcomers = Newcomers::new(GROWN_UP);
+        let mut newcomers = Newcomers::default();
         let mut series = Vec::new();
         for (kind, family) in FAMILIES.into_iter().enumerate() {
             for i in 0..10 {
@@ -349,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_begins_later_is_compared_with_what_began_later() {
-        let mut newcomers = Newcomers::new(GROWN_UP);
+        let mut newcomers = Newcomers::default();
         let mut noise = Noise::new(crate::noise::Family::Normal, 1);
         let mut grow = |newcomers: &mut Newcomers, series: &mut Vec<Series>, levels: [f64; 2]| {
             let level = |i: usize| levels[usize::from(i > 0)];
@@ -383,7 +369,7 @@ mod tests {
 
     #[test]
     fn the_order_of_rows_does_not_matter_and_a_restored_state_goes_on() {
-        let (mut forth, mut back) = (Newcomers::new(GROWN_UP), Newcomers::new(GROWN_UP));
+        let (mut forth, mut back) = (Newcomers::default(), Newcomers::default());
         let mut noise = Noise::new(crate::noise::Family::LogNormal, 5);
         let kinds = [1, u64::MAX, 7];
         let mut series: Vec<Series> =
@@ -399,9 +385,9 @@ mod tests {
             series.iter_mut().zip(values).for_each(|(s, v)| s.values.push(v));
             let mut bytes = Vec::new();
             forth.write(&mut bytes);
-            assert_eq!(Newcomers::read(&bytes[..bytes.len() - 1]), None);
+            assert!(Newcomers::read(&bytes[..bytes.len() - 1]).is_none());
             if at % 5 == 4 {
-                forth = Newcomers::read(&bytes).unwrap();
+                forth = Newcomers::read(&bytes).unwrap().0;
             }
             assert_eq!(forth, back);
         }
@@ -409,7 +395,7 @@ mod tests {
 
     #[test]
     fn nothing_and_the_largest_numbers_are_harmless() {
-        let mut newcomers = Newcomers::new(GROWN_UP);
+        let mut newcomers = Newcomers::default();
         for windows in 0..24 {
             for (mean, squares, value) in
                 [(0.0, 0.0, 0.0), (0.0, 0.0, f64::MAX), (f64::MAX, f64::INFINITY, f64::MIN)]

@@ -12,6 +12,8 @@ use crate::stateful::{Member, Rows};
 
 /// `None` for a series that has had no row yet: its first one names the metric.
 impl Member for Option<State> {
+    type Shared = ();
+
     fn new() -> Self {
         None
     }
@@ -29,7 +31,7 @@ impl Member for Option<State> {
         }
     }
 
-    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef> {
+    fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let [mean, highest] = [0, 1].map(|at| rows.args[at].as_primitive::<Float64Type>());
         let names = cast(&rows.args[2], &DataType::Utf8)?;
         let names = names.as_string::<i32>();

@@ -32,6 +32,15 @@ pub struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Row numbers by the end of their window: one moment, as windows close by their ends.
+    pub fn moments(&self) -> BTreeMap<i64, Vec<usize>> {
+        let mut moments: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (row, (start, width)) in self.start.iter().zip(self.width).enumerate() {
+            moments.entry(start.saturating_add(*width)).or_default().push(row);
+        }
+        moments
+    }
+
     /// Row numbers by the start of their window and their series.
     pub fn windows(&self) -> BTreeMap<(i64, u32), Vec<usize>> {
         let mut windows: BTreeMap<(i64, u32), Vec<usize>> = BTreeMap::new();
@@ -55,6 +64,9 @@ pub trait Stateful: Send {
 
 /// The state of one series, and how the rows of all series advance theirs.
 pub(crate) trait Member: Send + Sized {
+    /// What all series of a call know together; `()` where each is alone.
+    type Shared: Shared;
+
     /// A series that has had no row yet.
     fn new() -> Self;
 
@@ -65,33 +77,55 @@ pub(crate) trait Member: Send + Sized {
     fn read(bytes: &[u8]) -> Option<Self>;
 
     /// Advances each row's series, of which there is a state, and returns one value per row.
-    fn advance(states: &mut [Self], rows: &Rows<'_>) -> Result<ArrayRef>;
+    fn advance(states: &mut [Self], shared: &mut Self::Shared, rows: &Rows<'_>)
+    -> Result<ArrayRef>;
+}
+
+/// What the series of a call have in common.
+pub(crate) trait Shared: Default + Send {
+    /// Appends the state to `out`.
+    fn write(&self, out: &mut Vec<u8>);
+
+    /// What `write` wrote, and the bytes behind it; `None` if they are damaged or of another
+    /// version.
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])>;
+}
+
+impl Shared for () {
+    fn write(&self, _: &mut Vec<u8>) {}
+
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        Some(((), bytes))
+    }
 }
 
 /// A stateful function by the states of its series.
-pub(crate) struct States<M> {
+pub(crate) struct States<M: Member> {
     states: Vec<M>,
+    shared: M::Shared,
 }
 
-impl<M> Default for States<M> {
+impl<M: Member> Default for States<M> {
     fn default() -> Self {
-        Self { states: Vec::new() }
+        Self { states: Vec::new(), shared: M::Shared::default() }
     }
 }
 
 impl<M: Member> Stateful for States<M> {
     fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
         self.states.resize_with(rows.series_count.max(self.states.len()), M::new);
-        M::advance(&mut self.states, rows)
+        M::advance(&mut self.states, &mut self.shared, rows)
     }
 
+    /// What is shared stands before the state of the first series.
     fn save(&self) -> BinaryArray {
         let mut out = BinaryBuilder::new();
         let mut bytes = Vec::new();
+        self.shared.write(&mut bytes);
         for state in &self.states {
-            bytes.clear();
             state.write(&mut bytes);
             out.append_value(&bytes);
+            bytes.clear();
         }
         out.finish()
     }
@@ -100,8 +134,12 @@ impl<M: Member> Stateful for States<M> {
         let unreadable = || {
             exec_datafusion_err!("the saved state of a detector is damaged or of another version")
         };
-        let read = |bytes: Option<&[u8]>| bytes.and_then(M::read).ok_or_else(unreadable);
-        self.states = states.iter().map(read).collect::<Result<_>>()?;
+        let mut states: Vec<&[u8]> = states.iter().map(Option::unwrap_or_default).collect();
+        if let Some(first) = states.first_mut() {
+            (self.shared, *first) = M::Shared::read(first).ok_or_else(unreadable)?;
+        }
+        let read = |bytes| M::read(bytes).ok_or_else(unreadable);
+        self.states = states.into_iter().map(read).collect::<Result<_>>()?;
         Ok(())
     }
 }
@@ -113,6 +151,9 @@ pub struct Function {
     /// Argument types; the last `optional` ones may be left out.
     pub args: &'static [DataType],
     pub optional: usize,
+    /// Number of arguments from which on it judges the rows of a closed window together, which it
+    /// must then be given at once.
+    pub joint: Option<usize>,
     pub returns: fn() -> DataType,
     pub make: fn() -> Box<dyn Stateful>,
 }

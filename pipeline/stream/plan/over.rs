@@ -71,6 +71,16 @@ impl Planner<'_> {
                 "partition by the series and order by the window",
             ));
         }
+        let joint = |(call, function): (&&WindowFunction, &Function)| {
+            function.joint.is_some_and(|from| call.params.args.len() >= from)
+        };
+        if window.is_none() && calls.iter().zip(&functions).any(joint) {
+            return Err(self.file.refuse(
+                "over",
+                "a function that judges the rows of a window together, on rows that have none",
+                "aggregate by a window first, then write OVER (PARTITION BY … ORDER BY window)",
+            ));
+        }
         let interned = input.interned && all_interned(&keys, &key_types);
         let mut specs = Vec::new();
         for (call, function) in calls.iter().zip(functions) {

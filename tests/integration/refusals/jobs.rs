@@ -227,7 +227,23 @@ fn stateful_functions_take_every_row_of_their_series() {
         ("distinct", call("DISTINCT total", "", ""), "4:", &["DISTINCT", leave_out]),
         ("filter", call("total", " FILTER (WHERE total > 5)", ""), "4:", &["FILTER", "README"]),
     ]);
+    let raw = |call: &str| {
+        format!(
+            "INSERT INTO signals
+SELECT cluster, service, instance, metric, ts AS a, ts AS b, v.score AS score,
+       value, v.expected AS e, v.direction AS d, false AS o, false AS p, '' AS t
+FROM (SELECT *, {call}
+      OVER (PARTITION BY cluster, service ORDER BY ts) AS v FROM metrics)"
+        )
+    };
+    let by_window = ["judges the rows of a window together", "aggregate by a window first"];
+    refused_jobs(&[
+        ("kinds", raw("metric_anomaly(value, metric)"), "5:", &by_window),
+        ("mixes", raw("mix_shift(metric, value)"), "5:", &by_window),
+    ]);
     let dir = TempDir::new().unwrap();
+    let path = file(dir.path(), "raw.sql", raw("metric_anomaly(value)"));
+    assert_eq!(faultline(&["explain", &text(&path)]).code, Some(0), "alone it may");
     let same = "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW";
     let path = file(dir.path(), "same.sql", call("total", "", same));
     assert_eq!(faultline(&["explain", &text(&path)]).code, Some(0), "what it does anyway");

@@ -2,7 +2,6 @@
 
 use super::{CLUSTER, PRIORS, State, TAUS, WARM_UP};
 use crate::Verdict;
-use crate::newcomers::Young;
 use crate::seasonal_knots::Knots;
 
 /// Score from which a window of a young series is not learnt: what would be told.
@@ -10,14 +9,25 @@ const TOLD: f64 = 3.0;
 /// Such windows in a row, or a quarter as many as there were, after which a series begins anew.
 const PATIENCE_YOUNG: i8 = 3;
 
+/// What a young series has shown, in the unit of the series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Young {
+    pub(crate) windows: u32,
+    pub(crate) mean: f64,
+    /// Sum of squares about the mean.
+    pub(crate) squares: f64,
+    /// Whether its last window was abnormal.
+    pub(crate) hot: bool,
+}
+
 impl State {
     /// Whether it has not shown enough to be judged by itself.
-    pub fn is_young(&self) -> bool {
+    pub(super) fn is_young(&self) -> bool {
         self.windows < WARM_UP
     }
 
     /// What the series has shown, as long as it is young.
-    pub fn young(&self) -> Option<Young> {
+    pub(crate) fn young(&self) -> Option<Young> {
         if !self.is_young() {
             return None;
         }
