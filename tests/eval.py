@@ -580,8 +580,9 @@ def arguments():
     p = argparse.ArgumentParser(description=__doc__,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--kit", type=pathlib.Path, metavar="DIR",
-                   help="not needed for runbooks and cases")
-    p.add_argument("--data", type=pathlib.Path, metavar="DIR", help="not needed for cases")
+                   help="not needed for " + ", ".join(WITHOUT_KIT))
+    p.add_argument("--data", type=pathlib.Path, metavar="DIR",
+                   help="not needed for " + ", ".join(WITHOUT_DATA))
     p.add_argument("--out", required=True, type=pathlib.Path, metavar="DIR")
     p.add_argument("--only", choices=SETS, metavar="SET", help=", ".join(SETS))
     p.add_argument("--binary", type=pathlib.Path, metavar="PATH",

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Request;
-use super::capture::Captured;
+use super::capture::{Captured, Templates};
 use super::evidence::Evidence as Fact;
 use super::lookback::EVENTS_NS_MAX;
 use super::rank::{Candidate, Ranking};
@@ -209,7 +209,8 @@ impl Citer<'_> {
     }
 
     fn lines(&self, service: &str, template_id: u64) -> String {
-        self.events().lines(service, &self.captured.templates[&template_id])
+        let templates = self.captured.templates.get(&(service.to_owned(), template_id));
+        self.events().lines(service, templates.unwrap_or(&Templates::new()))
     }
 
     /// Spans where they show the call, else what both ends measure.

@@ -232,8 +232,40 @@ fn lines_that_differ_in_values_are_counted_and_cited_together() {
     let expected = [(0x0a, "look up sku=<*>", 600, 300), (0x0c, "found in=shelf", 600, 150)];
     assert_eq!(counts.collect::<Vec<_>>(), expected);
     let scope = sql::Scope { incident_id: "i", cluster: "c", period: captured.telemetry.window };
-    let query = scope.lines("shop", &captured.templates[&0x0a]);
+    let query = scope.lines("shop", &captured.templates[&("shop".to_owned(), 0x0a)]);
     assert!(query.contains("AND template_id IN ('0a', '0b') ORDER"), "{query}");
+}
+
+#[test]
+fn lines_of_other_severities_or_services_are_worded_for_themselves() {
+    let mut lines = Vec::new();
+    for second in -600..300 {
+        let ts = AT + second * SECOND;
+        let (id, body) =
+            [("0a", "look up sku=red"), ("0b", "look up sku=blue")][second.rem_euclid(2) as usize];
+        lines.push((ts, "shop", "INFO", id, body));
+        lines.push((ts, "desk", if id == "0a" { "INFO" } else { "ERROR" }, id, body));
+        let (id, body) = [("0c", "look up sku=green"), ("0d", "look up sku=grey")]
+            [second.rem_euclid(2) as usize];
+        lines.push((ts, "shop", "ERROR", id, body));
+    }
+    let slices = Slices { logs: vec![logs(&lines)], ..Slices::default() };
+    let captured = capture::capture(&request(), &slices).unwrap();
+    let counts = captured
+        .telemetry
+        .templates
+        .iter()
+        .map(|t| (t.service.as_str(), t.template_id, t.severity.as_str(), t.window));
+    let expected = [
+        ("desk", 0x0a, "INFO", 150),
+        ("desk", 0x0b, "ERROR", 150),
+        ("shop", 0x0a, "INFO", 300),
+        ("shop", 0x0c, "ERROR", 300),
+    ];
+    assert_eq!(counts.collect::<Vec<_>>(), expected);
+    let scope = sql::Scope { incident_id: "i", cluster: "c", period: captured.telemetry.window };
+    let query = scope.lines("desk", &captured.templates[&("desk".to_owned(), 0x0a)]);
+    assert!(query.contains("AND template_id = '0a' ORDER"), "{query}");
 }
 
 #[test]

@@ -30,38 +30,39 @@ pub fn read(batches: &[RecordBatch], cluster: &str, period: Period) -> Result<Ta
     Ok(table)
 }
 
-/// Lines per wording of each instance in both periods, and under its number the templates that are
-/// worded so. What a wording says, how severe it is and who owns it is read from its earliest line.
+/// Lines per wording of each instance in both periods, and by service and id of a wording the
+/// templates that are worded so. What a wording says, how severe it is and who owns it is read from
+/// its earliest line.
 pub fn count(
     lines: &Table,
     wordings: &Wordings,
     control: &Control,
     window: Period,
-) -> (Vec<TemplateCounts>, BTreeMap<u64, Templates>) {
+) -> (Vec<TemplateCounts>, Worded) {
     let (numbers, earliest) = lines.groups([SERVICE, INSTANCE, TEMPLATE_ID, TEMPLATE]);
-    let mut seen = vec![(0, 0, ""); earliest.len()];
+    let mut seen = vec![(0, 0, 0, ""); earliest.len()];
     for (index, (row, number)) in lines.rows.iter().zip(numbers).enumerate() {
-        let (before, now, wording) = &mut seen[number as usize];
+        let (before, now, wording, text) = &mut seen[number as usize];
         *before += u64::from(control.contains(row.ts));
         *now += u64::from(window.contains(row.ts));
-        *wording = wordings.text(index);
+        (*wording, *text) = (wordings.number(index), wordings.text(index));
     }
     // The smallest id stands for all that are worded alike.
-    let mut ids: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-    for (row, (_, _, wording)) in earliest.iter().zip(&seen) {
+    let mut ids: BTreeMap<u32, u64> = BTreeMap::new();
+    for (row, (_, _, wording, _)) in earliest.iter().zip(&seen) {
         let id = number(lines.text(*row, TEMPLATE_ID), lines.text(*row, TEMPLATE));
-        let known = ids.entry((lines.text(*row, SERVICE), wording)).or_insert(id);
+        let known = ids.entry(*wording).or_insert(id);
         *known = id.min(*known);
     }
     let mut counts: BTreeMap<(&str, &str, u64), TemplateCounts> = BTreeMap::new();
-    let mut templates: BTreeMap<u64, Templates> = BTreeMap::new();
-    for (row, (before, now, wording)) in earliest.into_iter().zip(seen) {
+    let mut templates = Worded::new();
+    for (row, (before, now, wording, text)) in earliest.into_iter().zip(seen) {
         let (service, instance) = (lines.text(row, SERVICE), lines.text(row, INSTANCE));
-        let id = ids[&(service, wording)];
+        let id = ids[&wording];
         let written = [TEMPLATE_ID, TEMPLATE].map(|column| lines.text(row, column).to_owned());
-        templates.entry(id).or_default().insert(written);
+        templates.entry((service.to_owned(), id)).or_default().insert(written);
         let entry = counts.entry((service, instance, id)).or_insert_with(|| TemplateCounts {
-            template: wording.to_owned(),
+            template: text.to_owned(),
             ..first(lines, row, id)
         });
         entry.baseline += before;
@@ -73,6 +74,9 @@ pub fn count(
 
 /// Templates by id and text.
 pub type Templates = BTreeSet<[String; 2]>;
+
+/// What was counted under the id of a wording, by service and id.
+pub type Worded = BTreeMap<(String, u64), Templates>;
 
 fn first(lines: &Table, row: Row, template_id: u64) -> TemplateCounts {
     TemplateCounts {

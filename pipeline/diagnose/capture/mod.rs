@@ -5,11 +5,11 @@ mod series;
 mod spans;
 mod wording;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
 
-pub use lines::Templates;
+pub use lines::{Templates, Worded};
 
 use super::columns::Table;
 use super::periods::wanted;
@@ -25,8 +25,7 @@ pub struct Captured {
     pub ends: Nanos,
     /// Baseline of logs and spans; that of metrics is the telemetry's.
     pub control: Control,
-    /// What was counted under each template id.
-    pub templates: BTreeMap<u64, Templates>,
+    pub templates: Worded,
     /// `(service, operation)` of spans; what else the span statistics name are log templates.
     pub operations: BTreeSet<(String, String)>,
 }

@@ -20,14 +20,17 @@ const ANSWERS: [&str; 8] = ["true", "false", "null", "none", "nil", "empty", "ye
 
 /// The wording of each line of a table.
 pub struct Wordings {
+    /// Template of each line, and wording and text of each template.
     numbers: Vec<u32>,
+    wordings: Vec<u32>,
     texts: Vec<String>,
 }
 
 impl Wordings {
-    /// Templates that differ in values only get one wording; one that is alone keeps its text.
+    /// Templates of one service and severity, which is that of the earliest line, that differ in
+    /// values only get one wording; one that is alone keeps its text.
     pub fn read(lines: &Table) -> Self {
-        let (numbers, first) = lines.groups([SERVICE, SEVERITY, TEMPLATE]);
+        let (numbers, first) = lines.groups([SERVICE, TEMPLATE]);
         let mut alike: BTreeMap<[String; 3], Vec<usize>> = BTreeMap::new();
         for (number, row) in first.iter().enumerate() {
             let [service, severity, template] =
@@ -37,19 +40,27 @@ impl Wordings {
             let key = [service.to_owned(), severity.to_owned(), wording];
             alike.entry(key).or_default().push(number);
         }
-        let mut texts = vec![String::new(); first.len()];
-        for ([_, _, wording], numbers) in alike {
-            match numbers.as_slice() {
-                [alone] => texts[*alone] = lines.text(first[*alone], TEMPLATE).to_owned(),
-                several => several.iter().for_each(|n| texts[*n] = wording.clone()),
+        let (mut wordings, mut texts) = (vec![0; first.len()], vec![String::new(); first.len()]);
+        for (wording, ([_, _, text], members)) in (0..).zip(alike) {
+            for template in &members {
+                wordings[*template] = wording;
+                texts[*template] = match members.as_slice() {
+                    [alone] => lines.text(first[*alone], TEMPLATE).to_owned(),
+                    _ => text.clone(),
+                };
             }
         }
-        Self { numbers, texts }
+        Self { numbers, wordings, texts }
     }
 
-    /// Of the line in row `index` of the table.
+    /// Text of the line in row `index` of the table.
     pub fn text(&self, index: usize) -> &str {
         &self.texts[self.numbers[index] as usize]
+    }
+
+    /// Number of that line's wording, the same for all that are alike and for no others.
+    pub fn number(&self, index: usize) -> u32 {
+        self.wordings[self.numbers[index] as usize]
     }
 }
 
