@@ -28,8 +28,7 @@ pub struct Deviation {
     pub expected: f64,
     /// Median of the most deviating half of the window.
     pub observed: f64,
-    /// `(median of the whole window - expected) / IQR`, signed; the IQR is at least
-    /// `RELATIVE_FLOOR` of the level.
+    /// `(observed - expected) / IQR`; the IQR is at least `RELATIVE_FLOOR` of the level.
     pub iqrs: f64,
     /// -log10 of the two-sided tail probability.
     pub surprise: f64,
@@ -100,7 +99,7 @@ pub fn measure(baseline: &[f64], window: &[f64], least: f64) -> Option<Deviation
     Some(Deviation {
         expected,
         observed,
-        iqrs: (small_median(window) - expected) / unit,
+        iqrs: (observed - expected) / unit,
         surprise,
         spread: (iqr / NORMAL_IQR).max(floor).max(f64::MIN_POSITIVE),
     })
@@ -271,6 +270,18 @@ mod tests {
         let drop = measure(&wave(200), &[1.0; 5], 0.0).unwrap();
         assert!(rise.surprise > 3.0 && drop.surprise > 3.0, "{rise:?} {drop:?}");
         assert!(rise.iqrs > 0.0 && drop.iqrs < 0.0);
+    }
+
+    #[test]
+    fn what_is_said_in_iqrs_is_the_change_that_is_told() {
+        let base: Vec<f64> = (0..200).map(|i| f64::from(i % 5)).collect();
+        for (window, observed, iqrs) in [
+            ([2.0, 2.0, 2.0, 9.0, 9.0, 9.0], 9.0, 3.5),
+            ([1.0, 3.0, 2.0, -6.0, -6.0, 2.0], -6.0, -4.0),
+        ] {
+            let d = measure(&base, &window, 0.0).unwrap();
+            assert_eq!((d.expected, d.observed, d.iqrs), (2.0, observed, iqrs));
+        }
     }
 
     #[test]

@@ -13,10 +13,11 @@ pub enum Evidence {
         labels: String,
         /// A counter, of which the numbers are per second.
         is_rate: bool,
-        /// In the metric's own unit.
+        /// Median of the most deviating half of the window, in the metric's own unit.
         observed: f64,
+        /// Median of the baseline.
         expected: f64,
-        /// Median of the window against the baseline's median, in IQRs, signed.
+        /// `(observed - expected) / IQR` of the baseline.
         deviation: f64,
         /// -log10 of the tail probability under the series' own baseline.
         surprise: f64,
