@@ -13,7 +13,8 @@ pub(super) fn fold(a: u64, b: u64) -> u64 {
 
 pub(super) fn bytes(text: &[u8]) -> u64 {
     let n = text.len();
-    let mut h = SEED ^ n as u64;
+    // Lengths differ in all bits, so that none makes up for another letter.
+    let mut h = SEED.wrapping_mul(2 * n as u64 + 1);
     if n < 8 {
         // Two loads that overlap cover four to seven bytes, three single bytes cover the rest.
         let tail = match text {
@@ -65,3 +66,29 @@ impl std::hash::Hasher for Mixer {
 }
 
 pub(super) type Map<V> = std::collections::HashMap<u64, V, std::hash::BuildHasherDefault<Mixer>>;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// `go` and `foo` were one word once, as a length made up for a letter.
+    #[test]
+    fn short_words_are_told_apart() {
+        let letters: Vec<u8> = (b'a'..=b'z').chain(b'0'..=b'9').collect();
+        let longer = |words: &[Vec<u8>]| -> Vec<Vec<u8>> {
+            let all = words.iter().flat_map(|word| letters.iter().map(move |c| (word, c)));
+            all.map(|(word, c)| [word.as_slice(), &[*c]].concat()).collect()
+        };
+        let one = longer(&[Vec::new()]);
+        let two = longer(&one);
+        let three = longer(&two);
+        let words: Vec<&Vec<u8>> = one.iter().chain(&two).chain(&three).collect();
+        let hashes: BTreeSet<u64> = words.iter().map(|word| bytes(word)).collect();
+        assert_eq!(hashes.len(), words.len());
+        for n in 1..40 {
+            assert_ne!(bytes(&b"e".repeat(n)), bytes(&b"e".repeat(n + 1)));
+        }
+    }
+}
