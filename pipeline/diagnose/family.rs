@@ -207,6 +207,7 @@ const WORDS: [(Family, &[&str]); 11] = [
             "invocations",
             "messages",
             "transactions",
+            "handled",
         ],
     ),
 ];
@@ -216,19 +217,67 @@ const SERVER: [&str; 4] = ["server", "inbound", "downstream", "ingress"];
 const NODE: [&str; 4] = ["node", "host", "machine", "hypervisor"];
 const SEPARATORS: [char; 7] = [':', '/', '|', '@', '>', '=', '#'];
 
-/// Reads a metric's name. `is_service` tells whether a text is a known service.
-pub fn read(metric: &str, is_service: impl Fn(&str) -> bool) -> Meaning {
+/// Endings of the names of counters of events, in histograms and elsewhere.
+const EVENTS: [&str; 3] = ["_count", "_bucket", "_total"];
+/// Of a histogram of durations these count requests.
+const REQUESTS: [&str; 2] = ["_count", "_bucket"];
+
+/// Endings of the labels that tell how a request ended.
+const OUTCOMES: [&str; 5] = ["code", "status", "result", "outcome", "state"];
+/// What gRPC calls failures, where the words do not say so.
+const GRPC_FAILURES: [&str; 8] = [
+    "unknown",
+    "unavailable",
+    "internal",
+    "unimplemented",
+    "dataloss",
+    "deadlineexceeded",
+    "resourceexhausted",
+    "permissiondenied",
+];
+
+/// Reads a metric's name and its labels (`code="500",method="GET"`). `is_service` tells whether a
+/// text is a known service. Events that are counted by how they ended are errors where that is a
+/// failure: `http_requests_total{code="500"}`.
+pub fn read(metric: &str, labels: &str, is_service: impl Fn(&str) -> bool) -> Meaning {
     let (name, peer) = split_peer(metric, is_service);
     let words = words(name);
     let has = |list: &[&str]| words.iter().any(|w| list.contains(&w.as_str()));
-    let family =
-        WORDS.iter().find(|(_, list)| has(list)).map_or(Family::Other, |(family, _)| *family);
+    let ends = |list: &[&str]| list.iter().any(|ending| name.ends_with(ending));
+    let named = WORDS.iter().find(|(_, list)| has(list)).map(|(family, _)| *family);
+    let family = match named.unwrap_or(Family::Other) {
+        Family::Latency if ends(&REQUESTS) => Family::Traffic,
+        family => family,
+    };
+    let family = match family {
+        Family::Traffic | Family::Other if ends(&EVENTS) && tells_failure(labels) => Family::Error,
+        family => family,
+    };
     let side = match (has(&CLIENT), has(&SERVER)) {
         (true, false) => Some(Side::Client),
         (false, true) => Some(Side::Server),
         _ => None,
     };
     Meaning { family, side, node: has(&NODE), peer: peer.map(str::to_owned) }
+}
+
+/// Whether a label says that what is counted failed.
+fn tells_failure(labels: &str) -> bool {
+    labels.split(',').filter_map(|label| label.split_once('=')).any(|(key, value)| {
+        let key = key.trim().to_lowercase();
+        let value = value.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        let status = value.len() == 3 && (value.starts_with('5') || value.starts_with('4'));
+        let class = status && value.chars().skip(1).all(|c| c.is_ascii_digit() || c == 'x');
+        OUTCOMES.iter().any(|ending| key.ends_with(ending))
+            && (class || GRPC_FAILURES.contains(&value.as_str()) || says_failure(&value))
+    })
+}
+
+/// Whether one of the words is one of errors.
+fn says_failure(text: &str) -> bool {
+    let errors = WORDS.iter().filter(|(family, _)| *family == Family::Error);
+    let is_error = |word: &String| errors.clone().any(|(_, list)| list.contains(&word.as_str()));
+    words(text).iter().any(is_error)
 }
 
 /// Cuts a known service off the end of the name; the longest such suffix wins.
@@ -307,7 +356,8 @@ mod tests {
     use super::*;
 
     fn family(name: &str) -> Family {
-        read(name, |_| false).family
+        let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+        read(name, labels, |_| false).family
     }
 
     #[test]
@@ -326,6 +376,20 @@ mod tests {
             ("node_load5", Family::Cpu),
             ("cart_load", Family::Traffic),
             ("zorbs", Family::Other),
+            ("http_request_duration_seconds_count", Family::Traffic),
+            ("http_request_duration_seconds_sum", Family::Latency),
+            ("http_requests_total{code=\"200\",method=\"GET\"}", Family::Traffic),
+            ("http_requests_total{code=\"503\",method=\"GET\"}", Family::Error),
+            ("http_requests_total{method=\"GET\",status=\"5xx\"}", Family::Error),
+            ("istio_requests_total{response_code=404}", Family::Error),
+            ("istio_requests_total{destination_port=\"500\"}", Family::Traffic),
+            ("http_request_duration_seconds_count{code=\"500\"}", Family::Error),
+            ("http_request_duration_seconds{code=\"500\"}", Family::Latency),
+            ("grpc_server_handled_total{grpc_code=\"Unavailable\"}", Family::Error),
+            ("grpc_server_handled_total{grpc_code=\"OK\"}", Family::Traffic),
+            ("jobs_total{result=\"failure\"}", Family::Error),
+            ("jobs_total{result=\"success\"}", Family::Other),
+            ("http_server_requests_seconds_count{outcome=\"SERVER_ERROR\"}", Family::Error),
         ] {
             assert_eq!(family(name), expect, "{name}");
         }
@@ -333,9 +397,9 @@ mod tests {
 
     #[test]
     fn a_known_service_after_a_separator_is_the_peer() {
-        let m = read("ClientLatency:db", |s| s == "db");
+        let m = read("ClientLatency:db", "", |s| s == "db");
         assert_eq!(m.peer.as_deref(), Some("db"));
         assert_eq!((m.family, m.side), (Family::Latency, Some(Side::Client)));
-        assert_eq!(read("ClientLatency:db", |_| false).peer, None);
+        assert_eq!(read("ClientLatency:db", "", |_| false).peer, None);
     }
 }

@@ -41,7 +41,7 @@ pub fn read(
     }
     let mut out = Vec::new();
     for (metric, all) in metrics {
-        let meaning = family::read(metric, |name| services.contains_key(name));
+        let meaning = family::read(metric, "", |name| services.contains_key(name));
         if meaning.family != Family::Traffic
             || meaning.peer.is_some()
             || meaning.node

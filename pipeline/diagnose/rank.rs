@@ -137,7 +137,7 @@ fn probes(t: &Telemetry, index: &BTreeMap<&str, usize>, graph: &CallGraph) -> BT
     working.extend(t.spans.operations.iter().map(|x| x.service.as_str()));
     let apart = |s: &str| index.get(s).is_some_and(|v| out.contains(v));
     working.extend(t.series.iter().filter(|s| apart(&s.service)).filter_map(|s| {
-        let m = crate::diagnose::family::read(&s.metric, |name| index.contains_key(name));
+        let m = crate::diagnose::family::read(&s.metric, &s.labels, |n| index.contains_key(n));
         let local = m.family.aspect(m.side) == Aspect::Resource || m.family == Family::Network;
         local.then_some(s.service.as_str())
     }));

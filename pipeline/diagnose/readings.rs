@@ -38,15 +38,20 @@ pub fn read(
     baseline: Period,
     window: Period,
 ) -> Vec<Reading> {
-    let mut meanings: BTreeMap<&str, Meaning> = BTreeMap::new();
+    let mut meanings: BTreeMap<(&str, &str), Meaning> = BTreeMap::new();
+    let counted = counted(series, baseline, window);
     let mut out = Vec::new();
     for (index, s) in series.iter().enumerate() {
         let Some(&service) = services.get(s.service.as_str()) else { continue };
         let meaning = meanings
-            .entry(&s.metric)
-            .or_insert_with(|| family::read(&s.metric, |name| services.contains_key(name)))
+            .entry((&s.metric, &s.labels))
+            .or_insert_with(|| family::read(&s.metric, &s.labels, |n| services.contains_key(n)))
             .clone();
-        let (before, after) = split(&s.points, baseline, window);
+        let (mut before, after) = split(&s.points, baseline, window);
+        if before.is_empty() && s.is_rate && meaning.family == Family::Error {
+            let samples = counted.get(&counter(s)).copied().unwrap_or(0);
+            before = vec![0.0; samples];
+        }
         let Some(deviation) = measure(meaning.family, &before, &after) else { continue };
         let peer = meaning.peer.as_deref().and_then(|p| services.get(p)).copied();
         let onset =
@@ -71,6 +76,24 @@ pub fn read(
     discount_shared(&mut out, series);
     rank_within_family(&mut out, services.len());
     out
+}
+
+/// Whose events a counter counts, whatever their labels.
+fn counter(s: &Series) -> [&str; 3] {
+    [&s.service, &s.instance, &s.metric]
+}
+
+/// How often each counter was read in the baseline, at most as often as is looked at. Of what never
+/// happened there is no series (`code="500"` before the first failure), but that none was counted
+/// is known from the others of the counter.
+fn counted(series: &[Series], baseline: Period, window: Period) -> BTreeMap<[&str; 3], usize> {
+    let mut counted: BTreeMap<[&str; 3], usize> = BTreeMap::new();
+    for s in series.iter().filter(|s| s.is_rate && !s.labels.is_empty()) {
+        let samples = split(&s.points, baseline, window).0.len();
+        let most = counted.entry(counter(s)).or_insert(0);
+        *most = samples.max(*most);
+    }
+    counted
 }
 
 /// Where both ends of a call report its latency, their ratio tells the time on the wire from the

@@ -84,8 +84,8 @@ pub fn metrics(terms: &[String]) -> impl Iterator<Item = &str> {
 
 /// What the metric measures; its own name, without labels, where the words of it do not say.
 fn family_of(metric: &str) -> String {
-    let name = bare(metric);
-    match family::read(name, |_| false).family {
+    let (name, labels) = metric.split_once('{').unwrap_or((metric, ""));
+    match family::read(name, labels, |_| false).family {
         Family::Other => name.to_owned(),
         known => known.to_string(),
     }

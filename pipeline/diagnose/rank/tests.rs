@@ -74,6 +74,30 @@ fn a_slow_database_is_ranked_above_its_callers() {
     )));
 }
 
+/// Requests per second of a service by status code.
+fn requests(service: &str, code: u16, usual: f64, now: f64) -> Series {
+    Series {
+        labels: format!("code=\"{code}\",method=\"GET\""),
+        is_rate: true,
+        ..series(service, "http_requests_total", usual, now)
+    }
+}
+
+#[test]
+fn requests_that_fail_are_errors_and_not_load_also_where_none_failed_before() {
+    let calls = [("web", "api"), ("web", "cache")];
+    for usual in [0.1, 0.0] {
+        let mut failing = requests("api", 500, usual, 20.0);
+        if usual == 0.0 {
+            failing.points.retain(|(ts, _)| *ts >= BASELINE * STEP);
+        }
+        let mut all = vec![requests("api", 200, 50.0, 30.0), failing];
+        all.extend(["web", "cache"].map(|service| requests(service, 200, 50.0, 50.0)));
+        let first = best(&telemetry(all, &calls));
+        assert_eq!((first.service.as_str(), first.kind), ("api", Kind::ErrorReturn), "{usual}");
+    }
+}
+
 #[test]
 fn saturation_outranks_the_slowness_that_it_causes() {
     let mut t = slow_database();
