@@ -7,9 +7,10 @@ use crate::stream::{self, Job};
 
 /// Name and text of the jobs in `sql/detect` that run where none is named: all but `metric_shift`,
 /// which looks for what `metric_level` finds too, and `silent_series`, which a restart may mislead.
-const SHIPPED: [(&str, &str); 15] = [
+const SHIPPED: [(&str, &str); 17] = [
     ("call_latency.sql", include_str!("../../sql/detect/call_latency.sql")),
     ("certificate_expiry.sql", include_str!("../../sql/detect/certificate_expiry.sql")),
+    ("error_budget.sql", include_str!("../../sql/detect/error_budget.sql")),
     ("error_burst.sql", include_str!("../../sql/detect/error_burst.sql")),
     ("forecast_breach.sql", include_str!("../../sql/detect/forecast_breach.sql")),
     ("log_mix.sql", include_str!("../../sql/detect/log_mix.sql")),
@@ -18,6 +19,7 @@ const SHIPPED: [(&str, &str); 15] = [
     ("missing_callee.sql", include_str!("../../sql/detect/missing_callee.sql")),
     ("new_template.sql", include_str!("../../sql/detect/new_template.sql")),
     ("peer_outlier.sql", include_str!("../../sql/detect/peer_outlier.sql")),
+    ("request_errors.sql", include_str!("../../sql/detect/request_errors.sql")),
     ("severity_mix.sql", include_str!("../../sql/detect/severity_mix.sql")),
     ("silent_service.sql", include_str!("../../sql/detect/silent_service.sql")),
     ("span_errors.sql", include_str!("../../sql/detect/span_errors.sql")),

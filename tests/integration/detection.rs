@@ -74,6 +74,89 @@ fn a_fault_minutes_after_the_first_value_is_told_by_what_others_of_its_kind_do()
 }
 
 #[test]
+fn a_share_of_failing_requests_opens_an_incident_however_its_metric_is_named() {
+    let mut random = Random::new(7);
+    let dir = archive(200, "error_budget", |minute, service| {
+        let faulty = (120..130).contains(&minute);
+        let blip = if minute == 60 { 0.3 } else { 0.0 };
+        let rare = 0.002 * random.unit() + blip;
+        match service {
+            "web" => vec![("frontSuccessRate(%)", if faulty { 60.0 } else { 100.0 - rare })],
+            "api" => vec![("request_error_ratio", if faulty { 0.3 } else { rare })],
+            // Broken from the beginning, a rate per second, and no share of requests.
+            "cart" => vec![("success_ratio", 0.0), ("errors_per_second", 40.0 * f64::from(faulty))],
+            _ => vec![("memory_available_percent", if faulty { 20.0 } else { 90.0 })],
+        }
+    });
+    let sql = "SELECT service, min(metric) AS metric, min(direction) AS way, \
+               min(window_end) AS at, bool_or(detail = '40.0 % of requests fail') AS said \
+               FROM signals GROUP BY service";
+    let told = ask(&dir.path().join("archive"), sql);
+    let expected = "service,metric,way,at,said\n\
+                    api,request_error_ratio,up,2026-03-01T02:07:00Z,false\n\
+                    web,frontSuccessRate(%),down,2026-03-01T02:04:00Z,true\n";
+    let mut lines: Vec<&str> = told.lines().collect();
+    lines[1..].sort_unstable();
+    assert_eq!(lines, expected.lines().collect::<Vec<_>>(), "{told}");
+    let severities = ask(&dir.path().join("archive"), "SELECT DISTINCT severity FROM incidents");
+    assert_eq!(severities, "severity\ncritical\n");
+}
+
+#[test]
+fn requests_are_told_to_fail_by_their_status_codes() {
+    let mut random = Random::new(8);
+    let mut rows = "ts,service,instance,metric,labels,value\n".to_owned();
+    let mut counted = [[0.0; 3]; 3];
+    for minute in 0..200 {
+        let ts = timestamp::format(START + minute * MINUTE);
+        for (n, service) in ["web", "api", "mesh"].into_iter().enumerate() {
+            let faulty = service != "web" && minute >= 120;
+            // Clients that ask for what is not there are no failure of the service.
+            let missing = if minute >= 120 { 90.0 } else { 9.0 };
+            let failing = if faulty { 50.0 } else { 0.5 };
+            let codes = match service {
+                "mesh" => [
+                    r#"grpc_code=""OK"""#,
+                    r#"grpc_code=""NotFound"""#,
+                    r#"grpc_code=""Internal"""#,
+                ],
+                _ => [
+                    r#"code=""200"",verb=""GET"""#,
+                    r#"code=""404"",verb=""GET"""#,
+                    r#"code=""503"",verb=""GET"""#,
+                ],
+            };
+            for (code, (labels, rate)) in
+                codes.into_iter().zip([500.0, missing, failing]).enumerate()
+            {
+                counted[n][code] += rate * (0.9 + 0.2 * random.unit());
+                // There is no series of what has not happened.
+                if service == "api" && code == 2 && !faulty {
+                    continue;
+                }
+                let value = counted[n][code];
+                rows +=
+                    &format!("{ts},{service},{service}-0,requests_total,\"{labels}\",{value}\n");
+            }
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("metrics.csv"), rows).unwrap();
+    let archive = dir.path().join("archive");
+    replay(dir.path(), &archive, &["--jobs", "sql/detect/request_errors.sql"]);
+    let sql = "SELECT service, metric, min(window_end) < '2026-03-01T02:17:00Z' AS soon, \
+               max(observed) > 0.05 AND max(observed) < 0.1 AS share FROM signals \
+               GROUP BY service, metric ORDER BY service";
+    let told = ask(&archive, sql);
+    let expected = "service,metric,soon,share\napi,requests_total:errors,true,true\n\
+                    mesh,requests_total:errors,true,true\n";
+    assert_eq!(told, expected);
+    // Whose series tell of failures is at fault by errors, not by load.
+    let sql = "SELECT DISTINCT kind FROM diagnoses WHERE rank = 1";
+    assert_eq!(ask(&archive, sql), "kind\nerror_return\n");
+}
+
+#[test]
 fn a_service_that_falls_silent_is_a_critical_incident_and_a_pause_of_all_is_none() {
     let mut random = Random::new(2);
     let dir = archive(300, "silent_service", |minute, service| {

@@ -11,15 +11,15 @@ use datafusion::common::Result;
 use crate::stateful::{Function, Member, Rows, States};
 use crate::verdict::Verdict;
 use crate::{
-    absence, absences, alerting, count_anomaly, counter_rate, metric_anomaly, mix_shift, mixes,
-    reading, readings,
+    absence, absences, alerting, count_anomaly, counter_rate, error_budgets, metric_anomaly,
+    mix_shift, mixes, reading, readings,
 };
 
 /// Score from which a window is abnormal where a job does not say: one window in a thousand.
 pub const THRESHOLD: f64 = 3.0;
 
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 9] = [
+pub const FUNCTIONS: [Function; 10] = [
     Function {
         name: "absence",
         args: &[DataType::Utf8, DataType::Float64],
@@ -51,6 +51,14 @@ pub const FUNCTIONS: [Function; 9] = [
         joint: None,
         returns: || DataType::Float64,
         make: || Box::new(States::<Alone<counter_rate::State>>::default()),
+    },
+    Function {
+        name: "error_budget",
+        args: &[DataType::Float64, DataType::Utf8],
+        optional: 1,
+        joint: None,
+        returns: error_budgets::spending_type,
+        make: || Box::new(States::<error_budgets::Series>::default()),
     },
     Function {
         name: "first_seen",

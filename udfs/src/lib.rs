@@ -13,6 +13,8 @@ pub mod counter_rate;
 pub mod cusum_onset;
 pub mod detectors;
 pub mod error;
+pub mod error_budget;
+mod error_budgets;
 pub mod forecast_breach;
 pub mod iqr;
 pub mod mad;

@@ -17,7 +17,8 @@
 //! An incident is a burst of onsets. For `growth` after its opening every related series joins.
 //! Later ones, and series that had recovered and turn abnormal again, wait like any other, may open
 //! an incident of their own, and are listed as context if they do not. Without this, one series
-//! that stays abnormal would swallow all later faults of a well-connected system.
+//! that stays abnormal would swallow all later faults of a well-connected system. What a job calls
+//! critical would always open one, so of a service of the incident it joins late.
 //!
 //! Scores are claims. How far they are believed is learned from what became of earlier ones
 //! ([`credibility`]), and what one measurement says several times counts once ([`witness`]).

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::incident::{OpenIncident, is_binding};
-use super::relation::Link;
+use super::relation::{Link, Relation};
 use super::track::{MAX_UNSETTLED, SeriesKey, Track};
 use super::unrest::Restless;
 use super::{Arrival, Correlator, Output};
-use crate::model::{Nanos, stable_id};
+use crate::model::{Nanos, Severity, stable_id};
 use crate::monitor::notify::{Alert, LABELS};
 use crate::monitor::title::title;
 
@@ -36,6 +36,11 @@ impl Home {
     /// and of equals the one that opened last.
     fn rank(&self) -> impl Ord + '_ {
         (!self.binding, self.late, self.link.relation, Reverse(self.opened_at), &self.id)
+    }
+
+    /// One of the incident's services shows more of what is wrong with it.
+    fn is_own(&self) -> bool {
+        self.link.relation == Relation::Service
     }
 
     fn ties(&self) -> bool {
@@ -228,8 +233,11 @@ impl Correlator {
 
     fn join(&mut self, key: &SeriesKey, tick: &mut Tick) -> bool {
         let Some(track) = self.pending.get(key) else { return false };
+        let critical = self.around.config.critical_opens
+            && track.announced
+            && track.signal.severity == Severity::Critical;
         let mut homes = self.homes(track);
-        homes.retain(|home| !home.late);
+        homes.retain(|home| !home.late || (critical && home.is_own()));
         homes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let Some(best) = homes.first() else { return false };
         let link = best.link;

@@ -55,6 +55,22 @@ fn a_critical_signal_opens_at_once_unless_told_otherwise() {
 }
 
 #[test]
+fn a_critical_signal_of_a_service_in_an_incident_joins_it_however_late() {
+    let late = |service| {
+        let signal = signal(service, "failing", 25, 4.0);
+        Input::Signal(Signal { severity: Severity::Critical, ..signal })
+    };
+    for (service, incidents) in [("cart", 1), ("relay", 2)] {
+        let mut inputs = fault("cart", 10..40);
+        inputs.push(late(service));
+        let outputs = of(shop(), &inputs, 60);
+        assert_eq!(opened(&outputs).len(), incidents, "{service}");
+        let first = closed(&outputs).into_iter().find(|i| i.opened_at < 20 * MINUTE).unwrap();
+        assert_eq!(first.severity == Severity::Critical, incidents == 1, "{service}");
+    }
+}
+
+#[test]
 fn independent_witnesses_open_what_none_of_them_would_alone() {
     let services = ["cart", "front", "db"];
     let inputs = services.map(|service| one(service, "latency", 5, 6.0));

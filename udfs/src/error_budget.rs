@@ -1,0 +1,425 @@
+//! How fast a service spends its error budget: the burn rate of site reliability engineering.
+//!
+//! Of the requests of a window a share `f` fails, usually `u`, with variance `σ²` from window to
+//! window. An objective of 99.9 % leaves a budget of `B = 0.001`:
+//!
+//! ```text
+//! l, s = means of f − u over an hour and over five minutes, nothing before the first window
+//! m    = min over both of mean − NOISE · σ · √(w/2τ)       (w a window, τ the hour or minutes)
+//! burn = min(m, f − u) / B,   score = 3 · burn / 14.4
+//! ```
+//!
+//! At 14.4 an hour spends a fiftieth of the budget of thirty days, at which the source wakes
+//! somebody up. Its averages are exponentially weighted here, so a state is a few numbers. That
+//! requests fail is certain and not a matter of chance, so the score does not say how rare it is.
+//!
+//! What fails usually is learned, not set: a ratio that is broken, or of a path that has always
+//! failed, spends nothing. Windows that would spend too fast are held back until one does not: if
+//! it was told meanwhile, they were an outage and are forgotten, else they are how the service is,
+//! say one of few requests of which now and then one fails.
+//!
+//! Source: Beyer et al., The Site Reliability Workbook, §5 (multiwindow, multi-burn-rate alerts).
+
+use crate::codec::{Reader, put_f32s};
+use crate::sampling_period::follow;
+use crate::verdict::SCORE_MAX;
+
+const VERSION: u8 = 1;
+const S: f64 = 1e9;
+/// Time constants of the two means, seconds.
+const LONG_S: f64 = 3_600.0;
+const SHORT_S: f64 = 300.0;
+/// Budget: what an objective of 99.9 % leaves.
+const BUDGET: f64 = 0.001;
+/// Burn rate of score 3.
+const BURN: f64 = 14.4;
+/// Standard deviations that noise may take a mean to.
+const NOISE: f64 = 4.0;
+/// Windows that tell what fails usually before a series may speak.
+const WARM_UP: u32 = 12;
+/// Windows that what is usual remembers.
+const MEMORY: u32 = 1_440;
+/// Score that is told, of the first windows in a row that fail too much and of later ones: what
+/// [`crate::alerting`] tells of one-minute windows.
+const BLATANT: f64 = 4.5;
+const ALERT: f64 = 3.0;
+const LASTS: u16 = 3;
+/// Such windows in a row after which they are the new usual.
+const PATIENCE: u16 = 120;
+/// Longest time that one window stands for, seconds.
+const PERIOD_MAX: f64 = 900.0;
+
+/// What the values of a metric mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    /// The share that succeeds, not the one that fails.
+    success: bool,
+    percent: bool,
+}
+
+/// Words of shares that succeed, of those that fail, and what makes a share of either.
+const SUCCESS: [&str; 4] = ["success", "successful", "succeeded", "availability"];
+const FAILURE: [&str; 9] =
+    ["error", "errors", "err", "fail", "failed", "failure", "failures", "failing", "5xx"];
+const SHARE: [&str; 3] = ["ratio", "share", "fraction"];
+const PERCENT: [&str; 3] = ["percent", "percentage", "pct"];
+
+impl Meaning {
+    /// Plain shares of requests that fail, as numbers from 0 to 1.
+    pub const FAILING: Self = Self { success: false, percent: false };
+
+    /// Read from the words of a metric's name; `None` where it is no such share. An error rate is
+    /// taken for one per second unless it is in percent.
+    pub fn of(metric: &str) -> Option<Self> {
+        let words = words(metric);
+        let any = |of: &[&str]| words.iter().any(|word| of.contains(&word.as_str()));
+        let percent = metric.contains('%') || any(&PERCENT);
+        let share = percent || any(&SHARE);
+        let success = any(&SUCCESS);
+        let is_share = match (success, any(&FAILURE)) {
+            (true, false) => share || any(&["rate", "availability"]),
+            (false, true) => share,
+            _ => false,
+        };
+        is_share.then_some(Self { success, percent })
+    }
+
+    /// The share of requests that fail, or `None` where the value is no share. A share that
+    /// succeeds is in percent, too, where it is above 1.
+    pub fn failing(self, value: f64) -> Option<f64> {
+        let unit = if self.percent || (self.success && value > 1.0) { 100.0 } else { 1.0 };
+        let share = value / unit;
+        let inside = (0.0..=1.0).contains(&share);
+        inside.then_some(if self.success { 1.0 - share } else { share })
+    }
+
+    /// A share of failing requests in the metric's own unit, that of `like`.
+    fn value(self, failing: f64, like: f64) -> f64 {
+        let unit = if self.percent || (self.success && like > 1.0) { 100.0 } else { 1.0 };
+        unit * if self.success { 1.0 - failing } else { failing }
+    }
+}
+
+/// Lower-case words of a name in snake, kebab or camel case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut lower = false;
+    for c in name.chars().take(256) {
+        let begins = !c.is_alphanumeric() || (c.is_uppercase() && lower);
+        if begins && words.last().is_some_and(|word| !word.is_empty()) {
+            words.push(String::new());
+        }
+        lower = c.is_lowercase();
+        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
+            word.extend(c.to_lowercase());
+        }
+    }
+    words
+}
+
+/// What one window says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spending {
+    /// 3 where an hour of this spends a fiftieth of the budget of thirty days.
+    pub score: f64,
+    /// The share of requests that fails.
+    pub failing: f64,
+    /// What is usual, in the unit of the value.
+    pub expected: f64,
+    /// Whether that is less than the value.
+    pub up: bool,
+}
+
+/// The state of one series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    meaning: Meaning,
+    /// Start of the last window, nanoseconds; `i64::MIN` before the first.
+    last_ts: i64,
+    /// Inferred distance of windows, seconds.
+    period_s: f32,
+    windows: u32,
+    usual: f32,
+    variance: f32,
+    long: f32,
+    short: f32,
+    held: Held,
+}
+
+/// The latest windows in a row that fail too much, not learned yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Held {
+    windows: u16,
+    told: bool,
+    /// Sums of the failing shares and of their squares.
+    sum: f32,
+    squares: f32,
+}
+
+impl State {
+    /// A series without history.
+    pub fn new(meaning: Meaning) -> Self {
+        Self {
+            meaning,
+            last_ts: i64::MIN,
+            period_s: 0.0,
+            windows: 0,
+            usual: 0.0,
+            variance: 0.0,
+            long: 0.0,
+            short: 0.0,
+            held: Held::default(),
+        }
+    }
+
+    /// Takes in the window that starts at `ts_ns` and is `width_ns` long. `None`, and nothing
+    /// changes, where the value is no share or the window not later than the last.
+    pub fn step(&mut self, ts_ns: i64, width_ns: i64, value: f64) -> Option<Spending> {
+        let failing = self.meaning.failing(value)?;
+        if ts_ns <= self.last_ts {
+            return None;
+        }
+        let (passed, window) = if self.last_ts == i64::MIN {
+            (0.0, width_ns as f64 / S)
+        } else {
+            let passed = ts_ns.saturating_sub(self.last_ts) as f64 / S;
+            self.period_s = follow(self.period_s.into(), passed) as f32;
+            (passed, passed.min(self.period_s.into()))
+        };
+        let window = window.min(PERIOD_MAX);
+        self.last_ts = ts_ns;
+        if self.windows == 0 {
+            self.usual = failing as f32;
+        }
+        let usual = f64::from(self.usual);
+        let excess = failing - usual;
+        let sigma = f64::from(self.variance).sqrt();
+        let average = |mean: &mut f32, tau: f64| {
+            let decayed = f64::from(*mean) * (-passed / tau).exp();
+            let now = decayed - excess * (-window / tau).exp_m1();
+            *mean = now as f32;
+            now - NOISE * sigma * (window / (2.0 * tau)).sqrt()
+        };
+        let beyond =
+            average(&mut self.long, LONG_S).min(average(&mut self.short, SHORT_S)).max(0.0);
+        let score = match self.windows < WARM_UP {
+            true => 0.0,
+            false => (ALERT * beyond.min(excess).max(0.0) / BUDGET / BURN).min(SCORE_MAX),
+        };
+        if self.windows >= WARM_UP && excess >= BUDGET * BURN {
+            self.hold(failing, score);
+        } else {
+            self.release();
+            self.learn(1, failing, failing * failing);
+        }
+        let expected = self.meaning.value(usual, value);
+        Some(Spending { score, failing, expected, up: expected < value })
+    }
+
+    fn hold(&mut self, failing: f64, score: f64) {
+        let held = &mut self.held;
+        held.windows += 1;
+        held.told |= score >= if held.windows < LASTS { BLATANT } else { ALERT };
+        held.sum += failing as f32;
+        held.squares += (failing * failing) as f32;
+        if held.windows >= PATIENCE {
+            // As long as this is no outage but how the service is.
+            let share = f64::from(held.sum) / f64::from(held.windows);
+            (self.usual, self.variance) = (share as f32, 0.0);
+            (self.windows, self.long, self.short) = (0, 0.0, 0.0);
+            held.told = false;
+            self.release();
+        }
+    }
+
+    /// Learns what was held back, unless it was an outage.
+    fn release(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if held.windows > 0 && !held.told {
+            self.learn(held.windows.into(), held.sum.into(), held.squares.into());
+        }
+    }
+
+    /// Usual share and its variance, from sums over `n` windows: plain means at first, later as far
+    /// as they remember.
+    fn learn(&mut self, n: u32, sum: f64, squares: f64) {
+        self.windows = self.windows.saturating_add(n).min(MEMORY);
+        let (n, all) = (f64::from(n), f64::from(self.windows));
+        let usual = f64::from(self.usual);
+        let square = (squares - 2.0 * usual * sum + n * usual * usual).max(0.0);
+        self.usual = (usual + (sum - n * usual) / all).clamp(0.0, 1.0) as f32;
+        let variance = f64::from(self.variance);
+        self.variance = (variance + (square - n * variance) / all).max(0.0) as f32;
+    }
+
+    /// Appends the state to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        out.push(u8::from(self.meaning.success) | u8::from(self.meaning.percent) << 1);
+        out.extend_from_slice(&self.last_ts.to_le_bytes());
+        out.extend_from_slice(&self.windows.to_le_bytes());
+        put_f32s(out, &[self.period_s, self.usual, self.variance, self.long, self.short]);
+        out.extend_from_slice(&self.held.windows.to_le_bytes());
+        out.push(u8::from(self.held.told));
+        put_f32s(out, &[self.held.sum, self.held.squares]);
+    }
+
+    /// What `write` wrote, or `None` if the bytes are damaged or of another version.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::new(bytes, VERSION)?;
+        let meaning = from.u8().filter(|bits| *bits < 4)?;
+        let meaning = Meaning { success: meaning & 1 != 0, percent: meaning & 2 != 0 };
+        let (last_ts, windows) = (from.i64()?, from.u32()?);
+        let [period_s, usual, variance, long, short] = from.f32s()?;
+        let (held, told) = (from.u16()?, from.u8().filter(|told| *told < 2)? == 1);
+        let [sum, squares] = from.f32s()?;
+        from.end()?;
+        let held = Held { windows: held, told, sum, squares };
+        let sound = (0.0..=1.0).contains(&usual) && variance >= 0.0 && period_s >= 0.0;
+        let state =
+            Self { meaning, last_ts, period_s, windows, usual, variance, long, short, held };
+        sound.then_some(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerting;
+    use crate::noise::Rng;
+
+    const MINUTE: i64 = 60_000_000_000;
+
+    /// Scores of one-minute windows of failing shares.
+    fn scores(failing: impl IntoIterator<Item = f64>) -> Vec<f64> {
+        let mut state = State::new(Meaning::FAILING);
+        let step = |(i, f)| state.step(i * MINUTE, MINUTE, f).unwrap().score;
+        (0..).zip(failing).map(step).collect()
+    }
+
+    fn told(scores: &[f64]) -> usize {
+        scores.iter().filter(|score| **score >= 3.0).count()
+    }
+
+    #[test]
+    fn half_of_the_requests_failing_is_told_at_once_and_a_twentieth_in_a_quarter_of_an_hour() {
+        for (share, first) in [(0.84, 2), (0.5, 2), (0.05, 21)] {
+            let scores = scores((0..90).map(|i| if i < 60 { 0.0 } else { share }));
+            assert_eq!(scores.iter().position(|s| *s >= 3.0), Some(60 + first - 1), "{share}");
+        }
+        let brief = scores((0..90).map(|i| if i == 60 { 0.5 } else { 0.0 }));
+        assert_eq!(told(&brief), 0, "half of one minute is little of the hour");
+    }
+
+    #[test]
+    fn it_ends_with_the_failures() {
+        let scores = scores((0..120).map(|i| if (60..70).contains(&i) { 0.5 } else { 0.0 }));
+        let last = scores.iter().rposition(|s| *s >= 3.0).unwrap();
+        assert_eq!(last, 69);
+    }
+
+    #[test]
+    fn what_always_fails_spends_nothing_and_a_new_usual_is_learned() {
+        assert_eq!(told(&scores([1.0; 300])), 0);
+        let step = scores((0..600).map(|i| if i < 100 { 0.0 } else { 0.3 }));
+        assert!(told(&step[..200]) > 90 && told(&step[300..]) == 0);
+    }
+
+    /// Shares of few requests: a window of two of which one in twenty fails is 0, a half or all.
+    #[test]
+    fn few_requests_are_no_outage() {
+        for (requests, rate) in [(1, 0.02), (2, 0.05), (5, 0.1), (50, 0.01)] {
+            let mut noise = Rng(11);
+            let share = |_| {
+                let failed = (0..requests).filter(|_| noise.uniform() < rate).count();
+                failed as f64 / f64::from(requests)
+            };
+            let mut alert = alerting::State::new();
+            let scores = (0..).zip(scores((0..20_000).map(share)));
+            let told = scores.filter(|(i, s)| alert.step(i * MINUTE, *s, ALERT)).count();
+            assert!(told <= 3, "{told} times in two weeks of {requests} requests a minute");
+        }
+    }
+
+    #[test]
+    fn names_are_read_by_their_words() {
+        let success = |percent| Some(Meaning { success: true, percent });
+        let failure = |percent| Some(Meaning { success: false, percent });
+        for (name, meaning) in [
+            ("FrontSuccessRate(%)", success(true)),
+            ("http_request_success_ratio", success(false)),
+            ("availability", success(false)),
+            ("job:request_errors:ratio_5m", failure(false)),
+            ("error_ratio", failure(false)),
+            ("errorPercent", failure(true)),
+            ("http_5xx_percentage", failure(true)),
+            ("error_rate", None),
+            ("http_requests_failed_total", None),
+            ("memory_available_percent", None),
+            ("success_total", None),
+            ("success_minus_error_ratio", None),
+        ] {
+            assert_eq!(Meaning::of(name), meaning, "{name}");
+        }
+    }
+
+    #[test]
+    fn values_are_shares_or_nothing() {
+        let of = |name, value| Meaning::of(name).unwrap().failing(value);
+        assert_eq!(of("success_rate", 0.75), Some(0.25));
+        assert_eq!(of("success_rate", 75.0), Some(0.25));
+        assert_eq!(of("error_ratio", 0.25), Some(0.25));
+        for (name, value) in [
+            ("error_ratio", 1.5),
+            ("success_rate", 101.0),
+            ("success_rate", f64::NAN),
+            ("error_ratio", -0.1),
+        ] {
+            assert_eq!(of(name, value), None, "{name} {value}");
+        }
+    }
+
+    #[test]
+    fn what_is_usual_is_told_in_the_unit_of_the_metric() {
+        let mut state = State::new(Meaning::of("success_rate").unwrap());
+        for i in 0..30 {
+            state.step(i * MINUTE, MINUTE, 100.0);
+        }
+        let spent = state.step(30 * MINUTE, MINUTE, 20.0).unwrap();
+        assert_eq!((spent.failing, spent.expected, spent.up), (0.8, 100.0, false));
+    }
+
+    #[test]
+    fn coarse_samples_stand_for_as_much_time() {
+        let mut state = State::new(Meaning::FAILING);
+        let mut score = 0.0;
+        for i in 0..40 {
+            let failing = if i < 38 { 0.0 } else { 0.1 };
+            score = state.step(5 * i * MINUTE, MINUTE, failing).unwrap().score;
+        }
+        assert!(score >= 3.0, "ten minutes at a tenth: {score}");
+    }
+
+    #[test]
+    fn survives_bytes_and_disorder() {
+        let mut state = State::new(Meaning::of("success_rate(%)").unwrap());
+        assert_eq!(State::read(&bytes(&state)), Some(state.clone()));
+        for i in 0..50 {
+            state.step(i * MINUTE, MINUTE, 100.0 - f64::from(i as i32 % 3));
+        }
+        let before = state.clone();
+        assert_eq!(state.step(49 * MINUTE, MINUTE, 10.0), None);
+        assert_eq!(state.step(60 * MINUTE, MINUTE, f64::NAN), None);
+        assert_eq!(state, before);
+        let written = bytes(&state);
+        assert_eq!(State::read(&written), Some(state));
+        assert_eq!(State::read(&written[1..]), None);
+        assert_eq!(State::read(&[]), None);
+    }
+
+    fn bytes(state: &State) -> Vec<u8> {
+        let mut out = Vec::new();
+        state.write(&mut out);
+        out
+    }
+}
