@@ -7,7 +7,7 @@ use super::shape::Piece;
 use super::{Lead, Limits, Miner, Template, TemplateId};
 
 /// First bytes of a checkpoint; the last one is the version.
-const MAGIC: [u8; 4] = *b"FLT\x03";
+const MAGIC: [u8; 4] = *b"FLT\x04";
 
 impl Miner {
     /// Appends all that later lines depend on.
