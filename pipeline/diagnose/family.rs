@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use faultline_udfs::metric_name::words;
+
 /// Metrics that can be compared with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
@@ -288,27 +290,6 @@ fn split_peer(metric: &str, is_service: impl Fn(&str) -> bool) -> (&str, Option<
         .map(|(i, c)| (&metric[..i], &metric[i + c.len_utf8()..]))
         .find(|(_, rest)| is_service(rest))
         .map_or((metric, None), |(name, peer)| (name, Some(peer)))
-}
-
-/// Lower-case words of a name: cut at punctuation and where `camelCase` changes.
-pub fn words(name: &str) -> Vec<String> {
-    let mut out = vec![String::new()];
-    let mut before = ' ';
-    let mut chars = name.chars().peekable();
-    while let Some(c) = chars.next() {
-        let next_lower = chars.peek().is_some_and(|n| n.is_lowercase());
-        let hump = c.is_uppercase() && (!before.is_uppercase() || next_lower);
-        if (!c.is_alphanumeric() || hump) && out.last().is_some_and(|w| !w.is_empty()) {
-            out.push(String::new());
-        }
-        if c.is_alphanumeric()
-            && let Some(word) = out.last_mut()
-        {
-            word.extend(c.to_lowercase());
-        }
-        before = c;
-    }
-    out
 }
 
 impl Family {

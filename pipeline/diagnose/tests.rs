@@ -45,6 +45,12 @@ fn metrics(rows: &[(Nanos, &str, &str, f64)]) -> RecordBatch {
 }
 
 /// (time, service, severity, template id, text)
+/// What is captured of log lines alone.
+fn captured(lines: &[(Nanos, &str, &str, &str, &str)]) -> capture::Captured {
+    let slices = Slices { logs: vec![logs(lines)], ..Slices::default() };
+    capture::capture(&request(), &slices).unwrap()
+}
+
 fn logs(rows: &[(Nanos, &str, &str, &str, &str)]) -> RecordBatch {
     let columns = vec![
         times(rows, |r| r.0),
@@ -222,8 +228,7 @@ fn lines_that_differ_in_values_are_counted_and_cited_together() {
             lines.push((ts, "shop", "INFO", "0c", "found in=shelf"));
         }
     }
-    let slices = Slices { logs: vec![logs(&lines)], ..Slices::default() };
-    let captured = capture::capture(&request(), &slices).unwrap();
+    let captured = captured(&lines);
     let counts = captured
         .telemetry
         .templates
@@ -249,8 +254,7 @@ fn lines_of_other_severities_or_services_are_worded_for_themselves() {
             [second.rem_euclid(2) as usize];
         lines.push((ts, "shop", "ERROR", id, body));
     }
-    let slices = Slices { logs: vec![logs(&lines)], ..Slices::default() };
-    let captured = capture::capture(&request(), &slices).unwrap();
+    let captured = captured(&lines);
     let counts = captured
         .telemetry
         .templates

@@ -1,6 +1,6 @@
 //! Names in prose: found, spelt out, and compared.
 
-use crate::diagnose::family;
+use faultline_udfs::metric_name;
 
 /// Characters of a name that is looked at.
 const NAME_CHARS_MAX: usize = 128;
@@ -12,10 +12,10 @@ pub fn spelt_out(text: &str) -> String {
     for word in text.split_whitespace() {
         out.push_str(word);
         out.push(' ');
-        let parts = family::words(word);
+        let parts = metric_name::words(word);
         // What punctuation separates the index separates by itself.
         if parts.len() > 1 && word.chars().any(char::is_lowercase) && has_hump(word) {
-            for part in parts.iter().filter(|p| !p.is_empty()) {
+            for part in &parts {
                 out.push_str(part);
                 out.push(' ');
             }

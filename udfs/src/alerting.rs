@@ -33,6 +33,13 @@ pub const HALF_LIFE: f64 = 240.0;
 /// half-lives.
 pub const PEAK_MAX: f64 = 3.0;
 
+/// Score at which one window is enough, of windows `period_s` seconds apart; they count as minutes
+/// until that is known.
+pub(crate) fn single(threshold: f64, period_s: f64) -> f64 {
+    let period = if period_s > 0.0 { period_s } else { 60.0 };
+    threshold + ((SPAN_S / period).log10() - 3.0).max(0.0)
+}
+
 /// The state of one series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
@@ -76,7 +83,7 @@ impl State {
         }
         let going_on = self.active;
         let lasts = hot && self.hot.count_ones() >= K;
-        self.active |= lasts || score >= self.single(threshold);
+        self.active |= lasts || score >= single(threshold, self.period_s.into());
         let bar = if going_on { HIGHER } else { 1.0 };
         let size = score.min(PEAK_MAX * threshold);
         let news = self.active && hot && size > bar * f64::from(self.peak);
@@ -84,12 +91,6 @@ impl State {
             self.peak = size as f32;
         }
         news
-    }
-
-    /// Score at which one window is enough; windows count as minutes until their distance is known.
-    fn single(&self, threshold: f64) -> f64 {
-        let period = if self.period_s > 0.0 { f64::from(self.period_s) } else { 60.0 };
-        threshold + ((SPAN_S / period).log10() - 3.0).max(0.0)
     }
 
     /// Windows that passed since the last one, at least 1.

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, StringArray, StructArray,
-};
-use arrow::datatypes::{DataType, Field, Fields, Float64Type};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray, StructArray};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 
-use crate::stateful::{Function, Member, Rows, States};
+use crate::stateful::{Function, Member, Numbers, Rows, States};
 use crate::verdict::Verdict;
 use crate::{
     absence, absences, alerting, count_anomaly, counter_rate, error_budgets, metric_anomaly,
@@ -132,14 +130,12 @@ impl<D: Detector> Member for Alone<D> {
     }
 
     fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
-        let columns: Vec<&Float64Array> =
-            rows.args.iter().map(|a| a.as_primitive::<Float64Type>()).collect();
+        let columns: Vec<Numbers<'_>> = (0..rows.args.len()).map(|at| rows.numbers(at)).collect();
         let mut args = vec![0.0; columns.len()];
         let mut answers = Vec::with_capacity(rows.series.len());
         for (row, series) in rows.series.iter().enumerate() {
             for (slot, column) in args.iter_mut().zip(&columns) {
-                // A null says nothing about its series, like NaN.
-                *slot = if column.is_valid(row) { column.value(row) } else { f64::NAN };
+                *slot = column.of(row);
             }
             let state = &mut states[*series as usize].0;
             answers.push(state.step(rows.start[row], rows.width[row], &args));

@@ -20,7 +20,10 @@
 //!
 //! Source: Beyer et al., The Site Reliability Workbook, §5 (multiwindow, multi-burn-rate alerts).
 
+use crate::alerting;
 use crate::codec::{Reader, put_f32s};
+use crate::detectors::THRESHOLD;
+use crate::metric_name::words;
 use crate::sampling_period::follow;
 use crate::verdict::SCORE_MAX;
 
@@ -31,7 +34,7 @@ const LONG_S: f64 = 3_600.0;
 const SHORT_S: f64 = 300.0;
 /// Budget: what an objective of 99.9 % leaves.
 const BUDGET: f64 = 0.001;
-/// Burn rate of score 3.
+/// Burn rate of score 3: `ALERT`.
 const BURN: f64 = 14.4;
 /// Standard deviations that noise may take a mean to.
 const NOISE: f64 = 4.0;
@@ -39,12 +42,9 @@ const NOISE: f64 = 4.0;
 const WARM_UP: u32 = 12;
 /// Windows that what is usual remembers.
 const MEMORY: u32 = 1_440;
-/// Score that is told, of the first windows in a row that fail too much and of later ones: what
-/// [`crate::alerting`] tells of one-minute windows.
-const BLATANT: f64 = 4.5;
-const ALERT: f64 = 3.0;
-const LASTS: u16 = 3;
-/// Such windows in a row after which they are the new usual.
+/// Score at 14.4, from which [`crate::alerting`] tells.
+const ALERT: f64 = THRESHOLD;
+/// Windows in a row that fail too much after which they are the new usual.
 const PATIENCE: u16 = 120;
 /// Longest time that one window stands for, seconds.
 const PERIOD_MAX: f64 = 900.0;
@@ -87,34 +87,20 @@ impl Meaning {
     /// The share of requests that fail, or `None` where the value is no share. A share that
     /// succeeds is in percent, too, where it is above 1.
     pub fn failing(self, value: f64) -> Option<f64> {
-        let unit = if self.percent || (self.success && value > 1.0) { 100.0 } else { 1.0 };
-        let share = value / unit;
+        let share = value / self.unit(value);
         let inside = (0.0..=1.0).contains(&share);
         inside.then_some(if self.success { 1.0 - share } else { share })
     }
 
+    /// What all requests are in the unit of a value.
+    fn unit(self, value: f64) -> f64 {
+        if self.percent || (self.success && value > 1.0) { 100.0 } else { 1.0 }
+    }
+
     /// A share of failing requests in the metric's own unit, that of `like`.
     fn value(self, failing: f64, like: f64) -> f64 {
-        let unit = if self.percent || (self.success && like > 1.0) { 100.0 } else { 1.0 };
-        unit * if self.success { 1.0 - failing } else { failing }
+        self.unit(like) * if self.success { 1.0 - failing } else { failing }
     }
-}
-
-/// Lower-case words of a name in snake, kebab or camel case.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut lower = false;
-    for c in name.chars().take(256) {
-        let begins = !c.is_alphanumeric() || (c.is_uppercase() && lower);
-        if begins && words.last().is_some_and(|word| !word.is_empty()) {
-            words.push(String::new());
-        }
-        lower = c.is_lowercase();
-        if let Some(word) = words.last_mut().filter(|_| c.is_alphanumeric()) {
-            word.extend(c.to_lowercase());
-        }
-    }
-    words
 }
 
 /// What one window says.
@@ -219,7 +205,9 @@ impl State {
     fn hold(&mut self, failing: f64, score: f64) {
         let held = &mut self.held;
         held.windows += 1;
-        held.told |= score >= if held.windows < LASTS { BLATANT } else { ALERT };
+        let lasts = u32::from(held.windows) >= alerting::K;
+        let enough = if lasts { ALERT } else { alerting::single(ALERT, self.period_s.into()) };
+        held.told |= score >= enough;
         held.sum += failing as f32;
         held.squares += (failing * failing) as f32;
         if held.windows >= PATIENCE {
@@ -285,7 +273,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alerting;
     use crate::noise::Rng;
 
     const MINUTE: i64 = 60_000_000_000;
@@ -316,6 +303,17 @@ mod tests {
         let scores = scores((0..120).map(|i| if (60..70).contains(&i) { 0.5 } else { 0.0 }));
         let last = scores.iter().rposition(|s| *s >= 3.0).unwrap();
         assert_eq!(last, 69);
+    }
+
+    #[test]
+    fn a_little_after_an_outage_is_no_outage() {
+        let failing = |i| match i {
+            60..80 => 0.5,
+            110 => 0.03,
+            _ => 0.0,
+        };
+        let scores = scores((0..120).map(failing));
+        assert!(told(&scores[60..80]) >= 18 && told(&scores[80..]) == 0);
     }
 
     #[test]

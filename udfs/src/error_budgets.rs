@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray, StructArray};
+use arrow::array::{ArrayRef, Float64Array, StringArray, StructArray};
 use arrow::buffer::NullBuffer;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, Float64Type};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 
 use crate::error_budget::{Meaning, Spending, State};
@@ -52,22 +51,16 @@ impl Member for Series {
     }
 
     fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
-        let values = rows.args[0].as_primitive::<Float64Type>();
-        let names = rows.args.get(1).map(|names| cast(names, &DataType::Utf8)).transpose()?;
-        let names = names.as_ref().map(|names| names.as_string::<i32>());
+        let (values, names) = (rows.numbers(0), rows.texts(1)?);
         let mut answers = Vec::with_capacity(rows.series.len());
         for (row, series) in rows.series.iter().enumerate() {
             let state = &mut states[*series as usize];
             if matches!(state, Self::New) {
                 // A null names nothing.
-                let name = names.map(|n| if n.is_valid(row) { n.value(row) } else { "" });
-                *state = Self::of(name);
+                *state = Self::of(names.as_ref().map(|names| names.of(row).unwrap_or_default()));
             }
-            let known = values.is_valid(row).then(|| values.value(row));
-            answers.push(match (state, known) {
-                (Self::Share(state), Some(value)) => {
-                    state.step(rows.start[row], rows.width[row], value)
-                }
+            answers.push(match state {
+                Self::Share(state) => state.step(rows.start[row], rows.width[row], values.of(row)),
                 _ => None,
             });
         }

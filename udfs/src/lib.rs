@@ -20,6 +20,7 @@ pub mod iqr;
 pub mod mad;
 mod metric_anomalies;
 pub mod metric_anomaly;
+pub mod metric_name;
 pub mod mix_shift;
 mod mixes;
 mod newcomers;

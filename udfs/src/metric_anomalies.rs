@@ -5,9 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::array::ArrayRef;
 use datafusion::common::Result;
 
 use crate::Verdict;
@@ -37,17 +35,13 @@ impl Member for State {
         newcomers: &mut Newcomers,
         rows: &Rows<'_>,
     ) -> Result<ArrayRef> {
-        let kinds = rows.args.get(1).map(|kinds| cast(kinds, &DataType::Utf8)).transpose()?;
-        let cells = Cells {
-            values: rows.args[0].as_primitive::<Float64Type>(),
-            kinds: kinds.as_ref().map(|kinds| kinds.as_string::<i32>()),
-        };
+        let (values, kinds) = (rows.numbers(0), rows.texts(1)?);
         let mut answers = vec![Verdict::silent(0.0); rows.series.len()];
         for members in rows.moments().into_values() {
             let known = |row: &usize| states[rows.series[*row] as usize].young();
             let asked = members.iter().filter_map(|row| {
-                let (young, value) = (known(row)?, cells.value(*row));
-                let kind = cells.kind(*row)?;
+                let (young, value) = (known(row)?, values.of(*row));
+                let kind = id(kinds.as_ref()?.of(*row)?);
                 value.is_finite().then_some((*row, Row { kind, young, value }))
             });
             let (asked, young): (Vec<usize>, Vec<Row>) = asked.unzip();
@@ -56,27 +50,10 @@ impl Member for State {
             for row in members {
                 let score = scores.get(&row).copied().unwrap_or(0.0);
                 let state = &mut states[rows.series[row] as usize];
-                answers[row] = state.step_as(rows.start[row], cells.value(row), score);
+                answers[row] = state.step_as(rows.start[row], values.of(row), score);
             }
         }
         Ok(verdicts(&answers))
-    }
-}
-
-/// The arguments of a call.
-struct Cells<'a> {
-    values: &'a Float64Array,
-    kinds: Option<&'a StringArray>,
-}
-
-impl Cells<'_> {
-    /// A null says nothing about its series, like NaN.
-    fn value(&self, row: usize) -> f64 {
-        if self.values.is_valid(row) { self.values.value(row) } else { f64::NAN }
-    }
-
-    fn kind(&self, row: usize) -> Option<u64> {
-        self.kinds.filter(|kinds| kinds.is_valid(row)).map(|kinds| id(kinds.value(row)))
     }
 }
 
@@ -84,7 +61,8 @@ impl Cells<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::BinaryArray;
+    use arrow::array::{AsArray, BinaryArray, Float64Array, StringArray};
+    use arrow::datatypes::Float64Type;
 
     use super::*;
     use crate::noise::{Family, Noise};

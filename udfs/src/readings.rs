@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StructArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Fields, Float64Type};
+use arrow::array::{ArrayRef, BooleanArray, Float64Array, StructArray};
+use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 
 use crate::reading::{Reading, State};
@@ -32,17 +31,12 @@ impl Member for Option<State> {
     }
 
     fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
-        let [mean, highest] = [0, 1].map(|at| rows.args[at].as_primitive::<Float64Type>());
-        let names = cast(&rows.args[2], &DataType::Utf8)?;
-        let names = names.as_string::<i32>();
-        let number =
-            |of: &Float64Array, row| if of.is_valid(row) { of.value(row) } else { f64::NAN };
+        let (mean, highest, names) = (rows.numbers(0), rows.numbers(1), rows.texts(2)?);
+        let name = |row| names.as_ref().and_then(|names| names.of(row)).unwrap_or_default();
         let mut answers = Vec::with_capacity(rows.series.len());
         for (row, series) in rows.series.iter().enumerate() {
-            let state = states[*series as usize].get_or_insert_with(|| {
-                State::of(if names.is_valid(row) { names.value(row) } else { "" })
-            });
-            answers.push(state.step(rows.start[row], number(mean, row), number(highest, row)));
+            let state = states[*series as usize].get_or_insert_with(|| State::of(name(row)));
+            answers.push(state.step(rows.start[row], mean.of(row), highest.of(row)));
         }
         Ok(column(&answers))
     }

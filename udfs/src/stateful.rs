@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, BinaryBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Float64Array, StringArray,
+};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result, exec_datafusion_err};
 use datafusion::error::DataFusionError;
@@ -32,6 +35,17 @@ pub struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Argument number `at`, of numbers.
+    pub(crate) fn numbers(&self, at: usize) -> Numbers<'_> {
+        Numbers(self.args[at].as_primitive())
+    }
+
+    /// Argument number `at`, of texts; `None` where it was left out.
+    pub(crate) fn texts(&self, at: usize) -> Result<Option<Texts>> {
+        let texts = self.args.get(at).map(|texts| cast(texts, &DataType::Utf8)).transpose()?;
+        Ok(texts.map(|texts| Texts(texts.as_string().clone())))
+    }
+
     /// Row numbers by the end of their window: one moment, as windows close by their ends.
     pub fn moments(&self) -> BTreeMap<i64, Vec<usize>> {
         let mut moments: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
@@ -60,6 +74,25 @@ pub trait Stateful: Send {
     fn save(&self) -> BinaryArray;
 
     fn restore(&mut self, states: &BinaryArray) -> Result<()>;
+}
+
+/// A column of numbers.
+pub(crate) struct Numbers<'a>(&'a Float64Array);
+
+impl Numbers<'_> {
+    /// A null says nothing about its series, like NaN.
+    pub(crate) fn of(&self, row: usize) -> f64 {
+        if self.0.is_valid(row) { self.0.value(row) } else { f64::NAN }
+    }
+}
+
+/// A column of texts.
+pub(crate) struct Texts(StringArray);
+
+impl Texts {
+    pub(crate) fn of(&self, row: usize) -> Option<&str> {
+        self.0.is_valid(row).then(|| self.0.value(row))
+    }
 }
 
 /// The state of one series, and how the rows of all series advance theirs.
