@@ -243,10 +243,15 @@ async fn search(args: SearchArgs) -> Result<()> {
         Kind::Case => Vec::new(),
         Kind::All | Kind::Runbook => library.fitting(&question, limit)?,
     };
-    let text = match args.format {
-        Format::Table => table(&cases, &sections),
-        Format::Json => lines(&cases, &sections),
-    };
+    let text: String = ordered(&cases, &sections)
+        .into_iter()
+        .map(|found| match (args.format, found) {
+            (Format::Table, Found::Case(found)) => case_lines(found),
+            (Format::Table, Found::Section(found)) => section_lines(found),
+            (Format::Json, Found::Case(found)) => format!("{}\n", case_json(found)),
+            (Format::Json, Found::Section(found)) => format!("{}\n", section_json(found)),
+        })
+        .collect();
     if cases.is_empty() && sections.is_empty() {
         let held = format!("{} cases and {} sections", library.cases(), library.passages());
         tracing::info!("nothing fits among {held}");
@@ -285,48 +290,74 @@ async fn case(archive: &Archive, library: &Library, id: &str) -> Result<Case> {
     known.ok_or_else(|| intake::no_incident(id))
 }
 
-fn table(cases: &[Similar], sections: &[Fitting]) -> String {
-    let mut out = String::new();
-    for found in cases {
-        let case = &found.case;
-        let cause = match case.root_service.is_empty() {
-            true => "cause unknown".to_owned(),
-            false => format!("{} · {}", case.root_service, case.root_kind),
-        };
-        let opened = timestamp::format(case.opened_at);
-        out += &format!(
-            "case     {:.4}  {}  {}  {}\n",
-            found.score,
-            case.incident_id,
-            opened.get(..19).unwrap_or(&opened),
-            shown(&cause)
-        );
-        out += &format!("                 {}\n", shown(&case.title));
-        let mut facts = Vec::new();
-        if found.times > 1 {
-            facts.push(format!("happened {} times", found.times));
-        }
-        if !found.record.is_empty() {
-            let (right, wrong) = (found.record.right(), found.record.wrong());
-            facts.push(format!("right {right}, wrong {wrong}"));
-        }
-        facts.extend(case.actions.first().map(|a| format!("proposed: {a}")));
-        if !facts.is_empty() {
-            out += &format!("                 {}\n", shown(&facts.join(" · ")));
+/// An answer of either kind. Both are scored by the same sum over ranks, so they have one order.
+enum Found<'a> {
+    Case(&'a Similar),
+    Section(&'a Fitting),
+}
+
+impl Found<'_> {
+    fn score(&self) -> f64 {
+        match self {
+            Found::Case(found) => found.score,
+            Found::Section(found) => found.score,
         }
     }
-    for found in sections {
-        let passage = &found.passage;
-        let place = format!("{}/{}", passage.collection, passage.source);
-        out += &format!("{:<8} {:.4}  {}\n", passage.kind, found.score, shown(&place));
-        let heading = match passage.heading.is_empty() {
-            true => passage.title.clone(),
-            false => passage.heading.clone(),
-        };
-        out += &format!("                 {}\n", shown(&heading));
-        out += &format!("                 {}\n", shown(&passage.text.replace('\n', " ")));
+}
+
+/// Answers of both kinds, best first.
+fn ordered<'a>(cases: &'a [Similar], sections: &'a [Fitting]) -> Vec<Found<'a>> {
+    let cases = cases.iter().map(Found::Case);
+    let mut all: Vec<Found> = cases.chain(sections.iter().map(Found::Section)).collect();
+    all.sort_by(|a, b| b.score().total_cmp(&a.score()));
+    all
+}
+
+fn case_lines(found: &Similar) -> String {
+    let case = &found.case;
+    let cause = match case.root_service.is_empty() {
+        true => "cause unknown".to_owned(),
+        false => format!("{} · {}", case.root_service, case.root_kind),
+    };
+    let opened = timestamp::format(case.opened_at);
+    let mut out = format!(
+        "case     {:.4}  {}  {}  {}\n",
+        found.score,
+        case.incident_id,
+        opened.get(..19).unwrap_or(&opened),
+        shown(&cause)
+    );
+    out += &format!("                 {}\n", shown(&case.title));
+    let mut facts = Vec::new();
+    if found.times > 1 {
+        facts.push(format!("happened {} times", found.times));
+    }
+    if !found.record.is_empty() {
+        let (right, wrong) = (found.record.right(), found.record.wrong());
+        facts.push(format!("right {right}, wrong {wrong}"));
+    }
+    facts.extend(case.actions.first().map(|a| format!("proposed: {a}")));
+    if !facts.is_empty() {
+        out += &format!("                 {}\n", shown(&facts.join(" · ")));
     }
     out
+}
+
+fn section_lines(found: &Fitting) -> String {
+    let passage = &found.passage;
+    let place = format!("{}/{}", passage.collection, passage.source);
+    let heading = match passage.heading.is_empty() {
+        true => &passage.title,
+        false => &passage.heading,
+    };
+    format!(
+        "{:<8} {:.4}  {}\n                 {}\n                 {}\n",
+        passage.kind,
+        found.score,
+        shown(&place),
+        shown(heading),
+        shown(&passage.text.replace('\n', " "))
+    )
 }
 
 /// One line that is safe to print, cut.
@@ -338,43 +369,38 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// One JSON object per answer.
-fn lines(cases: &[Similar], sections: &[Fitting]) -> String {
-    let of_case = |found: &Similar| {
-        let case = &found.case;
-        json!({
-            "kind": "case",
-            "score": found.score,
-            "likeness": found.likeness,
-            "incident_id": case.incident_id,
-            "opened_at": timestamp::format(case.opened_at),
-            "title": case.title,
-            "services": case.services,
-            "root_service": case.root_service,
-            "root_kind": case.root_kind,
-            "actions": case.actions,
-            "times": found.times,
-            "right": found.record.right(),
-            "wrong": found.record.wrong(),
-        })
-    };
-    let of_section = |found: &Fitting| {
-        let passage = &found.passage;
-        json!({
-            "kind": passage.kind,
-            "score": found.score,
-            "likeness": found.likeness,
-            "section_id": passage.id,
-            "cluster": passage.cluster,
-            "collection": passage.collection,
-            "source": passage.source,
-            "title": passage.title,
-            "heading": passage.heading,
-            "alerts": passage.alerts,
-            "text": passage.text,
-        })
-    };
-    let all: Vec<Value> =
-        cases.iter().map(of_case).chain(sections.iter().map(of_section)).collect();
-    all.iter().map(|line| format!("{line}\n")).collect()
+fn case_json(found: &Similar) -> Value {
+    let case = &found.case;
+    json!({
+        "kind": "case",
+        "score": found.score,
+        "likeness": found.likeness,
+        "incident_id": case.incident_id,
+        "opened_at": timestamp::format(case.opened_at),
+        "title": case.title,
+        "services": case.services,
+        "root_service": case.root_service,
+        "root_kind": case.root_kind,
+        "actions": case.actions,
+        "times": found.times,
+        "right": found.record.right(),
+        "wrong": found.record.wrong(),
+    })
+}
+
+fn section_json(found: &Fitting) -> Value {
+    let passage = &found.passage;
+    json!({
+        "kind": passage.kind,
+        "score": found.score,
+        "likeness": found.likeness,
+        "section_id": passage.id,
+        "cluster": passage.cluster,
+        "collection": passage.collection,
+        "source": passage.source,
+        "title": passage.title,
+        "heading": passage.heading,
+        "alerts": passage.alerts,
+        "text": passage.text,
+    })
 }

@@ -14,7 +14,10 @@ use tantivy::query::TermQuery;
 use tantivy::schema::{
     FAST, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
 };
-use tantivy::tokenizer::TokenStream;
+use tantivy::tokenizer::{
+    Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter, TextAnalyzer,
+    TokenStream,
+};
 use tantivy::{
     DocId, Index as Tantivy, IndexReader, ReloadPolicy, Score, SegmentOrdinal, SegmentReader,
     TantivyDocument, Term,
@@ -25,11 +28,14 @@ use crate::error::Result;
 /// Memory of the writer; the least that tantivy takes.
 const WRITER_BYTES: usize = 15_000_000;
 
+/// Longer words, such as keys and hashes, are nobody's.
+const WORD_BYTES_MAX: usize = 40;
+
 /// Different words of one question that are looked for.
 const WORDS_MAX: usize = 256;
 
-/// Lower case, split at what is neither letter nor digit, stemmed.
-const WORDS: &str = "en_stem";
+/// Name of [`analyzer`].
+const WORDS: &str = "words";
 const EXACT: &str = "raw";
 
 /// The field of a document's number.
@@ -55,7 +61,7 @@ pub struct Hit {
 
 /// An index over documents of some text fields.
 pub struct Index {
-    tantivy: Tantivy,
+    analyzer: TextAnalyzer,
     writer: IndexWriter,
     reader: IndexReader,
     number: Field,
@@ -89,9 +95,11 @@ impl Index {
         let texts = texts.collect();
         let terms = schema.add_text_field("terms", text(EXACT));
         let tantivy = Tantivy::create_in_ram(schema.build());
+        let analyzer = analyzer()?;
+        tantivy.tokenizers().register(WORDS, analyzer.clone());
         let writer = tantivy.writer_with_num_threads(1, WRITER_BYTES)?;
         let reader = tantivy.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { tantivy, writer, reader, number, texts, terms })
+        Ok(Self { analyzer, writer, reader, number, texts, terms })
     }
 
     pub fn len(&self) -> usize {
@@ -122,11 +130,8 @@ impl Index {
 
     /// Documents that share words with `text`, best first.
     pub fn words(&self, text: &str) -> Result<Vec<Hit>> {
-        let mut tokenizer =
-            self.tantivy.tokenizers().get(WORDS).ok_or_else(|| {
-                tantivy::TantivyError::SchemaError(format!("no tokenizer {WORDS}"))
-            })?;
-        let mut stream = tokenizer.token_stream(text);
+        let mut analyzer = self.analyzer.clone();
+        let mut stream = analyzer.token_stream(text);
         let mut words: Vec<String> = Vec::new();
         while let Some(token) = stream.next() {
             if words.len() < WORDS_MAX && !words.contains(&token.text) {
@@ -164,6 +169,19 @@ impl Index {
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.number.cmp(&b.number)));
         Ok(hits)
     }
+}
+
+/// Lower case, split at what is neither letter nor digit, without the words that every English text
+/// has, stemmed.
+fn analyzer() -> Result<TextAnalyzer> {
+    let stop_words = StopWordFilter::new(Language::English)
+        .ok_or_else(|| tantivy::TantivyError::SchemaError("no English stop words".to_owned()))?;
+    let words = TextAnalyzer::builder(SimpleTokenizer::default())
+        .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
+        .filter(LowerCaser)
+        .filter(stop_words)
+        .filter(Stemmer::new(Language::English));
+    Ok(words.build())
 }
 
 /// Collects number and score of every document that matches.
@@ -240,6 +258,7 @@ mod tests {
         assert_eq!(numbers(index.words("queue of the node").unwrap())[0], 3);
         assert!(index.words("nothing alike").unwrap().is_empty());
         assert!(index.words("").unwrap().is_empty());
+        assert!(index.words("is it the").unwrap().is_empty(), "what every text has");
         assert!(Index::new(&[]).unwrap().words("disk").unwrap().is_empty());
     }
 

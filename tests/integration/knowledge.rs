@@ -307,6 +307,11 @@ fn an_incident_that_comes_back_finds_the_first_and_the_runbook_of_its_service() 
     assert_eq!(similar[0]["incident_id"], ids[0], "{similar:?}");
     let before = search(&archive, &["--incident", &ids[0], "--kind", "case", "--limit", "9"]);
     assert!(before.iter().all(|c| ids.iter().all(|id| c["incident_id"] != id.as_str())));
+    // What fits better comes first, of whichever kind it is.
+    let kinds = |found: Vec<Value>| found.iter().map(|f| f["kind"].clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(search(&archive, &["DatabaseDiskFull: extend the volume"]))[0], "runbook");
+    let words = kinds(search(&archive, &["ledger: error_ratio up on 3 instances, exception"]));
+    assert_eq!(words[0], "case", "{words:?}");
     // A second replay, over an archive that knows how it ends, finds the same and adds nothing.
     let first = contents(&archive);
     replay(&outage, &archive, &[]);
