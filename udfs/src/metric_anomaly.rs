@@ -39,6 +39,9 @@
 //! that this way reaches `TOLD` is replaced by what was expected, so that a fault among the first
 //! windows is not taken for what the series does.
 //!
+//! What comes every day at the same time and is no stronger than before is a
+//! [`habit`](habits), and no news.
+//!
 //! While the score is at least `FREEZE` nothing of the baseline is learnt. After `PATIENCE` such
 //! windows, or a quarter as many as the series is old, the change counts as normal: the level
 //! moves there and the series is treated as young, so that it learns fast and is unsure.
@@ -50,10 +53,13 @@
 //! Sources: Siffer et al., KDD 2017 (SPOT); Robbins–Monro quantiles; Huber's clipping.
 
 mod checkpoint;
+mod habits;
 mod learning;
 mod warm_up;
 
 pub(crate) use warm_up::Young;
+
+use habits::Habits;
 
 use crate::Verdict;
 use crate::peaks_over_threshold::{Prior, Tail};
@@ -61,7 +67,7 @@ use crate::records::Records;
 use crate::sampling_period;
 use crate::seasonal_knots::Knots;
 
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 /// Windows before a series is judged by itself; they fit into the knots' memory, idle until then.
 pub(crate) const WARM_UP: u32 = 24;
 /// Windows that level and scale remember once the series is old: a scale good to a few percent.
@@ -82,6 +88,8 @@ const WIDEN: f64 = 0.25;
 /// Score from which the baseline is frozen: one window in a hundred is little to lose, and a fault
 /// below the alarm threshold must not be learnt either.
 const FREEZE: f64 = 2.0;
+/// Score that would be told.
+const TOLD: f64 = 3.0;
 /// Alerting windows after which a change is the new normal: an hour at one-minute windows. A young
 /// series waits for a quarter of its age only: a fifth of all that it has shown is not rare.
 const PATIENCE: i8 = 60;
@@ -94,6 +102,9 @@ const CLIP: f64 = 3.0;
 const Z_MAX: f64 = 100.0;
 /// Numbers in units of the series' own first change are kept within this.
 const X_MAX: f64 = 1e30;
+
+/// Part of the record that a habit may exceed by: the statistic is a logarithm.
+const HABITUAL: f64 = 1.1;
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -173,6 +184,7 @@ pub struct State {
     /// Of the point and the lasting statistic.
     tails: [Tail; 2],
     records: Records,
+    habits: Habits,
     day: Knots<DAY_KNOTS, DAY>,
     week: Knots<WEEK_KNOTS, WEEK>,
 }
@@ -235,6 +247,7 @@ impl State {
             range: [0.0; 2],
             tails: PRIORS.map(Tail::new),
             records: Records::new(),
+            habits: Habits::default(),
             day: Knots::new(),
             week: Knots::new(),
         }
@@ -252,6 +265,7 @@ impl State {
             return Verdict::silent(self.raw(f64::from(self.level)));
         }
         let x = self.enter(value);
+        let before_ns = self.last_ts;
         let gap = self.advance(ts_ns);
         if self.is_young() {
             return self.warm_up(x, while_young);
@@ -261,11 +275,19 @@ impl State {
         }
         let window = self.compare(ts_ns, x, gap);
         let s = self.statistics(&window);
-        let score = self.score(&window, s);
+        let raw = self.score(&window, s);
+        let score = self.habitual(ts_ns, s[0]).map_or(raw, |most| raw.min(most));
         let verdict =
             Verdict { score, expected: self.raw(window.expected), direction: direction(&window) };
+        self.habits.learn(before_ns, ts_ns, raw >= FREEZE, raw >= TOLD);
         self.learn(&window, s, score);
         verdict
+    }
+
+    /// The most that a window of this point statistic can mean where the series is abnormal at
+    /// this time every day, and has been as much before.
+    fn habitual(&self, ts_ns: i64, s: f64) -> Option<f64> {
+        self.habits.score(ts_ns).filter(|_| s <= HABITUAL * self.tails[0].record())
     }
 
     /// The value in the series' own units.

@@ -50,6 +50,9 @@ const CLIP: f64 = 1e-3;
 /// Cluster peaks kept. The law is good to about one window in a thousand, and three events in a few
 /// thousand windows reach there; a fourth changed no figure.
 const RECORDS: usize = 3;
+/// Windows in which a record falls by the factor e towards the threshold: slowly, or what comes
+/// once a day would be higher than yesterday's every time.
+const RECORD_WINDOWS: f32 = 8.0 * WINDOWS as f32;
 /// Windows that the prior on the rate of records is worth: one alarm at `CLIP`.
 const PRIOR_RECORDS: f64 = 1.0 / CLIP;
 /// What is believed about a tail before any data.
@@ -146,12 +149,17 @@ impl Tail {
         ((f64::from(self.windows) + PRIOR_RECORDS) / events).log10()
     }
 
+    /// The highest peak so far; 0 where there was none.
+    pub(crate) fn record(&self) -> f64 {
+        f64::from(self.records[0])
+    }
+
     /// Keeps `s` if it is the peak of its cluster so far and one of the highest.
-    fn record(&mut self, s: f64, fresh: bool) {
+    fn keep(&mut self, s: f64, fresh: bool) {
         let t = self.threshold;
         if self.windows >= WINDOWS {
             for record in &mut self.records {
-                *record -= (*record - t).max(0.0) / f32::from(WINDOWS);
+                *record -= (*record - t).max(0.0) / RECORD_WINDOWS;
             }
         }
         if fresh {
@@ -193,7 +201,7 @@ impl Tail {
         let t = f64::from(self.threshold);
         let over = s > t;
         let f = self.overrun();
-        self.record(s, fresh);
+        self.keep(s, fresh);
         let alarm = over && s > self.quantile(CLIP, prior);
         let s = if over { s.min(self.quantile(CLIP / f, prior)) } else { s };
         self.windows = (self.windows + 1).min(WINDOWS);

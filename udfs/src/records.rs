@@ -52,16 +52,17 @@ const EXPONENT: f64 = 0.3;
 struct Side {
     /// Falling; 0 where there was none.
     peaks: [u16; PEAKS],
-    /// Windows since the last that was part of a cluster, up to that which ends one.
-    quiet: u8,
-    /// Which peak is that of the present cluster; `PEAKS` if none.
-    current: u8,
 }
+
+/// The present cluster of one side, in three and five bits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Cluster(u8);
 
 /// The records of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Records {
     sides: [Side; 2],
+    clusters: [Cluster; 2],
 }
 
 /// The 16 highest bits of a positive number, rounded up: a peak that comes again exceeds nothing.
@@ -74,23 +75,43 @@ fn long(v: u16) -> f64 {
     f64::from(f32::from_bits(u32::from(v) << 16))
 }
 
+impl Cluster {
+    /// Windows without anything high are counted up to this.
+    const QUIET_MAX: u8 = 31;
+
+    const fn new(current: usize, quiet: u8) -> Self {
+        let quiet = if quiet < Self::QUIET_MAX { quiet } else { Self::QUIET_MAX };
+        Self((current as u8) << 5 | quiet)
+    }
+
+    /// Which peak is its own; `PEAKS` where there is no cluster.
+    fn current(self) -> usize {
+        usize::from(self.0 >> 5)
+    }
+
+    /// Windows since the last that was part of it.
+    fn quiet(self) -> u8 {
+        self.0 & Self::QUIET_MAX
+    }
+}
+
 impl Side {
     const fn new() -> Self {
-        Self { peaks: [0; PEAKS], quiet: u8::MAX, current: PEAKS as u8 }
+        Self { peaks: [0; PEAKS] }
     }
 
     /// Decades by which the excess of `r` over the record lowers the probability, or `None` where
     /// `r` is no record. The present cluster does not say how far apart peaks are.
-    fn decades(&self, r: f64, scale: f64) -> Option<f64> {
+    fn decades(&self, current: usize, r: f64, scale: f64) -> Option<f64> {
         let mut past = [0.0; PEAKS];
         let mut known = 0;
         for (i, peak) in self.peaks.iter().enumerate() {
-            if i != usize::from(self.current) && *peak > 0 {
+            if i != current && *peak > 0 {
                 past[known] = long(*peak);
                 known += 1;
             }
         }
-        let present = self.peaks.get(usize::from(self.current)).map_or(0.0, |peak| long(*peak));
+        let present = self.peaks.get(current).map_or(0.0, |peak| long(*peak));
         let idle = scale > 0.0 && past[0] >= IDLE * scale;
         if known < PEAKS_MIN || !idle || r <= past[0].max(present) {
             return None;
@@ -107,35 +128,36 @@ impl Side {
         Some(exponential.min(power) / std::f64::consts::LN_10)
     }
 
-    fn learn(&mut self, r: f64, cluster: u8) {
-        if self.quiet >= cluster {
-            self.current = PEAKS as u8;
-        }
-        let mut at = usize::from(self.current).min(PEAKS - 1);
+    /// The cluster after a window; one ends after `quiet_max` windows without anything high.
+    fn learn(&mut self, cluster: Cluster, r: f64, quiet_max: u8) -> Cluster {
+        let current = if cluster.quiet() >= quiet_max { PEAKS } else { cluster.current() };
+        let mut at = current.min(PEAKS - 1);
         let part = r > HOLD * long(self.peaks[at]);
-        self.quiet = if part { 0 } else { self.quiet.saturating_add(1) };
+        let quiet = if part { 0 } else { cluster.quiet() + 1 };
         if r <= long(self.peaks[at]) {
-            return;
+            return Cluster::new(current, quiet);
         }
         self.peaks[at] = short(r);
         while at > 0 && self.peaks[at] > self.peaks[at - 1] {
             self.peaks.swap(at, at - 1);
             at -= 1;
         }
-        self.current = at as u8;
+        Cluster::new(at, quiet)
     }
 }
 
 impl Records {
     pub(crate) const fn new() -> Self {
-        Self { sides: [Side::new(); 2] }
+        Self { sides: [Side::new(); 2], clusters: [Cluster::new(PEAKS, u8::MAX); 2] }
     }
 
     /// −log10 of the probability of a value as far out as `residual`; 0 if it is no record.
     /// `scale` is the usual size of residuals, `windows` how many the records are out of.
     pub(crate) fn score(&self, residual: f64, scale: f64, windows: f64) -> f64 {
-        let side = &self.sides[usize::from(residual < 0.0)];
-        let Some(decades) = side.decades(residual.abs(), scale) else { return 0.0 };
+        let side = usize::from(residual < 0.0);
+        let current = self.clusters[side].current();
+        let decades = self.sides[side].decades(current, residual.abs(), scale);
+        let Some(decades) = decades else { return 0.0 };
         let chances = self.sides.len() as f64;
         (((windows.min(EXCHANGEABLE) + 1.0) / chances).log10() + decades).clamp(0.0, SCORE_MAX)
     }
@@ -148,28 +170,29 @@ impl Records {
                 *peak = peak.saturating_sub(1);
             }
         }
-        for (side, r) in self.sides.iter_mut().zip([residual, -residual]) {
-            side.learn(r, cluster);
+        let sides = self.sides.iter_mut().zip(&mut self.clusters);
+        for ((side, present), r) in sides.zip([residual, -residual]) {
+            *present = side.learn(*present, r, cluster);
         }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        for side in &self.sides {
+        for (side, cluster) in self.sides.iter().zip(&self.clusters) {
             side.peaks.iter().for_each(|peak| out.extend_from_slice(&peak.to_le_bytes()));
-            out.extend([side.quiet, side.current]);
+            out.push(cluster.0);
         }
     }
 
     pub(crate) fn read(from: &mut Reader) -> Option<Self> {
         let mut records = Self::new();
-        for side in &mut records.sides {
+        for (side, cluster) in records.sides.iter_mut().zip(&mut records.clusters) {
             for peak in &mut side.peaks {
                 *peak = from.u16()?;
             }
-            (side.quiet, side.current) = (from.u8()?, from.u8()?);
+            *cluster = Cluster(from.u8()?);
             let falling = side.peaks.is_sorted_by(|a, b| a >= b);
             let finite = side.peaks.iter().all(|peak| long(*peak).is_finite() && *peak < 0x8000);
-            if !falling || !finite || usize::from(side.current) > PEAKS {
+            if !falling || !finite || cluster.current() > PEAKS {
                 return None;
             }
         }

@@ -1,5 +1,6 @@
 //! The state of a series as bytes.
 
+use super::habits::Habits;
 use super::{PATIENCE, State, VERSION, WARM_UP};
 use crate::codec::{Reader, put_f32s};
 use crate::peaks_over_threshold::Tail;
@@ -27,6 +28,7 @@ impl State {
             tail.write(out);
         }
         self.records.write(out);
+        self.habits.write(out);
         self.day.write(out);
         self.week.write(out);
     }
@@ -67,6 +69,7 @@ impl State {
             range: from.f32s()?,
             tails: [Tail::read(&mut from)?, Tail::read(&mut from)?],
             records: Records::read(&mut from)?,
+            habits: Habits::read(&mut from)?,
             day: Knots::read(&mut from)?,
             week: Knots::read(&mut from)?,
         };

@@ -7,6 +7,10 @@ use super::{
 use crate::peaks_over_threshold::Tail;
 use crate::records::Records;
 
+/// Mean errors that no outer quantile of a law without outliers is away from its middle: Laplace's
+/// has 2.3.
+const FAR: f64 = 2.5;
+
 impl State {
     pub(super) fn learn(&mut self, w: &Window, s: [f64; 2], score: f64) {
         let alert = score >= FREEZE;
@@ -66,10 +70,13 @@ impl State {
         self.activity_mean += (pace * (w.log_step - f64::from(self.activity_mean))) as f32;
         self.activity_size += (pace * (away - f64::from(self.activity_size))) as f32;
         self.learn_seasons(w);
-        let gain = (2.5 / n).max(0.02) * 1.25 * w.error;
+        let gain = (2.5 / n).max(0.02);
         for (q, tau) in self.quantiles.iter_mut().zip(TAUS) {
-            let below = f64::from(u8::from(r < f64::from(*q)));
-            *q += (gain * (tau - below)) as f32;
+            let at = f64::from(*q);
+            let step = tau - f64::from(u8::from(r < at));
+            // A quantile that is too far out has only the size of its own error to come back by.
+            let size = if step * at < 0.0 { w.error.max(at.abs() / FAR) } else { w.error };
+            *q += (gain * 1.25 * size * step) as f32;
         }
         widen(&mut self.range, w.x);
     }

@@ -123,6 +123,37 @@ fn a_level_shift_is_one_episode_and_then_normal() {
 }
 
 #[test]
+fn a_slow_start_does_not_blind_a_series() {
+    for factor in [10.0, 100.0] {
+        let mut x = noise(Family::Normal, 5, 2_000);
+        x[..3].iter_mut().for_each(|v| *v *= factor);
+        x[1_000..1_010].iter_mut().for_each(|v| *v += 10.0);
+        let s = scores(MINUTE, x);
+        assert!(s[1_004..1_010].iter().all(|s| *s >= 3.0), "{factor}: {:?}", &s[1_000..1_010]);
+    }
+}
+
+#[test]
+fn what_comes_every_night_falls_silent_and_worse_does_not() {
+    let (night, days) = (1_440, 16);
+    let mut x = noise(Family::Normal, 9, days * night);
+    for day in 1..days {
+        let at = day * night + 180 + day * 7 % 5;
+        x[at..at + 3].iter_mut().for_each(|v| *v += 60.0);
+    }
+    x[15 * night + 180..15 * night + 190].iter_mut().for_each(|v| *v += 3_000.0);
+    x[14 * night + 700] += 60.0;
+    let s = scores(MINUTE, x);
+    let most = |from: usize| s[from..from + 15].iter().copied().fold(0.0, f64::max);
+    assert!(most(night + 178) >= 4.0, "the first");
+    for day in 5..15 {
+        assert!(most(day * night + 178) < FREEZE, "{day}: {}", most(day * night + 178));
+    }
+    assert!(most(14 * night + 695) >= 3.0, "at another time: {}", most(14 * night + 695));
+    assert!(most(15 * night + 178) >= 3.0, "much more: {}", most(15 * night + 178));
+}
+
+#[test]
 fn a_daily_wave_is_learnt_and_its_absence_seen() {
     let mut rng = Noise::new(Family::Normal, 1);
     let wave = |i: usize| (i as f64 / 288.0 * std::f64::consts::TAU).sin();

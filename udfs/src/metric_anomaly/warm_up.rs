@@ -1,11 +1,9 @@
 //! The first windows of a series.
 
-use super::{CLUSTER, PRIORS, State, TAUS, WARM_UP};
+use super::{CLUSTER, PRIORS, State, TAUS, TOLD, WARM_UP};
 use crate::Verdict;
 use crate::seasonal_knots::Knots;
 
-/// Score from which a window of a young series is not learnt: what would be told.
-const TOLD: f64 = 3.0;
 /// Such windows in a row, or a quarter as many as there were, after which a series begins anew.
 const PATIENCE_YOUNG: i8 = 3;
 
@@ -19,6 +17,30 @@ pub(crate) struct Young {
     /// Whether its last window was abnormal.
     pub(crate) hot: bool,
 }
+
+/// Robust standard deviations beyond which a first value is a slow start, and counts as if it were
+/// so far away: what starts cold must not teach a series what its noise is.
+const OUTLIER: f32 = 5.0;
+
+/// Clips what is far from the median of all, and sorts a copy. Where more than half of them are
+/// equal nothing is.
+fn clip_outliers<const N: usize>(values: &mut [f32; N]) -> [f32; N] {
+    let sorted = |values: &[f32; N]| {
+        let mut sorted = *values;
+        sorted.sort_by(f32::total_cmp);
+        sorted
+    };
+    let median = sorted(values)[N / 2];
+    let deviations = values.map(|v| (v - median).abs());
+    let limit = OUTLIER * NORMAL * sorted(&deviations)[N / 2];
+    if limit > 0.0 {
+        *values = values.map(|v| v.clamp(median - limit, median + limit));
+    }
+    sorted(values)
+}
+
+/// Standard deviations of a normal law in its median absolute deviation.
+const NORMAL: f32 = 1.4826;
 
 impl State {
     /// Whether it has not shown enough to be judged by itself.
@@ -69,10 +91,9 @@ impl State {
 
     /// Starts every estimate from the first values.
     fn grow_up(&mut self) {
-        let first: [f32; WARM_UP as usize] = std::array::from_fn(|i| self.day.get(i) as f32);
+        let mut first: [f32; WARM_UP as usize] = std::array::from_fn(|i| self.day.get(i) as f32);
         self.day = Knots::new();
-        let mut sorted = first;
-        sorted.sort_by(f32::total_cmp);
+        let sorted = clip_outliers(&mut first);
         let rank = |tau: f64| sorted[(tau * (sorted.len() - 1) as f64).round() as usize];
         self.level = 0.5 * (sorted[11] + sorted[12]);
         self.quantiles = TAUS.map(|tau| rank(tau) - self.level);
