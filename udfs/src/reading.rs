@@ -2,27 +2,41 @@
 //!
 //! Prometheus and OpenMetrics name counters `…_total` and the buckets of histograms `…_bucket`.
 //! Names that end in `_count` or `_sum` are counters in a histogram or summary, and gauges
-//! elsewhere (`thread_count`): these are watched first. A counter rises and never falls, but for a
-//! reset, which takes it below half of what it was.
+//! elsewhere (`thread_count`): these are watched until they have risen often enough, or fallen. A
+//! counter rises and never falls, but for a reset, which takes it below half of what it was; one
+//! that keeps falling by less is a gauge, whatever its name.
 
 use crate::codec::Reader;
 use crate::counter_rate;
 
-const VERSION: u8 = 1;
-/// Values after which it is decided what a name of two meanings stands for.
+const VERSION: u8 = 2;
+/// Values after which it is decided what a name of two meanings stands for. One that stands still
+/// for so long is told as it is, and watched on: a counter may have had nothing to count yet.
 const WATCHED: u8 = 12;
-/// Fewest rises among them that make a counter.
+/// Fewest rises that make a counter.
 const RISES: u8 = 3;
+/// A counter's falls, twice, less its rises, from which on it is none: a reset that half is made
+/// good by the next window happens, but not again and again.
+const FALLS: u8 = 8;
+
+/// Bytes of a counter's state before those of its rate: version, kind, falls and last value.
+const COUNTER_HEADER: usize = 3 + size_of::<f64>();
 
 /// What the values of a series are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum State {
     Gauge,
-    Counter(counter_rate::State),
+    Counter {
+        rate: counter_rate::State,
+        last: f64,
+        falls: u8,
+    },
     /// The name may mean either.
     Watched {
         values: u8,
         rises: u8,
+        /// Values since the last rise.
+        still: u8,
         last: f64,
     },
 }
@@ -36,7 +50,7 @@ pub struct Reading {
 }
 
 /// Whether a series that went from `last` to `value` can be no counter.
-fn falls(last: f64, value: f64) -> bool {
+fn fell(last: f64, value: f64) -> bool {
     value < last && value > 0.5 * last
 }
 
@@ -45,42 +59,68 @@ impl State {
     pub fn of(metric: &str) -> Self {
         let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| metric.ends_with(suffix));
         if ends(&["_total", "_bucket"]) {
-            Self::Counter(counter_rate::State::new())
+            Self::counter()
         } else if ends(&["_count", "_sum"]) {
-            Self::Watched { values: 0, rises: 0, last: f64::NAN }
+            Self::Watched { values: 0, rises: 0, still: 0, last: f64::NAN }
         } else {
             Self::Gauge
         }
     }
 
+    fn counter() -> Self {
+        Self::Counter { rate: counter_rate::State::new(), last: f64::NAN, falls: 0 }
+    }
+
     /// Takes in the mean and the highest value of the window that starts at `ts_ns`. `None` where
     /// it is not known yet what the series is, or how fast it counts.
     pub fn step(&mut self, ts_ns: i64, mean: f64, highest: f64) -> Option<Reading> {
+        self.watch(highest);
         match self {
             Self::Gauge => Some(Reading { value: mean, is_rate: false }),
-            Self::Counter(rate) => {
+            Self::Counter { rate, .. } => {
                 let value = rate.step(ts_ns, highest)?;
                 Some(Reading { value, is_rate: true })
             }
-            Self::Watched { values, rises, last } => {
-                if !highest.is_finite() {
-                    return None;
+            Self::Watched { still, .. } => {
+                let steady = *still >= WATCHED && highest.is_finite();
+                steady.then_some(Reading { value: mean, is_rate: false })
+            }
+        }
+    }
+
+    /// Looks at what the next value says of what the series is.
+    fn watch(&mut self, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        match self {
+            Self::Gauge => {}
+            Self::Counter { last, falls, .. } => {
+                if fell(*last, value) {
+                    *falls += 2;
+                } else if value > *last {
+                    *falls = falls.saturating_sub(1);
                 }
-                *values += 1;
-                *rises += u8::from(highest > *last);
-                if falls(*last, highest) || highest < 0.0 {
+                *last = value;
+                if *falls >= FALLS {
                     *self = Self::Gauge;
-                } else if *values >= WATCHED {
-                    *self = if *rises >= RISES {
-                        Self::Counter(counter_rate::State::new())
-                    } else {
-                        Self::Gauge
-                    };
-                } else {
-                    *last = highest;
-                    return None;
                 }
-                self.step(ts_ns, mean, highest)
+            }
+            Self::Watched { values, rises, still, last } => {
+                let rose = value > *last;
+                *values = values.saturating_add(1);
+                *rises += u8::from(rose);
+                *still = if rose { 0 } else { still.saturating_add(1) };
+                if fell(*last, value) || value < 0.0 {
+                    *self = Self::Gauge;
+                } else if *values >= WATCHED && *rises >= RISES {
+                    *self = Self::counter();
+                } else {
+                    *last = value;
+                    if *still >= WATCHED {
+                        *rises = 0;
+                    }
+                }
             }
         }
     }
@@ -90,12 +130,13 @@ impl State {
         out.push(VERSION);
         match self {
             Self::Gauge => out.push(0),
-            Self::Counter(rate) => {
-                out.push(1);
+            Self::Counter { rate, last, falls } => {
+                out.extend_from_slice(&[1, *falls]);
+                out.extend_from_slice(&last.to_le_bytes());
                 rate.write(out);
             }
-            Self::Watched { values, rises, last } => {
-                out.extend_from_slice(&[2, *values, *rises]);
+            Self::Watched { values, rises, still, last } => {
+                out.extend_from_slice(&[2, *values, *rises, *still]);
                 out.extend_from_slice(&last.to_le_bytes());
             }
         }
@@ -106,11 +147,15 @@ impl State {
         let mut from = Reader::new(bytes, VERSION)?;
         let state = match from.u8()? {
             0 => Self::Gauge,
-            1 => return counter_rate::State::read(bytes.get(2..)?).map(Self::Counter),
+            1 => {
+                let (falls, last) = (from.u8()?, f64::from_bits(from.i64()? as u64));
+                let rate = counter_rate::State::read(bytes.get(COUNTER_HEADER..)?)?;
+                return Some(Self::Counter { rate, last, falls });
+            }
             2 => {
-                let (values, rises) = (from.u8()?, from.u8()?);
+                let (values, rises, still) = (from.u8()?, from.u8()?, from.u8()?);
                 let last = f64::from_bits(from.i64()? as u64);
-                Self::Watched { values, rises, last }
+                Self::Watched { values, rises, still, last }
             }
             _ => return None,
         };
@@ -122,14 +167,13 @@ impl State {
 /// Turns the samples of a series, in order of time, into rates if they are of a counter; returns
 /// whether they are.
 pub fn to_rates(metric: &str, samples: &mut Vec<(i64, f64)>) -> bool {
+    let pairs = || samples.windows(2).map(|pair| (pair[0].1, pair[1].1));
+    let rises = || pairs().filter(|(last, value)| value > last).count();
+    let falls = || pairs().filter(|(last, value)| fell(*last, *value)).count();
     let is_counter = match State::of(metric) {
         State::Gauge => false,
-        State::Counter(_) => true,
-        State::Watched { .. } => {
-            let pairs = || samples.windows(2).map(|pair| (pair[0].1, pair[1].1));
-            let rises = pairs().filter(|(last, value)| value > last).count();
-            rises >= usize::from(RISES) && !pairs().any(|(last, value)| falls(last, value))
-        }
+        State::Counter { .. } => 2 * falls() < rises() + usize::from(FALLS),
+        State::Watched { .. } => rises() >= usize::from(RISES) && falls() == 0,
     };
     if is_counter {
         let mut rate = counter_rate::State::new();
@@ -168,6 +212,33 @@ mod tests {
             [Some(199.0), Some(205.0)]
         );
         assert_eq!(read("node_count", &[3.0; 20])[19], Some(3.0));
+    }
+
+    #[test]
+    fn a_counter_that_has_nothing_to_count_at_first_is_one_when_it_counts() {
+        let idle = std::iter::repeat_n(57.0, 40);
+        let busy = (1..=20).map(|i| 57.0 + 120.0 * f64::from(i));
+        let values: Vec<f64> = idle.chain(busy).collect();
+        let read = read("request_seconds_count", &values);
+        assert_eq!((read[5], read[39]), (None, Some(57.0)));
+        assert!(read[40..43].iter().all(Option::is_none), "it is not known yet: {read:?}");
+        assert_eq!(read[59], Some(2.0));
+    }
+
+    #[test]
+    fn what_keeps_falling_is_a_gauge_whatever_its_name() {
+        let waves = |i: i32| 100.0 + f64::from(i * 7 % 11);
+        let values: Vec<f64> = (0..40).map(waves).collect();
+        assert_eq!(read("connections_total", &values)[39], Some(waves(39)));
+        let mut started: Vec<f64> = (1..=13).map(|i| f64::from(i) * 10.0).collect();
+        started.extend((0..40).map(waves));
+        assert_eq!(read("thread_count", &started)[52], Some(waves(39)));
+        // A reset of which half is made good at once is one.
+        let reset: Vec<f64> = (0..40).map(|i| f64::from(60 * (i + 1 - i / 20 * 8))).collect();
+        assert_eq!(read("a_total", &reset)[39], Some(1.0));
+        let mut samples: Vec<(i64, f64)> =
+            values.iter().enumerate().map(|(i, v)| (i as i64 * MINUTE, *v)).collect();
+        assert!(!to_rates("connections_total", &mut samples));
     }
 
     #[test]
