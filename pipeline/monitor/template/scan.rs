@@ -304,6 +304,9 @@ impl Scanner<'_> {
             return self.push(start, end, Kind::Word, hash::word(word));
         }
         if flags & !(DIGIT | DOT) == 0 && word[word.len() - 1] != b'.' && word[0] != b'.' {
+            if is_server_error(&self.line[..start], word) {
+                return self.push(start, end, Kind::Word, hash::word(word));
+            }
             return self.push(start, end, Kind::Value, 0);
         }
         // The full stop or comma that ends a sentence is not part of the value before it.
@@ -323,6 +326,26 @@ impl Scanner<'_> {
         }
     }
 }
+
+/// Whether a number is the status of a request that its server failed: `HTTP/1.1" 503`,
+/// `"status": 500`, `status_code=502`. It says what happened, as a level does, and is no value.
+fn is_server_error(before: &[u8], number: &[u8]) -> bool {
+    if number.len() != 3 || number[0] != b'5' || number.contains(&b'.') {
+        return false;
+    }
+    let joints = before.iter().rev().take_while(|b| b"\"' :=".contains(b)).count();
+    let before = &before[..before.len() - joints];
+    let word = before.iter().rev().take_while(|b| !b" \t\"'{,;[(".contains(b)).count();
+    let word = &before[before.len() - word..];
+    let ends = |name: &&[u8]| {
+        word.len() >= name.len() && word[word.len() - name.len()..].eq_ignore_ascii_case(name)
+    };
+    joints > 0 && (word.starts_with(b"HTTP/") || STATUS_KEYS.iter().any(ends))
+}
+
+/// How keys end that hold such a status.
+const STATUS_KEYS: [&[u8]; 5] =
+    [b"status", b"status_code", b"statuscode", b"response_code", b"responsecode"];
 
 /// Length of a terminal escape sequence (ECMA-48 CSI), or of the lone escape byte.
 fn escape_bytes(rest: &[u8]) -> usize {
