@@ -62,7 +62,7 @@ impl Surroundings {
 
     /// Time between two windows of the track's series.
     pub fn step(&self, track: &Track) -> Nanos {
-        self.cadence.step(&track.signal.job, track.width)
+        self.cadence.step(&track.signal.job, &track.signal.service, track.width)
     }
 
     /// Surprise of a track's run of windows, if its kind tells the truth.
@@ -98,53 +98,132 @@ struct Beat {
     seen: u32,
 }
 
+impl Beat {
+    fn new(signal: &Signal) -> Self {
+        Self { last: signal.window_end, step: 0, seen: 0 }
+    }
+
+    fn learn(&mut self, signal: &Signal) {
+        let distance = signal.window_end - self.last;
+        if distance > 0 {
+            self.step = common_divisor(distance, self.step);
+            self.last = signal.window_end;
+            self.seen = self.seen.saturating_add(1);
+        }
+    }
+
+    /// Time between two evaluations, a multiple of `unit` or a part of it, once it is known. That
+    /// `n` whole numbers have a divisor of `g` or more by chance has a probability of about
+    /// `g^(1−n)/(n−1)`.
+    fn step(&self, unit: Nanos) -> Option<Nanos> {
+        if self.seen == 0 || unit <= 0 {
+            return None;
+        }
+        let (apart, others) = (self.step as f64 / unit as f64, f64::from(self.seen - 1));
+        let known = apart <= 1.0 || apart.powf(others) * others >= Self::SURE;
+        known.then_some(self.step)
+    }
+
+    /// What chance would do once in so many times is none.
+    const SURE: f64 = 200.0;
+
+    /// Widths of a window that lie between two values of a series at most: minutes, of an hour. A
+    /// longer pause is one in which nothing was abnormal.
+    const SPARSE: i64 = 60;
+}
+
 fn common_divisor(a: Nanos, b: Nanos) -> Nanos {
     if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
-/// The spacing of each job's windows, learned from the ends of those that were abnormal.
+/// The spacing of the windows of each job, and of each service within it, learned from the ends of
+/// those that were abnormal.
 ///
 /// A window of ten minutes that slides every minute is over one minute, not ten, after the
 /// next one could have been abnormal; windows of one minute over values that come every five
-/// follow each other every five.
+/// follow each other every five, whatever the other services do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cadence {
-    jobs: BTreeMap<String, Beat>,
+    jobs: BTreeMap<String, Beats>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Beats {
+    all: Beat,
+    services: BTreeMap<String, Beat>,
 }
 
 impl Cadence {
-    /// Distances after which they have no common divisor by chance: one in 200 for this many
-    /// whole numbers, 1 − 1/ζ(8).
-    const SURE: u32 = 8;
-
-    /// Widths of a window that lie between two values of a series at most: a longer pause is one
-    /// in which nothing was abnormal.
-    const SPARSE: i64 = 5;
-
     /// Jobs remembered; the windows of others count as tumbling.
     const MAX_JOBS: usize = 1024;
 
+    /// Services of a job remembered; others count as all of them together.
+    const MAX_SERVICES: usize = 16_384;
+
     pub fn learn(&mut self, signal: &Signal) {
-        if let Some(beat) = self.jobs.get_mut(&signal.job) {
-            let distance = signal.window_end - beat.last;
-            if distance > 0 {
-                beat.step = common_divisor(distance, beat.step);
-                beat.last = signal.window_end;
-                beat.seen = beat.seen.saturating_add(1);
+        let Some(beats) = self.jobs.get_mut(&signal.job) else {
+            if self.jobs.len() < Self::MAX_JOBS {
+                let all = Beat::new(signal);
+                let services = BTreeMap::from([(signal.service.clone(), all.clone())]);
+                self.jobs.insert(signal.job.clone(), Beats { all, services });
             }
-        } else if self.jobs.len() < Self::MAX_JOBS {
-            let beat = Beat { last: signal.window_end, step: 0, seen: 0 };
-            self.jobs.insert(signal.job.clone(), beat);
+            return;
+        };
+        beats.all.learn(signal);
+        if let Some(beat) = beats.services.get_mut(&signal.service) {
+            beat.learn(signal);
+        } else if beats.services.len() < Self::MAX_SERVICES {
+            beats.services.insert(signal.service.clone(), Beat::new(signal));
         }
     }
 
-    /// Time between two evaluations of a series of the job, whose windows are that wide. Windows
-    /// may slide, or be narrower than the time between two values.
-    pub fn step(&self, job: &str, width: Nanos) -> Nanos {
-        match self.jobs.get(job) {
-            Some(beat) if beat.seen >= Self::SURE => beat.step.min(Self::SPARSE * width),
-            Some(beat) if beat.seen > 0 => beat.step.min(width),
-            _ => width,
+    /// Time between two evaluations of a series of the service by the job, whose windows are that
+    /// wide. Windows may slide, or be narrower than the time between two values.
+    pub fn step(&self, job: &str, service: &str, width: Nanos) -> Nanos {
+        let Some(beats) = self.jobs.get(job) else { return width };
+        let all = beats.all.step(width).unwrap_or(width);
+        let own = beats.services.get(service).and_then(|beat| beat.step(all));
+        own.unwrap_or(all).min(Beat::SPARSE.saturating_mul(width))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::signal;
+    use super::*;
+    use crate::model::MINUTE;
+
+    /// What is known after abnormal windows of services at these minutes.
+    fn cadence(seen: &[(&str, i64)]) -> Cadence {
+        let mut cadence = Cadence::default();
+        seen.iter().for_each(|(service, at)| cadence.learn(&signal(service, "cpu", *at, 3.0)));
+        cadence
+    }
+
+    fn steps(seen: &[(&str, i64)], service: &str) -> i64 {
+        let job = signal(service, "cpu", 0, 3.0).job;
+        cadence(seen).step(&job, service, MINUTE) / MINUTE
+    }
+
+    #[test]
+    fn a_service_that_is_scraped_less_often_has_a_step_of_its_own() {
+        let fine = [("a", 0), ("a", 7), ("a", 12)];
+        let coarse = [("b", 20), ("b", 25), ("b", 35), ("b", 60), ("b", 65)];
+        let both = [&fine[..], &coarse].concat();
+        assert_eq!(steps(&both, "b"), 5);
+        assert_eq!(steps(&both[..5], "b"), 1, "one distance is chance, and the others are fine");
+        assert_eq!((steps(&both, "a"), steps(&both, "c")), (1, 1));
+        let few = [("b", 20), ("d", 25), ("d", 35), ("d", 45), ("b", 60), ("b", 80)];
+        assert_eq!(steps(&few, "d"), 5, "as of all others, until more is seen of it");
+    }
+
+    #[test]
+    fn the_rarer_the_windows_the_sooner_their_step_is_known() {
+        let every = |step: i64, n: i64| (0..=n).map(|i| ("a", i * step)).collect::<Vec<_>>();
+        for (step, least) in [(2, 7), (5, 4), (15, 3), (60, 3)] {
+            assert_eq!(steps(&every(step, least), "a"), step);
+            assert_eq!(steps(&every(step, least - 1), "a"), 1, "not yet: {step}");
         }
+        assert_eq!(steps(&every(600, 9), "a"), 60);
     }
 }

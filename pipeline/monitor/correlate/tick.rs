@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::incident::{OpenIncident, is_binding};
-use super::relation::{Link, Relation};
+use super::relation::Link;
 use super::track::{MAX_UNSETTLED, SeriesKey, Track};
 use super::unrest::Restless;
 use super::{Arrival, Correlator, Output};
@@ -29,6 +29,8 @@ struct Home {
     link: Link,
     binding: bool,
     late: bool,
+    /// One of the incident's services shows more of what is wrong with it.
+    own: bool,
 }
 
 impl Home {
@@ -36,11 +38,6 @@ impl Home {
     /// and of equals the one that opened last.
     fn rank(&self) -> impl Ord + '_ {
         (!self.binding, self.late, self.link.relation, Reverse(self.opened_at), &self.id)
-    }
-
-    /// One of the incident's services shows more of what is wrong with it.
-    fn is_own(&self) -> bool {
-        self.link.relation == Relation::Service
     }
 
     fn ties(&self) -> bool {
@@ -162,7 +159,7 @@ impl Correlator {
             return;
         }
         let width = (signal.window_end - signal.window_start).max(1);
-        let step = self.around.cadence.step(&signal.job, width);
+        let step = self.around.cadence.step(&signal.job, &signal.service, width);
         self.unrest.feed(&signal, announced, self.around.believed(&signal), step);
         if !told {
             return;
@@ -237,7 +234,7 @@ impl Correlator {
             && track.announced
             && track.signal.severity == Severity::Critical;
         let mut homes = self.homes(track);
-        homes.retain(|home| !home.late || (critical && home.is_own()));
+        homes.retain(|home| !home.late || (critical && home.own));
         homes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let Some(best) = homes.first() else { return false };
         let link = best.link;
@@ -273,6 +270,7 @@ impl Correlator {
                     opened_at: incident.opened_at,
                     late: incident.is_late(track, &self.around.config),
                     binding: is_binding(link, &self.around.config),
+                    own: incident.holds(&track.signal.service),
                     link,
                 })
             })

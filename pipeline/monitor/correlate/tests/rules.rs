@@ -56,13 +56,17 @@ fn a_critical_signal_opens_at_once_unless_told_otherwise() {
 
 #[test]
 fn a_critical_signal_of_a_service_in_an_incident_joins_it_however_late() {
-    let late = |service| {
-        let signal = signal(service, "failing", 25, 4.0);
-        Input::Signal(Signal { severity: Severity::Critical, ..signal })
+    let late = |service, metric| {
+        let signal = signal(service, metric, 25, 4.0);
+        let (severity, instance) = (Severity::Critical, "other".to_owned());
+        Input::Signal(Signal { severity, instance, ..signal })
     };
-    for (service, incidents) in [("cart", 1), ("relay", 2)] {
+    // Also where it is related to the incident by its metric, which is less likely by chance.
+    for (service, metric, incidents) in
+        [("cart", "failing", 1), ("cart", "errors", 1), ("relay", "failing", 2)]
+    {
         let mut inputs = fault("cart", 10..40);
-        inputs.push(late(service));
+        inputs.push(late(service, metric));
         let outputs = of(shop(), &inputs, 60);
         assert_eq!(opened(&outputs).len(), incidents, "{service}");
         let first = closed(&outputs).into_iter().find(|i| i.opened_at < 20 * MINUTE).unwrap();
