@@ -52,6 +52,7 @@ pub fn bench(c: &mut Criterion) {
         window: lookback::WINDOW_NS,
         until: UNTIL,
         incidents: Vec::new(),
+        signals: Vec::new(),
         edges: Vec::new(),
     };
     let mut group = c.benchmark_group("ranking");

@@ -208,6 +208,7 @@ fn moment(text: &str, window: Nanos, edges: &[(String, String)]) -> Result<Momen
         until: Nanos::MAX,
         edges: edges.to_vec(),
         incidents: Vec::new(),
+        signals: Vec::new(),
     };
     request.until = diagnose::wanted(&request).metrics.to;
     Ok(Moment { text: text.to_owned(), request, slices: Slices::default() })

@@ -19,6 +19,8 @@ use crate::stream::interval;
 
 /// Causes shown per incident.
 const CAUSES: usize = 3;
+/// Confidence of a cause beside the first that a person is told of; the archive has all.
+const LEAST_TOLD: f64 = 0.01;
 
 /// Evidence shown per cause.
 const EVIDENCE: usize = 4;
@@ -252,7 +254,8 @@ fn causes(case: &ClosedCase, paint: Paint, out: &mut String) {
     if case.diagnosis.causes.is_empty() {
         *out += "   cause     unknown: nothing stood out in the telemetry around it\n";
     }
-    for (rank, cause) in case.diagnosis.causes.iter().take(CAUSES).enumerate() {
+    let told = case.diagnosis.causes.iter().take(CAUSES).enumerate();
+    for (rank, cause) in told.filter(|(rank, c)| *rank == 0 || c.confidence >= LEAST_TOLD) {
         let label = format!("cause {}", rank + 1);
         let who = if cause.instance.is_empty() { &cause.service } else { &cause.instance };
         let text = format!("{} · {} · confidence {:.2}", safe(who), cause.kind, cause.confidence);

@@ -9,6 +9,9 @@ use crate::model::{Action, Cause, Change, Diagnosis, Incident, Plan, Step, stabl
 /// Below this, it is more likely than not that the cause is another one.
 const LIKELY: f64 = 0.5;
 
+/// Below this nobody should act on it.
+const UNLIKELY: f64 = 0.2;
+
 /// A lower-ranked cause is worth a look if it is at least this likely compared with the first.
 const RIVAL: f64 = 0.5;
 
@@ -34,8 +37,10 @@ pub fn plan(incident: &Incident, diagnosis: &Diagnosis, changes: &[Change]) -> P
                     investigate(&first.service, "the cause is uncertain, look before acting");
                 steps.push(step(incident, first, look));
             }
-            for remedy in remedies(first, incident, &inventory, changes) {
-                steps.push(step(incident, first, remedy));
+            if first.confidence >= UNLIKELY {
+                for remedy in remedies(first, incident, &inventory, changes) {
+                    steps.push(step(incident, first, remedy));
+                }
             }
             for rival in &causes[1..] {
                 if rival.confidence >= RIVAL * first.confidence && rival.service != first.service {
@@ -282,6 +287,12 @@ mod tests {
         assert_eq!(found.first(), Some(&look("cart")));
         assert_eq!(found.last(), Some(&look("front")));
         assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn nothing_is_done_about_what_is_hardly_a_cause() {
+        let deploy = [change("cart", "deploy", ONSET - MINUTE)];
+        assert_eq!(actions(vec![cause("cart", "", "cpu", 0.15)], &deploy), [look("cart")]);
     }
 
     #[test]

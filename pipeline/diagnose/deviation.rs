@@ -28,7 +28,7 @@ pub struct Deviation {
     pub expected: f64,
     /// Median of the most deviating half of the window.
     pub observed: f64,
-    /// `(observed - expected) / IQR`; the IQR is at least `RELATIVE_FLOOR` of the level.
+    /// `(observed - expected) / IQR`; not finite where the IQR is zero.
     pub iqrs: f64,
     /// -log10 of the two-sided tail probability.
     pub surprise: f64,
@@ -95,11 +95,10 @@ pub fn measure(baseline: &[f64], window: &[f64], least: f64) -> Option<Deviation
     let surprise = share * lasting + (1.0 - share) * brief;
     let level = expected.abs().max(observed.abs());
     let floor = (RELATIVE_FLOOR * level).max(least);
-    let unit = iqr.max(floor).max(f64::MIN_POSITIVE);
     Some(Deviation {
         expected,
         observed,
-        iqrs: (observed - expected) / unit,
+        iqrs: (observed - expected) / iqr,
         surprise,
         spread: (iqr / NORMAL_IQR).max(floor).max(f64::MIN_POSITIVE),
     })

@@ -17,7 +17,7 @@ pub enum Evidence {
         observed: f64,
         /// Median of the baseline.
         expected: f64,
-        /// `(observed - expected) / IQR` of the baseline.
+        /// `(observed - expected) / IQR` of the baseline; not finite where that is zero.
         deviation: f64,
         /// -log10 of the tail probability under the series' own baseline.
         surprise: f64,
@@ -161,11 +161,12 @@ impl Evidence {
                 let who = if instance.is_empty() { service } else { instance };
                 let labels = braced(labels);
                 let unit = if *is_rate { " per second" } else { "" };
-                format!(
-                    "{metric}{labels} of {who} {turn} from {} to {}{unit} ({deviation:+.1} IQR)",
-                    short(*expected),
-                    short(*observed)
-                )
+                let (from, to) = (short(*expected), short(*observed));
+                let by = match deviation.is_finite() {
+                    true => format!("{deviation:+.1} IQR"),
+                    false => "it hardly moved before".to_owned(),
+                };
+                format!("{metric}{labels} of {who} {turn} from {from} to {to}{unit} ({by})")
             }
             Evidence::LogTemplate { service, template, finding, observed, expected, .. } => {
                 let what = match finding {

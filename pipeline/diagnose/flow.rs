@@ -134,6 +134,7 @@ mod tests {
             metric: "requests".to_owned(),
             labels: String::new(),
             is_rate: false,
+            told: 0.0,
             points: (0..BASELINE + 5).map(|i| (i * STEP, at(i))).collect(),
         }
     }

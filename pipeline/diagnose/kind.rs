@@ -52,7 +52,6 @@ impl Signs {
     /// symptom must be about twice as strong as a cause to give the name.
     pub fn kind(&self) -> Kind {
         let failing = self.errors.max(self.error_origin);
-        let slow = self.latency.max(self.self_time);
         let votes = [
             (Kind::Crash, self.silence * 1.5),
             (Kind::Cpu, self.cpu_up),
@@ -61,7 +60,10 @@ impl Signs {
             (Kind::Exception, self.exceptions),
             (Kind::ErrorReturn, (failing * 0.8).max(self.shape * 0.7)),
             (Kind::NetworkLoss, self.retransmits),
-            (Kind::NetworkDelay, (self.wire * 0.9).max(slow * 0.5)),
+            (Kind::NetworkDelay, (self.wire * 0.9).max(self.latency * 0.5)),
+            // Slow by its own work, of which no resource says why. Spans are many, so they are
+            // surer of it than any reading is of a cause.
+            (Kind::Unknown, self.self_time * 0.35),
             (Kind::Dependency, self.dependency * 0.5),
             (Kind::Load, self.traffic_up * 0.6),
         ];

@@ -234,13 +234,14 @@ fn sampling(series: &[Series]) -> i64 {
 
 impl MetricLane {
     /// Share of `v`'s slowness or errors that callee `c` accounts for: as seen in `c`'s own
-    /// metrics, or in those of the call.
+    /// metrics, in that it has none any more, or in those of the call.
     pub fn explains(&self, graph: &CallGraph, v: usize, c: usize) -> f64 {
         let own = performance(&self.raw[v]);
         if own <= 0.0 {
             return 0.0;
         }
-        let likely = f64::min(1.0, performance(&self.raw[c]) / own);
+        let theirs = performance(&self.raw[c]).max(self.missed(graph, c));
+        let likely = f64::min(1.0, theirs / own);
         let by_metrics = self.cover(v, c).map_or(likely, |cover| cover * likely);
         let call = self.calls.get(v, c).unwrap_or(0.0) * (1.0 - self.calls.breadth(graph, v));
         by_metrics.max((call / own).min(1.0))

@@ -40,7 +40,7 @@ pub use pin::{Caps, pinned};
 pub use telemetry::Period;
 
 use crate::error::Result;
-use crate::model::{Diagnosis, MINUTE, Nanos};
+use crate::model::{Diagnosis, MINUTE, Nanos, Signal};
 
 /// The `method` of a diagnosis that no language model has seen.
 pub const METHOD: &str = "statistical";
@@ -50,6 +50,9 @@ const ONSET_STEP: Nanos = MINUTE;
 
 /// How many times clearer the first cause must be for an earlier onset to be believed.
 const CLEARER: f64 = 2.0;
+
+/// Score of a first cause that may be chance: about twice what calm moments show.
+const DOUBTFUL: f64 = 0.2;
 
 /// What to diagnose.
 #[derive(Clone, Debug)]
@@ -71,6 +74,8 @@ pub struct Request {
     pub edges: Vec<(String, String)>,
     /// Earlier incidents: logs and spans of then are not taken for usual.
     pub incidents: Vec<Period>,
+    /// The incident's own signals, where there is one.
+    pub signals: Vec<Signal>,
 }
 
 impl Request {
@@ -104,11 +109,23 @@ pub fn telemetry_of(request: &Request, slices: &Slices) -> Result<telemetry::Tel
     Ok(capture::capture(request, slices)?.telemetry)
 }
 
+/// Whether the first cause is a service of which no detector told, and hardly stands out.
+fn is_doubtful(ranking: &rank::Ranking, signals: &[Signal]) -> bool {
+    let first = ranking.candidates.first();
+    !signals.is_empty()
+        && first.is_none_or(|first| {
+            first.score < DOUBTFUL && signals.iter().all(|s| s.service != first.service)
+        })
+}
+
 /// Ranks the causes of an incident, best first; none where nothing stands out.
 ///
 /// Where the onset may be earlier, each moment is ranked by itself, and an earlier one is taken for
 /// the onset where its first cause is by far stronger and clearer: a baseline that holds the
 /// beginning of the fault, or a window that misses it, makes every cause look weaker.
+///
+/// What grows slowly shows little in one window. Where nothing else stands out, the word of the
+/// detectors, whose memory is longer, counts as that of the window does.
 ///
 /// Fails only where a batch lacks a column or holds another type than its stream's.
 pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
@@ -122,6 +139,13 @@ pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
         if best.as_ref().is_none_or(|(later, ..)| clear > CLEARER * later) {
             best = Some((clear, moment, captured, ranking));
         }
+    }
+    if let Some((_, moment, captured, ranking)) = &mut best
+        && is_doubtful(ranking, &moment.signals)
+    {
+        let until = captured.telemetry.window.to;
+        capture::told(&mut captured.telemetry.series, &moment.signals, until);
+        *ranking = rank::rank(&captured.telemetry);
     }
     let (mut causes, evidence) = match &best {
         Some((_, moment, captured, ranking)) => cite::cite(moment, captured, ranking),

@@ -70,7 +70,8 @@ pub fn read(
     compare_ends(&mut out, series, baseline, window);
     let tests = services.len(); // the metrics of one service are one test: they move together
     for r in &mut out {
-        r.severity = deviation::strength(r.deviation.surprise, tests);
+        let surprise = r.deviation.surprise.max(series[r.series].told);
+        r.severity = deviation::strength(surprise, tests);
     }
     discount_harmless(&mut out);
     discount_shared(&mut out, series);

@@ -157,6 +157,7 @@ mod tests {
             metric: "cpu".to_owned(),
             labels: String::new(),
             is_rate: false,
+            told: 0.0,
             points: samples.map(|i| (i * STEP, 1.0)).collect(),
         }
     }

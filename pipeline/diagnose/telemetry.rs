@@ -87,6 +87,8 @@ pub struct Series {
     pub labels: String,
     /// A counter, of which the points are per second.
     pub is_rate: bool,
+    /// Score of the strongest signal that a detector made of it, where that is to count; else 0.
+    pub told: f64,
     pub points: Vec<(i64, f64)>,
 }
 

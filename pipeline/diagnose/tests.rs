@@ -139,6 +139,7 @@ fn request() -> Request {
         window: lookback::WINDOW_NS,
         until: AT + 10 * MINUTE,
         incidents: Vec::new(),
+        signals: Vec::new(),
         edges: [("web", "api"), ("api", "db"), ("web", "cache")]
             .map(|(a, b)| (a.to_owned(), b.to_owned()))
             .to_vec(),
@@ -208,6 +209,51 @@ fn what_began_before_it_was_seen_is_found() {
     assert_eq!(diagnosis.causes[0].service, "db");
     let burst = cited_of(&diagnosis, "java.io.IOException").unwrap();
     assert_eq!((burst.observed, burst.expected), (30.0, 0.0), "the whole burst: {burst:?}");
+}
+
+/// A disk that fills a percent a minute says little in five minutes, and more to a detector.
+#[test]
+fn where_nothing_stands_out_the_word_of_the_detectors_counts() {
+    let mut samples = Vec::new();
+    for minute in -90..10 {
+        let ts = AT + minute * MINUTE;
+        for (i, service) in ["web", "api", "cache", "db"].into_iter().enumerate() {
+            let noise = ((minute + i as i64 * 31) * 7919).rem_euclid(97) as f64 / 97.0;
+            let bump = if service == "api" && minute >= 0 { 1.06 } else { 1.0 };
+            samples.push((ts, service, "cpu_usage", (30.0 + noise) * bump));
+        }
+        let free = 1000.0 - 8.0 * minute.max(0) as f64 + (minute * 31).rem_euclid(7) as f64 / 10.0;
+        samples.push((ts, "db", "disk_free_bytes", free));
+    }
+    let slices = Slices { metrics: vec![metrics(&samples)], ..Slices::default() };
+    let told = Signal { service: "db".into(), instance: "db-0".into(), ..signal(AT + 2 * MINUTE) };
+    let request = |signals| Request { signals, ..request() };
+    let first = |signals| diagnose(&request(signals), &slices).unwrap().causes.remove(0);
+    assert_ne!(first(Vec::new()).service, "db");
+    let cause = first(vec![told.clone()]);
+    assert_eq!((cause.service.as_str(), cause.kind.as_str()), ("db", "disk"));
+    let predicted = Signal { predicted: true, ..told };
+    assert_ne!(first(vec![predicted]).service, "db", "it has not come yet");
+}
+
+fn signal(at: Nanos) -> Signal {
+    Signal {
+        id: "s".into(),
+        job: "metric_level".into(),
+        severity: crate::model::Severity::Warning,
+        cluster: "c".into(),
+        service: String::new(),
+        instance: String::new(),
+        metric: "disk_free_bytes".into(),
+        window_start: at,
+        window_end: at + MINUTE,
+        score: 8.0,
+        observed: 984.0,
+        expected: 1000.0,
+        direction: "down".into(),
+        predicted: false,
+        detail: String::new(),
+    }
 }
 
 /// Evidence of what rose from nothing.

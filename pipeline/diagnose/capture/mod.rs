@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use arrow::array::RecordBatch;
 
 pub use lines::{Templates, Worded};
+pub use series::told;
 
 use super::columns::Table;
 use super::periods::wanted;

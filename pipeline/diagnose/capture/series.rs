@@ -1,12 +1,15 @@
 //! Samples to series, and how often they were taken.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 use faultline_udfs::reading;
 
 use super::super::columns::{Row, Table};
 use super::super::telemetry::{Period, Series};
 use crate::error::Result;
-use crate::model::Nanos;
+use crate::model::{Nanos, Signal};
 
 const COLUMNS: [&str; 4] = ["service", "instance", "metric", "labels"];
 /// All of them.
@@ -52,6 +55,25 @@ pub fn cut(mut series: Vec<Series>, period: Period) -> Vec<Series> {
     series
 }
 
+/// Notes what signals told of the series before `until`. What was only predicted is nothing yet.
+pub fn told(series: &mut [Series], signals: &[Signal], until: Nanos) {
+    let mut scores: BTreeMap<(&str, &str, &str), f64> = BTreeMap::new();
+    for s in signals.iter().filter(|s| s.window_start < until && !s.predicted) {
+        let score = scores.entry((&s.service, &s.instance, &s.metric)).or_insert(0.0);
+        *score = s.score.max(*score);
+    }
+    for s in series {
+        let name = metric_name(&s.metric, &s.labels);
+        let found = scores.get(&(s.service.as_str(), s.instance.as_str(), name.as_ref()));
+        s.told = found.copied().unwrap_or(0.0);
+    }
+}
+
+/// What the jobs call a metric with labels.
+fn metric_name<'a>(metric: &'a str, labels: &str) -> Cow<'a, str> {
+    if labels.is_empty() { metric.into() } else { format!("{metric}{{{labels}}}").into() }
+}
+
 fn sorted([service, instance, metric, labels]: Key<'_>, mut points: Points) -> Series {
     points.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let is_rate = reading::to_rates(metric, &mut points);
@@ -61,6 +83,7 @@ fn sorted([service, instance, metric, labels]: Key<'_>, mut points: Points) -> S
         metric: metric.to_owned(),
         labels: labels.to_owned(),
         is_rate,
+        told: 0.0,
         points,
     }
 }

@@ -18,6 +18,7 @@ fn series(service: &str, metric: &str, usual: f64, now: f64) -> Series {
         metric: metric.to_owned(),
         labels: String::new(),
         is_rate: false,
+        told: 0.0,
         points: (0..BASELINE + WINDOW).map(|i| (i * STEP, at(i) * noise(i))).collect(),
     }
 }
@@ -353,6 +354,19 @@ fn who_falls_silent_while_its_callers_fail_has_crashed() {
     ];
     t.templates[0].instance = "db-0".to_owned();
     assert_ne!(best(&t).kind, Kind::Crash);
+}
+
+#[test]
+fn a_callee_that_is_gone_explains_the_errors_and_lines_of_its_caller() {
+    let rows = [("web", 0.001), ("api", 0.05), ("mail", 0.001)];
+    let mut all: Vec<Series> =
+        rows.iter().map(|(s, now)| series(s, "error_ratio", 0.001, *now)).collect();
+    all.extend(["cache", "db"].map(|s| series(s, "cpu_usage", 10.0, 10.0)));
+    all[3].points.truncate(BASELINE as usize);
+    let mut t = telemetry(all, &[("web", "api"), ("api", "cache"), ("api", "db"), ("web", "mail")]);
+    t.templates = vec![template("api", "dial redis <*>: refused", "ERROR", (0, 20))];
+    let c = best(&t);
+    assert_eq!((c.service.as_str(), c.kind), ("cache", Kind::Crash));
 }
 
 #[test]

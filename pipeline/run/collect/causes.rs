@@ -75,6 +75,7 @@ impl Collector {
             until: until.max(incident.started_at + 1),
             edges: self.edges(),
             incidents: self.before(incident),
+            signals: incident.signals.clone(),
         }
     }
 

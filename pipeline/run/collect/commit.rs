@@ -64,7 +64,8 @@ impl Collector {
             self.advance(end).await?;
             self.tick(end.max(self.reached)).await?;
         }
-        let open: Vec<(Incident, u64)> = self.correlator.open_incidents().collect();
+        let mut open: Vec<(Incident, u64)> = self.correlator.open_incidents().collect();
+        open.sort_by(|(a, _), (b, _)| (a.opened_at, &a.id).cmp(&(b.opened_at, &b.id)));
         for (incident, signal_count) in open {
             debug_assert_eq!(incident.state, IncidentState::Open);
             self.close(incident, signal_count).await?;
