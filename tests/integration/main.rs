@@ -17,6 +17,7 @@ mod live;
 mod llm;
 mod outage;
 mod program;
+mod prompt;
 mod random;
 mod refusals;
 mod replays;
