@@ -15,6 +15,7 @@ mod changes;
 mod checkpoint;
 mod collect;
 mod feed;
+mod letter;
 mod refine;
 mod report;
 mod room;

@@ -22,4 +22,5 @@ mod random;
 mod refusals;
 mod replays;
 mod statistics;
+mod stops;
 mod templates;
