@@ -12,7 +12,7 @@ use super::spark::Sparks;
 use crate::error::{Error, Result};
 use crate::knowledge::ClosedCase;
 use crate::model::{Incident, Nanos, Signal, Step};
-use crate::run::{Observer, Report};
+use crate::run::{Observer, Report, SetAside};
 use crate::source::escape;
 use crate::source::timestamp;
 use crate::stream::interval;
@@ -154,12 +154,7 @@ impl Summary {
         let incidents = report.incidents + report.open;
         let signals = output::number(report.signals, "signal");
         lines.push(format!("{signals}, {}{open}", output::number(incidents, "incident")));
-        for (reason, rows) in &report.dead_letters {
-            lines.push(format!(
-                "  {} set aside as dead letters: {reason}",
-                output::number(*rows, "row")
-            ));
-        }
+        lines.extend(report.dead_letters.iter().map(set_aside));
         if let Some(archive) = archive {
             let archive = archive.display();
             let found = report.signals + incidents > 0 || !report.dead_letters.is_empty();
@@ -188,6 +183,17 @@ impl Summary {
         output::unless_gone(failed.map_or(Ok(()), |e| Err(Error::io("the output")(e))))?;
         output::say(&text)
     }
+}
+
+fn set_aside(dead: &SetAside) -> String {
+    let SetAside { reason, rows, first } = dead;
+    let rows = output::number(*rows, "row");
+    let first = first.as_ref().map_or(String::new(), |row| {
+        // What is read and refused later has no line any more.
+        let line = if row.line > 0 { format!(":{}", row.line) } else { String::new() };
+        safe(&format!(", such as {}{line}: {}", row.file, row.detail))
+    });
+    format!("  {rows} set aside as dead letters: {reason}{first}")
 }
 
 fn render(case: &ClosedCase, paint: Paint) -> String {

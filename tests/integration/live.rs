@@ -361,6 +361,29 @@ fn a_runbook_that_comes_while_it_runs_is_known() {
     assert_eq!(told, "subject\nrunbooks/vault.md\n");
 }
 
+/// Bad rows do not end a run, so that somebody has to be told of them: of each kind once.
+#[test]
+fn the_first_bad_row_of_a_file_is_warned_of() {
+    let site = Site::new();
+    let logs = site.file("logs.jsonl");
+    let bad = |n: usize| format!("garbage {n}");
+    append(&logs, &[bad(1), bad(2)]);
+    let live = site.start();
+    live.logs("a dead letter: ");
+    append(&logs, &(3..100).map(bad).collect::<Vec<_>>());
+    append(&logs, &["{\"ts\":\"yesterday\",\"service\":\"a\",\"body\":\"b\"}".to_owned()]);
+    live.logs("bad_timestamp");
+    let summary = site.file("stderr");
+    assert_eq!(live.interrupt().dead, 100);
+    let log = fs::read_to_string(summary).unwrap();
+    let warnings: Vec<&str> = log.lines().filter(|l| l.contains("a dead letter: ")).collect();
+    assert_eq!(warnings.len(), 2, "{log}");
+    for part in ["not a JSON object", "logs.jsonl", "line=1 ", "malformed"] {
+        assert!(warnings[0].contains(part), "{part}: {log}");
+    }
+    assert!(warnings[1].contains("line=100 "), "{log}");
+}
+
 /// Whoever reads its messages may go: the run stays, and ends as if it had been heard.
 #[test]
 fn a_run_that_nobody_hears_goes_on() {
