@@ -150,7 +150,9 @@ fn ascii_controls(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
-            '\u{7f}'..='\u{9f}' => safe.push_str(&format!("\\u{:04x}", c as u32)),
+            c if c.is_control() || escape::turns(c) => {
+                safe.push_str(&format!("\\u{:04x}", c as u32));
+            }
             c => safe.push(c),
         }
     }

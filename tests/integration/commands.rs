@@ -194,13 +194,14 @@ fn templates_of_a_log() {
     let dir = TempDir::new().unwrap();
     let log = dir.path().join("app.log");
     let lines = (0..50).map(|i| format!("connection {i} from 10.0.0.{i} closed after {i} ms\n"));
-    let lines = lines.chain(["disk \"sda\" is full, \u{1b}[31mgiving up\n".to_owned()]);
+    let lines = lines.chain(["disk \"sda\" is full, \u{1b}[31mgiving \u{202e}up\n".to_owned()]);
     fs::write(&log, lines.collect::<String>()).unwrap();
     let table = quiet(&["templates", &text(&log)]);
     let most = table.lines().nth(1).unwrap();
     assert!(most.trim_start().starts_with("50 "), "{table}");
     assert_eq!(table.lines().count(), 3, "{table}");
-    assert!(!table.contains('\u{1b}'), "a terminal would obey it");
+    assert!(!table.contains(['\u{1b}', '\u{202e}']), "a terminal would obey it");
+    assert!(table.contains("giving \\u{202e}up"), "{table}");
     let csv = quiet(&["templates", &text(&log), "--format", "csv"]);
     assert_eq!(csv.lines().count(), 52);
     assert_eq!(csv.lines().next(), Some("line,template"));
