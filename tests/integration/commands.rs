@@ -304,6 +304,24 @@ fn check_reads_a_whole_archive() {
     assert!(outcome.stderr.contains("damaged files: 1;"), "{outcome:?}");
 }
 
+/// No query notices either: one reads as a commit of nothing, the other as a table without rows.
+#[test]
+fn check_finds_an_emptied_commit_and_a_table_that_is_gone() {
+    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let archive = dir.path().join("archive");
+    replay(outage.path(), &archive, &[]);
+    let entry = archive.join("signals/_delta_log/00000000000000000001.json");
+    fs::write(&entry, "").unwrap();
+    fs::remove_dir_all(archive.join("evidence")).unwrap();
+    let outcome = faultline(&["check", "--archive", &text(&archive)]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let said: Vec<&str> = outcome.stdout.lines().collect();
+    assert_eq!(said.len(), 2, "{outcome:?}");
+    assert!(said[0].starts_with(&format!("{}: the table is", text(&archive.join("evidence")))));
+    assert!(said[1].starts_with(&text(&entry)) && said[1].contains("empty"), "{outcome:?}");
+    assert!(outcome.stderr.contains("damaged files: 2;"), "{outcome:?}");
+}
+
 #[test]
 fn a_damaged_log_concerns_its_own_table_only() {
     let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
