@@ -218,11 +218,11 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
         paint.bold(&safe(&case.title)),
     );
     out += &format!(
-        "   {} · {} · began {} · {lasted} · {} signals\n",
+        "   {} · {} · began {} · {lasted} · {}\n",
         i.id,
         i.severity.as_str(),
         clock(i.started_at),
-        case.signal_count
+        output::number(case.signal_count, "signal")
     );
     if case.retold {
         return out;

@@ -322,6 +322,30 @@ fn check_finds_an_emptied_commit_and_a_table_that_is_gone() {
     assert!(outcome.stderr.contains("damaged files: 2;"), "{outcome:?}");
 }
 
+/// Also where it is the demo's, which brings its own input.
+#[test]
+fn a_folder_that_cannot_be_written_is_a_failure() {
+    let nowhere = "/proc/faultline";
+    for args in [
+        &["demo", "--dir", nowhere][..],
+        &["replay", "demo/outage", "--archive", "/proc/faultline/archive"],
+    ] {
+        let outcome = faultline(args);
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        assert!(outcome.stderr.contains(nowhere), "{outcome:?}");
+    }
+}
+
+#[test]
+fn one_is_no_plural() {
+    let dir = TempDir::new().unwrap();
+    let config = dir.path().join("one.toml");
+    let toml = "archive = \"a\"\n[[tail]]\npath = \"m.csv\"\nstream = \"metrics\"\n";
+    fs::write(&config, toml).unwrap();
+    let all = quiet(&["check", "--config", &text(&config)]);
+    assert!(all.contains(": ok, follows 1 file\n"), "{all}");
+}
+
 #[test]
 fn a_damaged_log_concerns_its_own_table_only() {
     let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
