@@ -100,12 +100,27 @@ impl Config {
         }
     }
 
+    /// Every path, by its key.
+    fn paths(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let keys = [("archive", Some(&self.archive)), ("state", self.state.as_ref())];
+        let keys = keys.into_iter().filter_map(|(key, path)| Some((key, path?)));
+        let keys = keys.chain(self.jobs.iter().map(|path| ("jobs", path)));
+        keys.chain(self.tail.iter().map(|tail| ("path", &tail.path))).map(|(k, p)| (k, p.as_path()))
+    }
+
     fn check(&self, path: &Path) -> Result<()> {
         if self.tail.is_empty() {
             return Err(bad(path, "no [[tail]] entry", "name at least one file to follow"));
         }
+        for (key, named) in self.paths() {
+            if named.as_os_str().is_empty() {
+                let message = format!("`{key}` is empty");
+                return Err(bad(path, message, "write the path of a file or directory"));
+            }
+        }
         for (i, tail) in self.tail.iter().enumerate() {
-            if self.tail[..i].iter().any(|t| t.path == tail.path) {
+            let file = place(&tail.path);
+            if self.tail[..i].iter().any(|t| place(&t.path) == file) {
                 let message = format!("{} is followed twice", tail.path.display());
                 return Err(bad(path, message, "remove one of the entries"));
             }
@@ -135,6 +150,16 @@ impl Config {
             None => Ok(()),
         }
     }
+}
+
+/// One path for all ways to write it, whether the file is there yet or not.
+fn place(path: &Path) -> PathBuf {
+    let beside = || {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(parent.canonicalize()?.join(path.file_name().unwrap_or_default()))
+    };
+    let found = path.canonicalize().or_else(|_: std::io::Error| beside());
+    found.or_else(|_: std::io::Error| std::path::absolute(path)).unwrap_or(path.to_owned())
 }
 
 fn bad(path: &Path, message: impl Into<String>, remedy: &str) -> Error {

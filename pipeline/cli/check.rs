@@ -47,7 +47,8 @@ pub async fn run(args: &Args) -> Result<()> {
     let jobs = jobs::load(&named).await?;
     let mut said = String::new();
     if let (Some(path), Some(config)) = (&args.config, &config) {
-        said += &format!("{}: ok, follows {} files\n", path.display(), config.tail.len());
+        let files = output::number(config.tail.len() as u64, "file");
+        said += &format!("{}: ok, follows {files}\n", path.display());
     }
     for job in jobs {
         let (file, severity) = (&job.file, job.file.severity.as_str());
@@ -59,7 +60,7 @@ pub async fn run(args: &Args) -> Result<()> {
 async fn archive(dir: &Path) -> Result<()> {
     let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;
     for spec in table_specs()? {
-        archive.verify(&spec.name).await?;
+        archive.audit(&spec.name).await?;
     }
     let damaged = archive.quarantined();
     let named = |d: &Damaged| format!("{}: {}\n", d.path.display(), d.reason);

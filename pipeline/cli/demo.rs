@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use faultline_storage as storage;
+
 use super::llm::LlmArgs;
 use super::replay;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The outage made by `faultline generate`, carried in the binary.
 const OUTAGE: [(&str, &[u8]); 5] = [
@@ -45,13 +47,14 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     replay::run(replay, stop).await
 }
 
+/// Fails as an archive does that cannot be written, whatever the reason: no input is to blame.
 fn unpack(dir: &Path) -> Result<()> {
     for (name, bytes) in OUTAGE {
         let path = dir.join(name);
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+            std::fs::create_dir_all(parent).map_err(|e| storage::Error::io("create", parent, e))?;
         }
-        std::fs::write(&path, bytes).map_err(Error::io(&path))?;
+        std::fs::write(&path, bytes).map_err(|e| storage::Error::io("write", &path, e))?;
     }
     Ok(())
 }

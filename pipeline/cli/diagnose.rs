@@ -227,6 +227,7 @@ fn read(
         not_after: now() + DAY,
         jump: Some(JUMP),
         batch_rows: 8192,
+        by_second: false,
     };
     let mut ingest = Ingest::new(config);
     let mut logs = LogStage::default();

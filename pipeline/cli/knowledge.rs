@@ -182,21 +182,23 @@ async fn import(args: ImportArgs) -> Result<()> {
         tracing::warn!("{}: {problem}", escape::line(source));
     }
     let mut said = format!(
-        "{}: {} new, {} changed, {} removed, {} unchanged documents; {}\n",
+        "{}: {} new, {} changed, {} removed, {}; {}\n",
         escape::line(&name),
         changes.new,
         changes.changed,
         changes.removed,
-        changes.unchanged,
+        output::number(changes.unchanged as u64, "unchanged document"),
         output::number(done.sections as u64, "section")
     );
     if changes.moved > 0 {
-        said += &format!("{} documents are no longer those of another cluster\n", changes.moved);
+        let moved = output::number(changes.moved as u64, "document");
+        said += &format!("{moved} taken over from another cluster\n");
     }
     output::say(&said)?;
     if let Some(embedder) = embedder {
         let made = intake::embed(&writer, &args.cluster, &embedder).await?;
-        output::say(&format!("{made} vectors of {}\n", escape::line(embedder.model())))?;
+        let made = output::number(made as u64, "vector");
+        output::say(&format!("{made} of {}\n", escape::line(embedder.model())))?;
     }
     Ok(())
 }
@@ -253,8 +255,9 @@ async fn search(args: SearchArgs) -> Result<()> {
         })
         .collect();
     if cases.is_empty() && sections.is_empty() {
-        let held = format!("{} cases and {} sections", library.cases(), library.passages());
-        tracing::info!("nothing fits among {held}");
+        let cases = output::number(library.cases() as u64, "case");
+        let sections = output::number(library.passages() as u64, "section");
+        tracing::info!("nothing fits among {cases} and {sections}");
     }
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         // A reader that has gone away wants no more lines.

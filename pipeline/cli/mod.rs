@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 /// Bad input or usage.
 const BAD_INPUT: u8 = 2;
 
-/// Stopped by Ctrl-C, as shells report it.
+/// Stopped by Ctrl-C or SIGTERM, as shells report the former.
 const INTERRUPTED: u8 = 130;
 
 /// Streams of metrics, logs and spans in; explained incidents out.
@@ -81,19 +81,25 @@ enum Command {
 }
 
 impl Command {
-    /// Whether Ctrl-C is left to the command: it brings to an end what it has begun, or is a
-    /// prompt, where Ctrl-C ends the statement. The others only read, or write in one step.
-    fn stops_itself(&self) -> bool {
-        match self {
-            Self::Demo(_) | Self::Replay(_) | Self::Run(_) => true,
-            Self::Query(args) => args.is_prompt(),
-            _ => false,
-        }
+    /// Whether it brings to an end what it has begun once `stop` is set. The others only read, or
+    /// write in one step, and may end anywhere.
+    fn winds_up(&self) -> bool {
+        matches!(self, Self::Demo(_) | Self::Replay(_) | Self::Run(_))
+    }
+
+    /// Whether Ctrl-C ends a statement instead of the program.
+    fn is_prompt(&self) -> bool {
+        matches!(self, Self::Query(args) if args.is_prompt())
     }
 }
 
-/// Runs the command line until it is done or `shutdown` resolves.
-pub fn main(cli: Cli, shutdown: impl Future<Output = ()> + Send + 'static) -> ExitCode {
+/// Runs the command line until it is done, or is stopped: `interrupted` resolves at Ctrl-C,
+/// `terminated` when the system asks the program to end.
+pub fn main(
+    cli: Cli,
+    interrupted: impl Future<Output = ()> + Send + 'static,
+    terminated: impl Future<Output = ()> + Send + 'static,
+) -> ExitCode {
     start_log(cli.log_format);
     let threads = match &cli.command {
         Command::Replay(args) => args.threads(),
@@ -108,19 +114,9 @@ pub fn main(cli: Cli, shutdown: impl Future<Output = ()> + Send + 'static) -> Ex
         Err(error) => return fail(&Error::io("thread pool")(error)),
     };
     let stop = Arc::new(AtomicBool::new(false));
-    let (flag, stops_itself) = (Arc::clone(&stop), cli.command.stops_itself());
-    // Asked once at first, so that it is heard before the command begins.
-    let mut shutdown = Box::pin(shutdown);
-    let early = runtime.block_on(async { futures::poll!(&mut shutdown) });
-    runtime.spawn(async move {
-        if early.is_pending() {
-            shutdown.await;
-        }
-        if !stops_itself {
-            std::process::exit(INTERRUPTED.into());
-        }
-        flag.store(true, Ordering::Relaxed);
-    });
+    let (winds_up, is_prompt) = (cli.command.winds_up(), cli.command.is_prompt());
+    heed(&runtime, interrupted, (winds_up || is_prompt).then(|| Arc::clone(&stop)));
+    heed(&runtime, terminated, winds_up.then(|| Arc::clone(&stop)));
     let outcome = runtime.block_on(dispatch(cli.command, Arc::clone(&stop)));
     // Blocking reads must not hold up the end of the program.
     runtime.shutdown_background();
@@ -129,6 +125,26 @@ pub fn main(cli: Cli, shutdown: impl Future<Output = ()> + Send + 'static) -> Ex
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// Sets `stop` once `signal` resolves; ends the program where there is none.
+fn heed(
+    runtime: &tokio::runtime::Runtime,
+    signal: impl Future<Output = ()> + Send + 'static,
+    stop: Option<Arc<AtomicBool>>,
+) {
+    // Asked once at first, so that it is heard before the command begins.
+    let mut signal = Box::pin(signal);
+    let early = runtime.block_on(async { futures::poll!(&mut signal) });
+    runtime.spawn(async move {
+        if early.is_pending() {
+            signal.await;
+        }
+        match stop {
+            Some(stop) => stop.store(true, Ordering::Relaxed),
+            None => std::process::exit(INTERRUPTED.into()),
+        }
+    });
 }
 
 async fn dispatch(command: Command, stop: Arc<AtomicBool>) -> Result<()> {
@@ -156,7 +172,9 @@ fn fail(error: &Error) -> ExitCode {
 fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("FAULTLINE_LOG")
         .unwrap_or_else(|_| EnvFilter::new("warn,faultline=info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A message that nobody can read must not end the program, which telling so there would.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let log = log.with_writer(std::io::stderr);
     // A second start in one process, as tests do, keeps the first log.
     let _already_started = match format {
         LogFormat::Json => log.json().try_init(),

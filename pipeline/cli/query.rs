@@ -1,5 +1,6 @@
 //! `faultline query`: SQL over the archive, once or at a prompt.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ enum Format {
 
 pub async fn run(args: Args) -> Result<()> {
     let (format, rows) = match args.format {
+        Format::Table if std::io::stdout().is_terminal() => (query::Format::Screen, ROWS_SHOWN),
         Format::Table => (query::Format::Table, ROWS_SHOWN),
         Format::Csv => (query::Format::Csv, ROWS_WRITTEN),
         Format::Json => (query::Format::Json, ROWS_WRITTEN),
@@ -64,7 +66,9 @@ pub async fn run(args: Args) -> Result<()> {
         ..Limits::default()
     };
     let session = Session::open(&args.archive, limits).await?;
-    let Some(sql) = args.sql else { return query::prompt(&session, format).await };
+    let Some(sql) = args.sql else {
+        return output::unless_gone(query::prompt(&session, format).await);
+    };
     let answer = session.run(&sql).await?;
     for warning in answer.warnings.iter().chain(&answer.truncated) {
         tracing::warn!("{warning}");

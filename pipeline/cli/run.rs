@@ -21,8 +21,8 @@ use crate::stream::Job;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: faultline run --config faultline.example.toml
 
-Ctrl-C stops: what is open is written to the archive as open. The same command goes on from there,
-also after a crash: rows, windows, baselines and incidents are as they were.")]
+Ctrl-C or SIGTERM stops: what is open is written to the archive as open. The same command goes on
+from there, also after a crash: rows, windows, baselines and incidents are as they were.")]
 pub struct Args {
     /// What to follow, where to keep it, and what runs; see faultline.example.toml.
     #[arg(long, value_name = "FILE")]

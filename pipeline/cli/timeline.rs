@@ -12,7 +12,7 @@ use super::spark::Sparks;
 use crate::error::{Error, Result};
 use crate::knowledge::ClosedCase;
 use crate::model::{Incident, Nanos, Signal, Step};
-use crate::run::{Observer, Report};
+use crate::run::{Observer, Report, SetAside};
 use crate::source::escape;
 use crate::source::timestamp;
 use crate::stream::interval;
@@ -156,12 +156,7 @@ impl Summary {
         let incidents = report.incidents + report.open;
         let signals = output::number(report.signals, "signal");
         lines.push(format!("{signals}, {}{open}", output::number(incidents, "incident")));
-        for (reason, rows) in &report.dead_letters {
-            lines.push(format!(
-                "  {} set aside as dead letters: {reason}",
-                output::number(*rows, "row")
-            ));
-        }
+        lines.extend(report.dead_letters.iter().map(set_aside));
         if let Some(archive) = archive {
             let archive = archive.display();
             let found = report.signals + incidents > 0 || !report.dead_letters.is_empty();
@@ -192,6 +187,17 @@ impl Summary {
     }
 }
 
+fn set_aside(dead: &SetAside) -> String {
+    let SetAside { reason, rows, first } = dead;
+    let rows = output::number(*rows, "row");
+    let first = first.as_ref().map_or(String::new(), |row| {
+        // What is read and refused later has no line any more.
+        let line = if row.line > 0 { format!(":{}", row.line) } else { String::new() };
+        safe(&format!(", such as {}{line}: {}", row.file, row.detail))
+    });
+    format!("  {rows} set aside as dead letters: {reason}{first}")
+}
+
 fn render(case: &ClosedCase, paint: Paint) -> String {
     let i = &case.incident;
     let mut out = String::new();
@@ -214,11 +220,11 @@ fn render(case: &ClosedCase, paint: Paint) -> String {
         paint.bold(&safe(&case.title)),
     );
     out += &format!(
-        "   {} · {} · began {} · {lasted} · {} signals\n",
+        "   {} · {} · began {} · {lasted} · {}\n",
         i.id,
         i.severity.as_str(),
         clock(i.started_at),
-        case.signal_count
+        output::number(case.signal_count, "signal")
     );
     if case.retold {
         return out;

@@ -147,9 +147,14 @@ pub fn changes(
             out.unchanged += 1;
             continue;
         }
-        *(if old.is_empty() { &mut out.new } else { &mut out.changed }) += 1;
         let (sections, warnings) = sections(origin, document, revision);
         out.warnings.extend(warnings.into_iter().map(|w| (document.source.clone(), w)));
+        match (old.is_empty(), sections.is_empty()) {
+            (false, _) => out.changed += 1,
+            (true, false) => out.new += 1,
+            // Without text it leaves nothing by which it would be known the next time.
+            (true, true) => {}
+        }
         let kept: BTreeSet<&str> = sections.iter().map(|s| s.passage.id.as_str()).collect();
         let gone = old.into_iter().filter(|s| !kept.contains(s.passage.id.as_str()));
         let gone: Vec<Section> = gone.map(|s| removed(s, revision)).collect();
@@ -293,6 +298,15 @@ mod tests {
         let other = Origin { root: "/others", ..prod };
         let beside = changes(other, &books, &one.rows, 2, false);
         assert_eq!((beside.new, beside.moved, applied(&one.rows, &beside.rows).len()), (1, 0, 2));
+    }
+
+    #[test]
+    fn a_document_without_text_is_never_new() {
+        let books = found(&[("a.md".into(), "x".into()), ("empty.md".into(), " \n".into())]);
+        let one = changes(origin("t"), &books, &[], 1, false);
+        let two = changes(origin("t"), &books, &one.rows, 2, false);
+        assert_eq!((one.new, two.new, two.unchanged, two.rows.len()), (1, 0, 1, 0));
+        assert_eq!(two.warnings, [("empty.md".to_owned(), "it has no text".to_owned())]);
     }
 
     #[test]

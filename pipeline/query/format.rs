@@ -8,19 +8,25 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
+use datafusion::logical_expr::LogicalPlan;
 use serde_json::{Map, Number, Value};
 
 use super::session::Answer;
 use crate::error::{Error, Result};
 use crate::source::escape;
 
-/// Characters of a value that a table shows; CSV and JSON show all.
+/// Characters of a value that a terminal shows; every other output has all.
 const CELL_CHARS_MAX: usize = 120;
+
+/// Width of a column at most: longer values stand out of it.
+const WIDTH_MAX: usize = 1_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     #[default]
     Table,
+    /// A table on a terminal: long values are cut.
+    Screen,
     /// RFC 4180 with a header; the items of a list are joined by `;`, null is empty.
     Csv,
     /// One object per line.
@@ -41,7 +47,9 @@ impl Format {
 /// Writes the rows. That an answer was cut, and its warnings, are the caller's to show elsewhere.
 pub fn write(answer: &Answer, format: Format, out: &mut dyn Write) -> Result<()> {
     let written = match format {
-        Format::Table => table(answer, out),
+        Format::Table | Format::Screen if is_plan(answer) => plan(answer, out),
+        Format::Table => table(answer, usize::MAX, out),
+        Format::Screen => table(answer, CELL_CHARS_MAX, out),
         Format::Csv => csv(answer, out),
         Format::Json => json(answer, out),
     };
@@ -51,15 +59,35 @@ pub fn write(answer: &Answer, format: Format, out: &mut dyn Write) -> Result<()>
     })
 }
 
-fn table(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
-    let names = answer.schema.fields().iter().map(|f| shown(f.name()));
+/// What EXPLAIN answers.
+fn is_plan(answer: &Answer) -> bool {
+    answer.schema == LogicalPlan::explain_schema()
+}
+
+/// Each plan below its name, on as many lines as it has.
+fn plan(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    for_each_row(answer, |columns, row| {
+        for (depth, column) in columns.iter().enumerate() {
+            for line in column.text(row, "", "")?.lines() {
+                writeln!(out, "{}{}", "  ".repeat(depth), escape::line(line))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn table(answer: &Answer, chars_max: usize, out: &mut dyn Write) -> io::Result<()> {
+    let names = answer.schema.fields().iter().map(|f| shown(f.name(), chars_max));
     let mut lines: Vec<Vec<String>> = vec![names.collect()];
     for_each_row(answer, |columns, row| {
-        let cells = columns.iter().map(|c| Ok(shown(&c.text(row, "NULL", ", ")?)));
+        let cells = columns.iter().map(|c| Ok(shown(&c.text(row, "NULL", ", ")?, chars_max)));
         lines.push(cells.collect::<io::Result<_>>()?);
         Ok(())
     })?;
-    let width = |column: usize| lines.iter().map(|l| l[column].chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        let longest = lines.iter().map(|l| l[column].chars().count()).max();
+        longest.unwrap_or(0).min(WIDTH_MAX)
+    };
     let widths: Vec<usize> = (0..answer.schema.fields().len()).map(width).collect();
     for (number, line) in lines.iter().enumerate() {
         let cells = line.iter().zip(answer.schema.fields()).zip(&widths);
@@ -78,11 +106,11 @@ fn table(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// On one line, without control characters, cut.
-fn shown(text: &str) -> String {
+fn shown(text: &str, chars_max: usize) -> String {
     let safe = escape::line(text);
-    match safe.char_indices().nth(CELL_CHARS_MAX) {
+    match safe.char_indices().nth(chars_max) {
         Some(_) => {
-            let kept: String = safe.chars().take(CELL_CHARS_MAX - 1).collect();
+            let kept: String = safe.chars().take(chars_max - 1).collect();
             kept + "…"
         }
         None => safe.into_owned(),
@@ -122,7 +150,9 @@ fn ascii_controls(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
         match c {
-            '\u{7f}'..='\u{9f}' => safe.push_str(&format!("\\u{:04x}", c as u32)),
+            c if c.is_control() || escape::turns(c) => {
+                safe.push_str(&format!("\\u{:04x}", c as u32));
+            }
             c => safe.push(c),
         }
     }

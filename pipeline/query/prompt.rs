@@ -8,7 +8,7 @@ use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::validate::Validator;
 use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 
 use super::format::{self, Format};
@@ -16,18 +16,21 @@ use super::session::{Answer, Session};
 use super::statement;
 use crate::error::{Error, Result};
 use crate::knowledge::TableDoc;
+use crate::source::escape;
 
 /// Statements that the history file keeps.
 const HISTORY_ENTRIES_MAX: usize = 1_000;
 
 const PROMPT: &str = "faultline> ";
+/// While a statement goes on.
+const CONTINUED: &str = "        -> ";
 
 const HELP: &str = "\
 \\d           the tables
 \\d TABLE     the columns of a table and what they hold
-\\?           this help
-\\q, Ctrl-D   leave
-Ctrl-C       drop the line, or stop the running statement
+\\?, help     this help
+\\q, Ctrl-D   leave, as do exit and quit
+Ctrl-C       drop what is typed, or stop the running statement
 A statement ends with `;` and may span lines. Tab completes.
 ";
 
@@ -78,7 +81,8 @@ const KEYWORDS: [&str; 44] = [
     "WITH",
 ];
 
-/// Reads statements from the terminal (or from a pipe) until its end and prints their answers.
+/// Reads statements from the terminal (or from a pipe) until its end and prints their answers. What
+/// stands last in a pipe needs no `;`.
 ///
 /// # Errors
 /// [`Error::Query`] at the end of a pipe where a statement was not answered: nobody may have read
@@ -88,28 +92,39 @@ pub async fn prompt(session: &Session, format: Format) -> Result<()> {
     let history = history_path().filter(|_| terminal);
     let mut editor = editor(session.tables(), history.as_deref())?;
     if terminal {
-        eprintln!("\\? for help, \\d for tables, \\q to leave");
+        note("\\? for help, \\d for tables, \\q to leave");
     }
-    let mut failed = 0;
+    let (mut failed, mut begun) = (0, String::new());
     loop {
+        let marker = if begun.is_empty() { PROMPT } else { CONTINUED };
         let read = tokio::task::spawn_blocking(move || {
-            let line = editor.readline(PROMPT);
+            let line = editor.readline(marker);
             (editor, line)
         });
         let (returned, line) = read.await.map_err(|e| Error::io("the terminal")(e.into()))?;
         editor = returned;
         match line {
             Ok(line) => {
-                if !line.trim().is_empty() {
-                    // A history that cannot grow is no reason to refuse the statement.
-                    let _ = editor.add_history_entry(line.trim());
+                begun += &line;
+                if !is_complete(&begun) {
+                    begun.push('\n');
+                    continue;
                 }
-                if !input(session, &line, format, &mut failed).await? {
+                let entered = std::mem::take(&mut begun);
+                if !entered.trim().is_empty() {
+                    // A history that cannot grow is no reason to refuse the statement.
+                    let _ = editor.add_history_entry(entered.trim());
+                }
+                if !input(session, &entered, format, &mut failed).await? {
                     break;
                 }
             }
-            Err(ReadlineError::Interrupted) => {}
-            Err(ReadlineError::Eof) => break,
+            Err(ReadlineError::Interrupted) => begun.clear(),
+            Err(ReadlineError::Eof) if terminal => break,
+            Err(ReadlineError::Eof) => {
+                input(session, &begun, format, &mut failed).await?;
+                break;
+            }
             Err(err) => return Err(Error::io("the terminal")(io::Error::other(err))),
         }
     }
@@ -124,19 +139,29 @@ pub async fn prompt(session: &Session, format: Format) -> Result<()> {
     Ok(())
 }
 
+/// A command of the prompt, without its backslash or the word that stands for it.
+fn command(text: &str) -> Option<&str> {
+    let text = text.trim().trim_end_matches(';').trim_end();
+    match text.to_ascii_lowercase().as_str() {
+        "exit" | "quit" => Some("q"),
+        "help" => Some("?"),
+        _ => text.strip_prefix('\\'),
+    }
+}
+
 /// Handles what was entered; `false` means to leave.
 async fn input(session: &Session, text: &str, format: Format, failed: &mut usize) -> Result<bool> {
-    if let Some(command) = text.trim().strip_prefix('\\') {
-        let mut words = command.trim_end_matches(';').split_whitespace();
+    if let Some(command) = command(text) {
+        let mut words = command.split_whitespace();
         match (words.next(), words.next()) {
             (Some("q"), _) => return Ok(false),
             (Some("d"), None) => print(&list_tables(session.tables()))?,
             (Some("d"), Some(name)) => match session.tables().iter().find(|t| t.name == name) {
                 Some(table) => print(&list_columns(table))?,
-                None => eprintln!("no table {name}; \\d lists the tables"),
+                None => note(&format!("no table {}; \\d lists the tables", escape::line(name))),
             },
             (Some("?"), _) => print(HELP)?,
-            _ => eprintln!("unknown command; \\? lists the commands"),
+            _ => note("unknown command; \\? lists the commands"),
         }
         return Ok(true);
     }
@@ -150,11 +175,11 @@ async fn input(session: &Session, text: &str, format: Format, failed: &mut usize
                 Ok(answer) => show(&answer, format)?,
                 Err(err) => {
                     *failed += 1;
-                    eprintln!("{}", crate::source::escape::body(&err.to_string()));
+                    note(&escape::body(&err.to_string()));
                 }
             },
             _ = tokio::signal::ctrl_c() => {
-                eprintln!("stopped");
+                note("stopped");
                 break;
             }
         }
@@ -166,10 +191,13 @@ fn show(answer: &Answer, format: Format) -> Result<()> {
     let mut out = io::stdout().lock();
     format::write(answer, format, &mut out)?;
     out.flush().map_err(Error::io("the output"))?;
-    for note in answer.truncated.iter().chain(&answer.warnings) {
-        eprintln!("{note}");
-    }
+    answer.truncated.iter().chain(&answer.warnings).for_each(|text| note(text));
     Ok(())
+}
+
+/// A message; that nobody reads it is no failure.
+fn note(text: &str) {
+    let _gone = writeln!(io::stderr(), "{text}");
 }
 
 fn print(text: &str) -> Result<()> {
@@ -274,19 +302,10 @@ impl Completer for Words {
     }
 }
 
-impl Validator for Words {
-    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(match is_complete(context.input()) {
-            true => ValidationResult::Valid(None),
-            false => ValidationResult::Incomplete,
-        })
-    }
-}
+impl Validator for Words {}
 
 fn is_complete(text: &str) -> bool {
-    text.trim().is_empty()
-        || text.trim_start().starts_with('\\')
-        || statement::split(text).1.is_empty()
+    text.trim().is_empty() || command(text).is_some() || statement::split(text).1.is_empty()
 }
 
 impl Highlighter for Words {}
@@ -316,5 +335,7 @@ mod tests {
     fn input_goes_on_until_the_semicolon() {
         assert!(is_complete("select 1;") && is_complete("\\d incidents") && is_complete(" "));
         assert!(!is_complete("select 1") && !is_complete("select ';'"));
+        assert!(is_complete("Exit") && is_complete(" quit; ") && is_complete("help"));
+        assert!(!is_complete("exit now") && !is_complete("select\nhelp"));
     }
 }

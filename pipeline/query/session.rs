@@ -10,6 +10,7 @@ use datafusion::datasource::ViewTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, SortExpr};
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use faultline_storage::archive::{Archive, Open};
@@ -163,7 +164,13 @@ impl Shared {
         let mut parsed = state.sql_to_statement(sql, &dialect)?;
         statement::check_read_only(&parsed)?;
         statement::name_subqueries(&mut parsed);
-        let plan = state.statement_to_plan(parsed).await?;
+        let in_order = statement::lists_tables(&parsed);
+        let mut plan = state.statement_to_plan(parsed).await?;
+        if in_order {
+            let columns = plan.schema().columns().into_iter().map(Expr::Column);
+            let sorts: Vec<SortExpr> = columns.map(|c| c.sort(true, false)).collect();
+            plan = LogicalPlanBuilder::from(plan).sort(sorts)?.build()?;
+        }
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)

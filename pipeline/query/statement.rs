@@ -34,6 +34,12 @@ fn is_question(statement: &Statement) -> bool {
     }
 }
 
+/// Whether the answer is a list of tables, which DataFusion gives in no order.
+pub(super) fn lists_tables(parsed: &Parsed) -> bool {
+    let Parsed::Statement(statement) = parsed else { return false };
+    matches!(statement.as_ref(), Statement::ShowTables { .. })
+}
+
 /// Names the subqueries in FROM that have no name. DataFusion 55 takes two nested projections of
 /// the same text for one, also where they compute something: `SELECT x + 1 AS x FROM (SELECT x + 1
 /// AS x FROM …)` would add once. A name between the two keeps them apart.

@@ -325,7 +325,7 @@ async fn formats_keep_values_and_hold_back_control_characters() {
     let session = session(dir.path()).await;
     let sql = "SELECT d.rank, d.evidence_ids, s.detail, i.root_instance, i.opened_at, \
                CAST(NULL AS TEXT) AS nothing, CAST('NaN' AS DOUBLE) AS nan, true AS yes, \
-               chr(155) AS csi \
+               chr(155) AS csi, chr(8238) AS turn \
                FROM diagnoses d JOIN incidents i ON i.incident_id = d.incident_id \
                JOIN signals s ON s.signal_id = 'inc-1-sig-0' \
                WHERE d.incident_id = 'inc-1' AND d.rank = 1";
@@ -337,7 +337,7 @@ async fn formats_keep_values_and_hold_back_control_characters() {
     };
     for format in [Format::Table, Format::Csv, Format::Json] {
         let text = text(format);
-        assert!(!text.contains(['\u{1b}', '\u{9b}']), "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{text}");
     }
     let json: serde_json::Value = serde_json::from_str(&text(Format::Json)).unwrap();
     assert_eq!(json["evidence_ids"], serde_json::json!(["ev-1", "ev-2"]));

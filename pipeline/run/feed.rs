@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::checkpoint::{Share, from_bytes, meta, to_bytes, unreadable};
 use super::report::Accounts;
-use super::{Message, Options, Step};
+use super::{Message, Options, Step, letter};
 use crate::error::Result;
 use crate::knowledge::DeadRow;
 use crate::model::{MINUTE, Nanos, SECOND};
@@ -70,6 +70,8 @@ pub struct Feed {
     skew: Option<Nanos>,
     speed: Option<f64>,
     started: Option<(Instant, Nanos)>,
+    /// Rows whose time had not come when a replay that waits for it was stopped.
+    early: Option<u64>,
 }
 
 /// What ingest notes in a checkpoint beside its rows.
@@ -113,6 +115,7 @@ impl Feed {
             // Where rows are live, the clock says what cannot be.
             jump: (!options.live).then_some(JUMP),
             batch_rows: options.batch_rows,
+            by_second: options.speed.is_some(),
         };
         let now = Instant::now();
         let mut ingest = Ingest::new(config);
@@ -139,6 +142,7 @@ impl Feed {
             skew: options.live.then_some(CLOCK_SKEW),
             speed: options.speed,
             started: None,
+            early: None,
         };
         if let Some(checkpoint) = checkpoints.and_then(|c| c.resumed.as_ref()) {
             feed.restore(checkpoint)?;
@@ -206,6 +210,10 @@ impl Feed {
         if self.pass(last, stop)?.is_err() {
             return Ok(());
         }
+        if self.early.is_some() {
+            self.end(true);
+            return Ok(());
+        }
         for (_, job) in &self.jobs {
             if job.blocking_send(Step::End).is_err() {
                 return Ok(());
@@ -216,7 +224,7 @@ impl Feed {
     }
 
     fn end(&mut self, stopped: bool) {
-        self.accounts.in_flight = self.ingest.in_flight() as u64;
+        self.accounts.in_flight = self.ingest.in_flight() as u64 + self.early.unwrap_or(0);
         let templates = if stopped { Vec::new() } else { self.logs.known() };
         let end = Message::End { accounts: self.accounts, stopped, templates };
         let _gone = self.out.blocking_send((0, end));
@@ -316,7 +324,7 @@ impl Feed {
         self.accounts.received += chunk.received();
         self.accounts.dead += chunk.rejected();
         let progress = Message::Progress(chunk.bytes);
-        let dead: Vec<DeadRow> = chunk.dead.iter().map(dead_letter).collect();
+        let dead: Vec<DeadRow> = chunk.dead.iter().map(letter::unreadable).collect();
         if !dead.is_empty() && self.out.blocking_send((0, Message::Dead(dead))).is_err() {
             return Ok(Err(Gone));
         }
@@ -349,6 +357,15 @@ impl Feed {
 
     fn pass(&mut self, fed: Vec<Fed>, stop: &AtomicBool) -> Result<Result<(), Gone>> {
         for item in fed {
+            let (due, rows) = match &item {
+                Fed::Rows(_, rows) => (rows.ts.first().copied(), rows.batch.num_rows() as u64),
+                Fed::Watermark(watermark) => (Some(*watermark), 0),
+                Fed::Refused(_) | Fed::End => (None, 0),
+            };
+            if due.is_some_and(|due| !self.comes(due, stop)) {
+                self.early = Some(self.early.unwrap_or(0) + rows);
+                continue;
+            }
             let sent = match item {
                 Fed::Rows(stream, rows) => {
                     let rows = match stream {
@@ -361,7 +378,7 @@ impl Feed {
                     self.accounts.processed += rows.batch.num_rows() as u64;
                     self.rows(stream, rows)
                 }
-                Fed::Watermark(watermark) => self.watermark(watermark, stop),
+                Fed::Watermark(watermark) => self.watermark(watermark),
                 Fed::Refused(refused) => self.refuse(&refused),
                 Fed::End => Ok(()),
             };
@@ -384,9 +401,8 @@ impl Feed {
         self.send(Message::Rows(stream, rows))
     }
 
-    fn watermark(&mut self, watermark: Nanos, stop: &AtomicBool) -> Result<(), Gone> {
+    fn watermark(&mut self, watermark: Nanos) -> Result<(), Gone> {
         self.moved = true;
-        self.pace(watermark, stop);
         for (_, job) in &self.jobs {
             job.blocking_send(Step::Watermark(watermark)).map_err(|_| Gone)?;
         }
@@ -399,7 +415,7 @@ impl Feed {
             Refusal::Future => self.accounts.rejected += 1,
         }
         let file = self.source.file(refused.partition);
-        self.send(Message::Dead(vec![refused_letter(refused, file)]))
+        self.send(Message::Dead(vec![letter::refused(refused, file)]))
     }
 
     fn send(&self, message: Message) -> Result<(), Gone> {
@@ -426,18 +442,22 @@ impl Feed {
         out
     }
 
-    /// Holds a replay back to its speed.
-    fn pace(&mut self, watermark: Nanos, stop: &AtomicBool) {
-        let Some(speed) = self.speed else { return };
-        let (start, first) = *self.started.get_or_insert((Instant::now(), watermark));
-        let recorded = (watermark - first).max(0) as f64 / SECOND as f64;
+    /// Waits until a replay has come to this event time; `false` if it is stopped before.
+    fn comes(&mut self, due: Nanos, stop: &AtomicBool) -> bool {
+        let Some(speed) = self.speed else { return true };
+        if self.early.is_some() {
+            return false;
+        }
+        let (start, first) = *self.started.get_or_insert((Instant::now(), due));
+        let recorded = (due - first).max(0) as f64 / SECOND as f64;
         let due = Duration::from_secs_f64(recorded / speed.max(1e-3));
         while let Some(wait) = due.checked_sub(start.elapsed()) {
             if stop.load(Ordering::Relaxed) || self.abandoned() {
-                return;
+                return false;
             }
             std::thread::sleep(wait.min(POLL));
         }
+        true
     }
 }
 
@@ -445,42 +465,4 @@ impl Feed {
 pub fn now() -> Nanos {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |d| Nanos::try_from(d.as_nanos()).unwrap_or(Nanos::MAX))
-}
-
-fn dead_letter(letter: &crate::source::DeadLetter) -> DeadRow {
-    DeadRow {
-        stream: letter.stream,
-        file: letter.file.clone(),
-        line: letter.line,
-        rows: letter.rows,
-        reason: letter.reason.as_str().to_owned(),
-        detail: letter.detail.to_string(),
-        text: letter.text.clone(),
-    }
-}
-
-/// A row that was read but came too late or too early; its line is no longer known.
-fn refused_letter(refused: &Refused, file: String) -> DeadRow {
-    let mut text = String::new();
-    for (field, column) in refused.row.schema().fields().iter().zip(refused.row.columns()) {
-        let value = arrow::util::display::array_value_to_string(column, 0).unwrap_or_default();
-        if !value.is_empty() && text.len() < crate::source::DEAD_TEXT_BYTES_MAX {
-            text += &format!("{}={value} ", field.name());
-        }
-    }
-    let end = crate::source::escape::boundary(&text, crate::source::DEAD_TEXT_BYTES_MAX);
-    text.truncate(end);
-    let detail = match refused.reason {
-        Refusal::Late => "older than the watermark; raise `lateness` if such rows are usual",
-        Refusal::Future => "too far in the future; check the clock of the sender",
-    };
-    DeadRow {
-        stream: refused.stream,
-        file,
-        line: 0,
-        rows: 1,
-        reason: refused.reason.as_str().to_owned(),
-        detail: detail.to_owned(),
-        text: text.trim_end().to_owned(),
-    }
 }

@@ -15,6 +15,7 @@ mod changes;
 mod checkpoint;
 mod collect;
 mod feed;
+mod letter;
 mod refine;
 mod report;
 mod room;
@@ -45,7 +46,7 @@ use crate::stream::schema::Stream;
 
 pub use checkpoint::Checkpoints;
 pub use feed::{now, position};
-pub use report::{Accounts, Observer, Report};
+pub use report::{Accounts, Observer, Report, SetAside};
 pub use webhook::{Webhook, WebhookConfig};
 
 /// Messages that may wait between two stages.

@@ -1,6 +1,6 @@
 //! What a run tells while it goes on and when it is over.
 
-use crate::knowledge::ClosedCase;
+use crate::knowledge::{ClosedCase, DeadRow};
 use crate::model::{Incident, Nanos, Signal};
 
 /// Where every received row went:
@@ -38,6 +38,15 @@ pub trait Observer: Send {
     fn case(&mut self, case: &ClosedCase);
 }
 
+/// Rows that could not be used, for one reason.
+#[derive(Clone, Debug)]
+pub struct SetAside {
+    pub reason: String,
+    pub rows: u64,
+    /// One to look at: the first by file and line. An earlier process has told of its own.
+    pub first: Option<DeadRow>,
+}
+
 /// A finished run.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -48,6 +57,6 @@ pub struct Report {
     pub open: u64,
     /// The archive got rows that it did not have.
     pub archived: bool,
-    pub dead_letters: Vec<(String, u64)>,
+    pub dead_letters: Vec<SetAside>,
     pub stopped: bool,
 }

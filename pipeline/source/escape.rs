@@ -1,4 +1,5 @@
-//! Text from outside made safe to keep: valid UTF-8, no control characters, bounded.
+//! Text from outside made safe to keep: valid UTF-8, no control characters, bounded. What turns the
+//! direction of writing controls what is seen, and counts as one of them.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -28,20 +29,30 @@ pub fn json(bytes: &[u8]) -> String {
     out
 }
 
-/// A body: control characters other than tab and line ends become `\xNN`.
+/// A body: control characters other than tab and line ends become `\xNN` or `\u{NNNN}`.
 pub fn body(text: &str) -> Cow<'_, str> {
     controls(text, true)
 }
 
-/// One line of text, such as a key: every control character becomes `\xNN`.
+/// One line of text, such as a key: every control character becomes `\xNN` or `\u{NNNN}`.
 pub fn line(text: &str) -> Cow<'_, str> {
     controls(text, false)
 }
 
 /// True if [`body`] would return its input, decided without looking at characters one by one.
 pub fn is_clean(bytes: &[u8]) -> bool {
-    let suspect = |b: &u8| (*b < 0x20 && *b != b'\n' && *b != b'\t') || *b == 0x7f || *b == 0xc2;
+    // Controls above ASCII begin with one of three bytes, as some others do.
+    let suspect = |b: &u8| match *b {
+        b'\n' | b'\t' => false,
+        b => b < 0x20 || matches!(b, 0x7f | 0xc2 | 0xd8 | 0xe2),
+    };
     !bytes.iter().any(suspect)
+}
+
+/// Invisible, and turns the direction in which what follows is written.
+pub fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}')
 }
 
 /// Cuts a body at [`BODY_BYTES_MAX`] and marks it. `dropped` bytes are already gone.
@@ -63,7 +74,7 @@ fn controls(text: &str, multiline: bool) -> Cow<'_, str> {
     let unsafe_at = |i: usize, c: char| match c {
         '\n' | '\t' => !multiline,
         '\r' => !(multiline && text.as_bytes().get(i + 1) == Some(&b'\n')),
-        c => c.is_control(),
+        c => c.is_control() || turns(c),
     };
     let Some(first) = text.char_indices().find(|(i, c)| unsafe_at(*i, *c)) else {
         return Cow::Borrowed(text);
@@ -71,11 +82,11 @@ fn controls(text: &str, multiline: bool) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 16);
     out.push_str(&text[..first.0]);
     for (i, c) in text[first.0..].char_indices() {
-        if unsafe_at(first.0 + i, c) {
-            // Control characters end at U+009F, so one byte holds them.
-            push_hex(&mut out, "\\x", c as u32 as u8);
-        } else {
-            out.push(c);
+        match unsafe_at(first.0 + i, c) {
+            true if turns(c) => out.extend(c.escape_unicode()),
+            // The others end at U+009F, so one byte holds them.
+            true => push_hex(&mut out, "\\x", c as u32 as u8),
+            false => out.push(c),
         }
     }
     Cow::Owned(out)
@@ -106,18 +117,21 @@ mod tests {
         assert_eq!(utf8(b"caf\xe9 \xc3\xa9"), "caf\\xe9 é");
         assert_eq!(line("a\u{1b}[31mred\r\nb\0"), "a\\x1b[31mred\\x0d\\x0ab\\x00");
         assert_eq!(body("a\r\n\tat b\rc\u{9b}"), "a\r\n\tat b\\x0dc\\x9b");
-        assert!(matches!(body("plain\n\ttext é"), Cow::Borrowed(_)));
+        assert_eq!(line("a\u{202e}b\u{61c}"), "a\\u{202e}b\\u{61c}");
+        assert!(matches!(body("plain\n\ttext é – ☃"), Cow::Borrowed(_)));
     }
 
     #[test]
     fn clean_means_that_escaping_changes_nothing() {
-        for text in ["plain", "two\nlines\t", "snow ☃", "\u{1b}[0m", "\u{85}", "a\r\n", "\u{7f}"]
-        {
+        let plain = ["plain", "two\nlines\t", "snow ☃", "\u{1b}[0m", "\u{85}", "a\r\n", "\u{7f}"];
+        let turning = ["\u{61c}", "\u{200e}", "\u{200f}", "\u{202a}", "\u{202e}", "\u{2069}"];
+        for text in plain.into_iter().chain(turning) {
             if is_clean(text.as_bytes()) {
                 assert_eq!(body(text), text);
             }
         }
         assert!(!is_clean(b"\x1b[0m") && !is_clean("\u{85}".as_bytes()));
+        assert!(turning.iter().all(|text| body(text) != *text));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct IngestConfig {
     pub jump: Option<Nanos>,
     /// Largest batch that is passed on, and how many rows may wait before a watermark is made.
     pub batch_rows: usize,
+    /// A watermark follows each second that has rows, for a reader that waits until it is over.
+    pub by_second: bool,
 }
 
 /// Why a row was not passed on.
@@ -312,15 +314,24 @@ impl Ingest {
             return Ok(Vec::new());
         }
         let mut out = self.believe_before(watermark);
-        for (stream, waiting) in &mut self.waiting {
-            let registry = registries.get_mut(*stream);
-            for rows in waiting.release(watermark, registry, self.config.batch_rows)? {
-                out.push(Feed::Rows(*stream, rows));
+        while self.watermark < watermark {
+            let next = if self.config.by_second { self.next_second() } else { None };
+            self.watermark = next.map_or(watermark, |next| next.min(watermark));
+            for (stream, waiting) in &mut self.waiting {
+                let registry = registries.get_mut(*stream);
+                for rows in waiting.release(self.watermark, registry, self.config.batch_rows)? {
+                    out.push(Feed::Rows(*stream, rows));
+                }
             }
+            out.push(Feed::Watermark(self.watermark));
         }
-        self.watermark = watermark;
-        out.push(Feed::Watermark(watermark));
         Ok(out)
+    }
+
+    /// The end of the second of the first row that waits.
+    fn next_second(&self) -> Option<Nanos> {
+        let first = self.waiting.values().filter_map(Reorder::first).min()?;
+        Some(first.div_euclid(STEP).saturating_add(1).saturating_mul(STEP))
     }
 
     /// Clocks and waiting rows for a checkpoint.

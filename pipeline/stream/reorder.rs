@@ -62,6 +62,11 @@ impl Reorder {
         self.parts.push(Part { batch, newest });
     }
 
+    /// Event time of the earliest row.
+    pub fn first(&self) -> Option<Nanos> {
+        self.parts.iter().flat_map(|p| p.times().iter().copied()).min()
+    }
+
     pub fn batches(&self) -> impl Iterator<Item = RecordBatch> {
         self.parts.iter().map(|p| p.batch.clone())
     }

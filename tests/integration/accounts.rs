@@ -136,6 +136,11 @@ fn unusable_rows_are_counted_kept_and_change_nothing_else() {
             in_flight: 0,
         };
         assert_eq!(Accounts::read(&stdout), bad, "batches of {batch_rows}");
+        let place =
+            format!("bad_value, such as metrics.csv:{first}: NaN, infinity or a stale marker");
+        for told in [&place, "late, such as metrics.csv: older than the watermark;"] {
+            assert!(stdout.contains(told), "{told}: {stdout}");
+        }
         let found = contents(&archive);
         for table in ["incidents", "signals", "diagnoses", "evidence", "actions", "metrics"] {
             assert_eq!(found[table], expected[table], "{table}, batches of {batch_rows}");

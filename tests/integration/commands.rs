@@ -194,13 +194,14 @@ fn templates_of_a_log() {
     let dir = TempDir::new().unwrap();
     let log = dir.path().join("app.log");
     let lines = (0..50).map(|i| format!("connection {i} from 10.0.0.{i} closed after {i} ms\n"));
-    let lines = lines.chain(["disk \"sda\" is full, \u{1b}[31mgiving up\n".to_owned()]);
+    let lines = lines.chain(["disk \"sda\" is full, \u{1b}[31mgiving \u{202e}up\n".to_owned()]);
     fs::write(&log, lines.collect::<String>()).unwrap();
     let table = quiet(&["templates", &text(&log)]);
     let most = table.lines().nth(1).unwrap();
     assert!(most.trim_start().starts_with("50 "), "{table}");
     assert_eq!(table.lines().count(), 3, "{table}");
-    assert!(!table.contains('\u{1b}'), "a terminal would obey it");
+    assert!(!table.contains(['\u{1b}', '\u{202e}']), "a terminal would obey it");
+    assert!(table.contains("giving \\u{202e}up"), "{table}");
     let csv = quiet(&["templates", &text(&log), "--format", "csv"]);
     assert_eq!(csv.lines().count(), 52);
     assert_eq!(csv.lines().next(), Some("line,template"));
@@ -301,6 +302,48 @@ fn check_reads_a_whole_archive() {
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stdout.starts_with(&part), "{outcome:?}");
     assert!(outcome.stderr.contains("damaged files: 1;"), "{outcome:?}");
+}
+
+/// No query notices either: one reads as a commit of nothing, the other as a table without rows.
+#[test]
+fn check_finds_an_emptied_commit_and_a_table_that_is_gone() {
+    let (outage, dir) = (Outage::new(), TempDir::new().unwrap());
+    let archive = dir.path().join("archive");
+    replay(outage.path(), &archive, &[]);
+    let entry = archive.join("signals/_delta_log/00000000000000000001.json");
+    fs::write(&entry, "").unwrap();
+    fs::remove_dir_all(archive.join("evidence")).unwrap();
+    let outcome = faultline(&["check", "--archive", &text(&archive)]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let said: Vec<&str> = outcome.stdout.lines().collect();
+    assert_eq!(said.len(), 2, "{outcome:?}");
+    assert!(said[0].starts_with(&format!("{}: the table is", text(&archive.join("evidence")))));
+    assert!(said[1].starts_with(&text(&entry)) && said[1].contains("empty"), "{outcome:?}");
+    assert!(outcome.stderr.contains("damaged files: 2;"), "{outcome:?}");
+}
+
+/// Also where it is the demo's, which brings its own input.
+#[test]
+fn a_folder_that_cannot_be_written_is_a_failure() {
+    let nowhere = "/proc/faultline";
+    for args in [
+        &["demo", "--dir", nowhere][..],
+        &["replay", "demo/outage", "--archive", "/proc/faultline/archive"],
+    ] {
+        let outcome = faultline(args);
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        assert!(outcome.stderr.contains(nowhere), "{outcome:?}");
+    }
+}
+
+#[test]
+fn one_is_no_plural() {
+    let dir = TempDir::new().unwrap();
+    let config = dir.path().join("one.toml");
+    let toml = "archive = \"a\"\n[[tail]]\npath = \"m.csv\"\nstream = \"metrics\"\n";
+    fs::write(&config, toml).unwrap();
+    let all = quiet(&["check", "--config", &text(&config)]);
+    assert!(all.contains(": ok, follows 1 file\n"), "{all}");
 }
 
 #[test]

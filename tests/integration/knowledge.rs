@@ -116,6 +116,9 @@ fn an_import_writes_only_what_has_changed() {
     let before = contents(&desk.archive());
     assert!(desk.import().contains("0 new, 0 changed, 0 removed, 2 unchanged"));
     assert_eq!(contents(&desk.archive()), before, "nothing new, nothing written");
+    desk.write("empty.md", "\n");
+    assert!(desk.import().contains("0 new, 0 changed, 0 removed, 2 unchanged"));
+    fs::remove_file(desk.runbooks().join("empty.md")).unwrap();
     desk.write("queue.md", &QUEUE.replace("Scale the consumers", "Restart the broker"));
     desk.write("third.md", "# Third\nSomething else.");
     fs::remove_file(desk.runbooks().join("storage/disk.md")).unwrap();

@@ -70,9 +70,13 @@ impl Site {
         self.spawn(shell)
     }
 
-    fn spawn(&self, mut command: std::process::Command) -> Live {
+    fn spawn(&self, command: std::process::Command) -> Live {
         let log = File::create(self.file("stderr")).unwrap();
-        let child = command.stdout(Stdio::piped()).stderr(log).spawn();
+        self.spawn_with(command, log.into())
+    }
+
+    fn spawn_with(&self, mut command: std::process::Command, stderr: Stdio) -> Live {
+        let child = command.stdout(Stdio::piped()).stderr(stderr).spawn();
         let mut run = Running(child.unwrap());
         let (send, lines) = channel();
         let stdout = BufReader::new(run.0.stdout.take().unwrap());
@@ -148,8 +152,12 @@ impl Live {
     }
 
     /// Ctrl-C; returns the accounts of the whole run.
-    fn interrupt(mut self) -> Accounts {
-        signal(&self.run.0, "INT");
+    fn interrupt(self) -> Accounts {
+        self.stop("INT")
+    }
+
+    fn stop(mut self, name: &str) -> Accounts {
+        signal(&self.run.0, name);
         let summary = self.says(" processed, ");
         assert_eq!(self.run.wait(), Some(130));
         Accounts::read(&summary)
@@ -351,6 +359,45 @@ fn a_runbook_that_comes_while_it_runs_is_known() {
     });
     let told = ask(&site.archive(), "SELECT subject FROM evidence WHERE kind = 'runbook'");
     assert_eq!(told, "subject\nrunbooks/vault.md\n");
+}
+
+/// Bad rows do not end a run, so that somebody has to be told of them: of each kind once.
+#[test]
+fn the_first_bad_row_of_a_file_is_warned_of() {
+    let site = Site::new();
+    let logs = site.file("logs.jsonl");
+    let bad = |n: usize| format!("garbage {n}");
+    append(&logs, &[bad(1), bad(2)]);
+    let live = site.start();
+    live.logs("a dead letter: ");
+    append(&logs, &(3..100).map(bad).collect::<Vec<_>>());
+    append(&logs, &["{\"ts\":\"yesterday\",\"service\":\"a\",\"body\":\"b\"}".to_owned()]);
+    live.logs("bad_timestamp");
+    let summary = site.file("stderr");
+    assert_eq!(live.interrupt().dead, 100);
+    let log = fs::read_to_string(summary).unwrap();
+    let warnings: Vec<&str> = log.lines().filter(|l| l.contains("a dead letter: ")).collect();
+    assert_eq!(warnings.len(), 2, "{log}");
+    for part in ["not a JSON object", "logs.jsonl", "line=1 ", "malformed"] {
+        assert!(warnings[0].contains(part), "{part}: {log}");
+    }
+    assert!(warnings[1].contains("line=100 "), "{log}");
+}
+
+/// Whoever reads its messages may go: the run stays, and ends as if it had been heard.
+#[test]
+fn a_run_that_nobody_hears_goes_on() {
+    let (outage, site) = (Outage::new(), Site::new());
+    let (logs, garbage) = (Rows::of(&outage, "logs.jsonl"), ["garbage".to_owned()]);
+    let path = site.file("logs.jsonl");
+    let config = text(&site.file("faultline.toml"));
+    let mut live = site.spawn_with(command(&["run", "--config", &config]), Stdio::piped());
+    drop(live.run.0.stderr.take());
+    append(&path, &garbage);
+    append(&path, logs.part(0..1));
+    live.has_taken(&[&path]);
+    let accounts = live.stop("TERM");
+    assert_eq!((accounts.dead, accounts.received), (1, logs.part(0..1).len() + 1));
 }
 
 /// A file of nothing but garbage, which never stops growing, does not hold up the others.

@@ -129,7 +129,7 @@ fn keys_that_are_not_set() {
 fn configurations() {
     let dir = TempDir::new().unwrap();
     let tail = "[[tail]]\npath = \"m.csv\"\nstream = \"metrics\"\n";
-    let cases: [(&str, String, &[&str]); 16] = [
+    let cases: [(&str, String, &[&str]); 19] = [
         (
             "look-alike",
             format!("archive = \"a\"\n{tail}[webhook]\nurl = \"http://g\u{43e}ogle.com/\"\n"),
@@ -164,6 +164,17 @@ fn configurations() {
         ("archive", tail.to_owned(), &["archive", "example"]),
         ("tail", "archive = \"a\"\ntail = []\n".to_owned(), &["[[tail]]", "at least one"]),
         ("twice", format!("archive = \"a\"\n{tail}{tail}"), &["m.csv", "twice", "remove"]),
+        (
+            "same",
+            format!("archive = \"a\"\n{tail}{}", tail.replace("m.csv", "./m.csv")),
+            &["./m.csv", "twice", "remove"],
+        ),
+        ("nowhere", format!("archive = \"\"\n{tail}"), &["`archive` is empty", "write"]),
+        (
+            "nothing",
+            format!("archive = \"a\"\n{}", tail.replace("m.csv", "")),
+            &["`path` is empty", "write"],
+        ),
         (
             "stream",
             format!("archive = \"a\"\n{}", tail.replace("\"metrics\"", "\"numbers\"")),

@@ -51,7 +51,7 @@ impl Collector {
             room::spare(writer.vacuum().await)?;
         }
         self.report.open = self.waiting.len() as u64;
-        self.report.dead_letters = self.dead_by_reason.into_iter().collect();
+        self.report.dead_letters = self.dead.report();
         Ok(self.report)
     }
 
@@ -102,7 +102,7 @@ impl Collector {
 
     async fn commit_dead(&mut self) -> Result<()> {
         let mut outbox = Outbox::default();
-        outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
+        outbox.dead_letters(&self.options.cluster, &self.dead.take())?;
         self.append(2, outbox).await
     }
 

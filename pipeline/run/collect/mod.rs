@@ -3,6 +3,7 @@
 mod cases;
 mod causes;
 mod commit;
+mod dead;
 mod resume;
 mod templates;
 
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 
 use self::cases::{DIAGNOSIS_WINDOW, Waiting};
 use self::causes::Past;
+use self::dead::DeadLetters;
 use self::templates::Templates;
 use super::checkpoint::{Checkpoints, Share};
 use super::refine::Refiner;
@@ -34,9 +36,6 @@ use crate::stream::schema::Stream;
 
 /// Step in which incidents are advanced.
 const TICK: Nanos = 10 * SECOND;
-
-/// Dead letters kept one by one; later ones of a file are counted by the first for their reason.
-const DEAD_MAX: usize = 100_000;
 
 /// What of a job its signals carry.
 pub struct JobName {
@@ -73,8 +72,7 @@ pub struct Collector {
     settled: Vec<(Signal, Option<String>)>,
     past: Vec<Past>,
     cases: Vec<ClosedCase>,
-    dead: Vec<DeadRow>,
-    dead_by_reason: BTreeMap<String, u64>,
+    dead: DeadLetters,
     series: Vec<usize>,
     services: usize,
     /// Changes of who is watched since the last tick, by event time.
@@ -121,8 +119,7 @@ impl Collector {
             settled: Vec::new(),
             past: Vec::new(),
             cases: Vec::new(),
-            dead: Vec::new(),
-            dead_by_reason: BTreeMap::new(),
+            dead: DeadLetters::default(),
             series,
             services: 0,
             census: Vec::new(),
@@ -340,20 +337,9 @@ impl Collector {
     }
 
     fn bury(&mut self, letters: Vec<DeadRow>) {
-        for letter in letters {
-            *self.dead_by_reason.entry(letter.reason.clone()).or_default() += letter.rows;
-            if self.dead.len() < DEAD_MAX {
-                self.dead.push(letter);
-                continue;
-            }
-            let same = |kept: &&mut DeadRow| {
-                (kept.stream, &kept.file, &kept.reason)
-                    == (letter.stream, &letter.file, &letter.reason)
-            };
-            match self.dead[DEAD_MAX - 1..].iter_mut().find(same) {
-                Some(kept) => kept.rows += letter.rows,
-                None => self.dead.push(letter),
-            }
+        if self.options.live {
+            self.dead.warn(&letters);
         }
+        self.dead.bury(letters);
     }
 }

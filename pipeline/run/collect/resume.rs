@@ -78,7 +78,7 @@ impl Collector {
         self.unsettled = found.unsettled;
         self.past = found.past;
         self.templates = found.templates;
-        self.dead_by_reason = found.dead_by_reason;
+        self.dead.resume(found.dead_by_reason);
         self.series = found.series;
         self.services = found.services;
         self.reached = found.reached;
@@ -122,7 +122,7 @@ impl Collector {
         let settled = std::mem::take(&mut self.settled);
         self.templates.of_signals(&settled);
         outbox.signals(&settled)?;
-        outbox.dead_letters(&self.options.cluster, &std::mem::take(&mut self.dead))?;
+        outbox.dead_letters(&self.options.cluster, &self.dead.take())?;
         if let Some((ingest, _)) = barriers.first() {
             outbox.templates(&self.templates.news(&ingest.templates))?;
         }
@@ -133,7 +133,7 @@ impl Collector {
             unsettled: &self.unsettled,
             past: &self.past,
             templates: &self.templates,
-            dead_by_reason: &self.dead_by_reason,
+            dead_by_reason: self.dead.by_reason(),
             series: &self.series,
             services: self.services,
             reached: self.reached,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::DFSchema;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
@@ -14,8 +14,9 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use super::super::dialect::JobFile;
 use super::super::functions::is_window;
 use super::super::schema::{SINK, Stream, signals_schema};
+use super::super::window::window_type;
 use super::message;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Declared tables are streams, and their columns the stream's.
 pub fn declared(file: &JobFile) -> Result<()> {
@@ -77,6 +78,57 @@ pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
         format!("{name} has no place in event time: it answers differently at every call"),
         "use window.start or window.end, or a column",
     ))
+}
+
+/// Every column that is written is of the kind that the sink has, or becomes it whatever its value
+/// is. The plan must not be simplified yet: that works the casts of the INSERT into it.
+pub fn columns(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
+    let LogicalPlan::Dml(insert) = plan else { return Ok(()) };
+    let LogicalPlan::Projection(written) = insert.input.as_ref() else { return Ok(()) };
+    let (given, sink) = (written.input.schema(), signals_schema());
+    for (expr, wanted) in written.expr.iter().zip(sink.fields()) {
+        for column in expr.column_refs() {
+            let found = given.field_from_column(column)?;
+            if !fits(found.data_type(), wanted.data_type()) {
+                return Err(misfit(file, found, wanted));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn misfit(file: &JobFile, found: &Field, wanted: &Field) -> Error {
+    let word = if file.has(found.name()) { found.name() } else { "SELECT" };
+    let [is, due] = [found, wanted].map(|f| format!("{} ({})", kind(f.data_type()), f.data_type()));
+    let order = names(&signals_schema());
+    let remedy = format!("write such a value there, or put the columns in order: {order}");
+    file.refuse(word, format!("column {} is {is} where {due} is due", wanted.name()), &remedy)
+}
+
+/// Whether every value of one type becomes one of the other that says the same.
+fn fits(found: &DataType, wanted: &DataType) -> bool {
+    let (found, wanted) = (kind(found), kind(wanted));
+    let simple = |kind| kind == NUMBER || kind == BOOLEAN;
+    found == wanted || found == NULL || wanted == TEXT || simple(found) && simple(wanted)
+}
+
+const NULL: &str = "null";
+const TEXT: &str = "text";
+const NUMBER: &str = "a number";
+const TIMESTAMP: &str = "a timestamp";
+const BOOLEAN: &str = "a boolean";
+
+fn kind(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Null => NULL,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => TEXT,
+        DataType::Dictionary(_, values) => kind(values),
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => TIMESTAMP,
+        DataType::Boolean => BOOLEAN,
+        number if number.is_numeric() => NUMBER,
+        window if *window == window_type() => "a window",
+        _ => "something else",
+    }
 }
 
 /// What does not depend on any row, such as `1 / 0`, can be worked out. The plan is simplified:

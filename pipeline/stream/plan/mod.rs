@@ -63,6 +63,7 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
     let statement = DfStatement::Statement(Box::new(file.insert.clone()));
     let logical = state.statement_to_plan(statement).await?;
     check::functions(file, &logical)?;
+    check::columns(file, &logical)?;
     let analyzer = state.analyzer();
     let logical = analyzer.execute_and_check(logical, state.config_options(), |_, _| {})?;
     let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);

@@ -1,8 +1,8 @@
 //! The archive: Delta tables of Parquet that any tool reads as they lie.
 //!
 //! `table` opens, creates and evolves one table; `commit` appends rows exactly once; `read` serves
-//! them to DataFusion; `quarantine` leaves damaged files out and names them; `compact` merges small
-//! files and removes those nobody can still be reading.
+//! them to DataFusion; `quarantine` leaves damaged files out and names them; `log` finds what no
+//! reader would miss; `compact` merges small files and removes those nobody can still be reading.
 //!
 //! Invariants: a data file never changes after its name exists; a row is visible if and only if the
 //! log names its file; a commit is all or nothing, also over a loss of power; nothing here deletes
@@ -12,6 +12,7 @@ mod commit;
 pub mod compact;
 mod file;
 mod inspect;
+mod log;
 mod partition;
 mod quarantine;
 mod read;

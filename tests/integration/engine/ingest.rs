@@ -157,8 +157,39 @@ fn refusals(ingest: &mut Ingest, rows: &[Sample]) -> Vec<(Nanos, Refusal)> {
     refused
 }
 
+/// For whoever waits until each second is over: the same rows in the same order, and no second of
+/// them without its watermark.
+#[test]
+fn watermarks_by_the_second_change_nothing_else() {
+    let rows: Vec<Sample> =
+        (0..200).map(|n| sample((n * 700 - n % 7 * 900).max(0) * 1_000_000)).collect();
+    let fed = |by_second| {
+        let (lateness, not_after, jump) = (LATENESS, Nanos::MAX, Some(JUMP));
+        let config = IngestConfig { lateness, not_after, jump, batch_rows: 64, by_second };
+        let (mut registries, mut ingest) = (Registries::new(100), Ingest::new(config));
+        let mut out = Vec::new();
+        for part in rows.chunks(64) {
+            let batch = metrics(part, &mut registries);
+            out.extend(ingest.push(Stream::Metrics, 0, batch).unwrap());
+            out.extend(ingest.release(&mut registries).unwrap());
+        }
+        out.extend(ingest.end(&mut registries).unwrap());
+        let marks = out.iter().filter(|item| matches!(item, Feed::Watermark(_))).count();
+        let mut outcome = Outcome::default();
+        outcome.add(out);
+        (outcome, marks)
+    };
+    let ((whole, few), (paced, many)) = (fed(false), fed(true));
+    assert_eq!(paced, whole);
+    let mut seconds: Vec<Nanos> =
+        whole.passed.iter().map(|(ts, ..)| ts.div_euclid(SECOND)).collect();
+    seconds.dedup();
+    assert!(few <= 5 && many >= seconds.len() && many <= seconds.len() + few, "{few} {many}");
+}
+
 fn until(not_after: Nanos, jump: Option<Nanos>) -> Ingest {
-    Ingest::new(IngestConfig { lateness: LATENESS, not_after, jump, batch_rows: 1 })
+    let lateness = LATENESS;
+    Ingest::new(IngestConfig { lateness, not_after, jump, batch_rows: 1, by_second: false })
 }
 
 #[test]
@@ -281,8 +312,9 @@ fn a_restored_ingest_goes_on() {
 #[test]
 fn the_slowest_partition_decides() {
     let mut registries = Registries::new(100);
-    let (not_after, jump) = (Nanos::MAX, None);
-    let mut both = Ingest::new(IngestConfig { lateness: 0, not_after, jump, batch_rows: 1 });
+    let (not_after, jump, by_second) = (Nanos::MAX, None, false);
+    let config = IngestConfig { lateness: 0, not_after, jump, batch_rows: 1, by_second };
+    let mut both = Ingest::new(config);
     let mut at = |ingest: &mut Ingest, partition: u32, second: i64| {
         let batch = metrics(&[sample(second * SECOND)], &mut registries);
         ingest.push(Stream::Metrics, partition, batch).unwrap();

@@ -77,8 +77,8 @@ fn batch(
 }
 
 pub fn ingest(lateness: Nanos, batch_rows: usize) -> Ingest {
-    let jump = Some(JUMP);
-    Ingest::new(IngestConfig { lateness, not_after: Nanos::MAX, jump, batch_rows })
+    let (not_after, jump) = (Nanos::MAX, Some(JUMP));
+    Ingest::new(IngestConfig { lateness, not_after, jump, batch_rows, by_second: false })
 }
 
 /// All that follows from these samples, which arrive in batches of `rows`.

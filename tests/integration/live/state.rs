@@ -49,7 +49,7 @@ fn a_killed_run_goes_on_where_it_was() {
     assert_eq!(repeated(&site.archive()), Vec::<String>::new());
 }
 
-/// Between Ctrl-C and the next start nothing is told twice, and no window is cut in half.
+/// Between Ctrl-C or SIGTERM and the next start nothing is told twice, and no window cut in half.
 #[test]
 fn an_interrupted_run_goes_on_where_it_was() {
     let outage = Outage::new();
@@ -61,7 +61,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
             return live;
         }
         live.has_taken(&TIMED.map(|name| site.file(name)).each_ref().map(PathBuf::as_path));
-        live.interrupt();
+        live.stop(if n % 2 == 0 { "INT" } else { "TERM" });
         site.start()
     });
     let (expected, found) = (contents(&calm.archive()), contents(&site.archive()));

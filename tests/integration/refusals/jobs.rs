@@ -117,6 +117,35 @@ fn jobs_that_fail_on_a_row_are_named_with_the_remedy() {
     }
 }
 
+/// Before any row: text does not become a number or a time, whatever it says.
+#[test]
+fn columns_of_the_wrong_kind_are_refused() {
+    let sound = job("tumble(interval '1 minute')");
+    let with = |from: &str, to: &str| {
+        assert!(sound.contains(from));
+        sound.replacen(from, to, 1)
+    };
+    let (is_text, order) = ("is text (Utf8) where", "in order: cluster, service, instance");
+    refused_jobs(&[
+        ("text", scored("'high'"), "3:18", &["column score", is_text, "a number (Float64)", order]),
+        ("key", scored("service"), "3:19", &["column score is text", "a number", order]),
+        (
+            "swapped",
+            with("'m' AS metric, window.start AS a", "window.start AS a, 'm' AS metric"),
+            "2:68",
+            &["column window_start", is_text, "a timestamp", order],
+        ),
+        ("time", scored("window.start"), "3:24", &["column score is a timestamp", "a number"]),
+        ("flag", with("false AS c", "'no' AS c"), "", &["column ongoing is text", "a boolean"]),
+    ]);
+    let dir = TempDir::new().unwrap();
+    for (name, score) in [("integer", "7"), ("null", "NULL"), ("boolean", "total > 1")] {
+        let path = text(&file(dir.path(), &format!("{name}.sql"), scored(score)));
+        let explained = faultline(&["explain", &path]);
+        assert_eq!(explained.code, Some(0), "{name}: {explained:?}");
+    }
+}
+
 /// A replay that waits for its recorded time ends as soon as something has failed.
 #[test]
 fn a_paced_replay_does_not_sleep_through_an_error() {
