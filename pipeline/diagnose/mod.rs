@@ -113,9 +113,11 @@ pub fn telemetry_of(request: &Request, slices: &Slices) -> Result<telemetry::Tel
 fn is_doubtful(ranking: &rank::Ranking, signals: &[Signal]) -> bool {
     let first = ranking.candidates.first();
     !signals.is_empty()
-        && first.is_none_or(|first| {
-            first.score < DOUBTFUL && signals.iter().all(|s| s.service != first.service)
-        })
+        && first.is_none_or(|first| first.score < DOUBTFUL && !tells(signals, &first.service))
+}
+
+fn tells(signals: &[Signal], service: &str) -> bool {
+    signals.iter().any(|signal| signal.service == service && !signal.predicted)
 }
 
 /// Ranks the causes of an incident, best first; none where nothing stands out.
@@ -125,7 +127,8 @@ fn is_doubtful(ranking: &rank::Ranking, signals: &[Signal]) -> bool {
 /// beginning of the fault, or a window that misses it, makes every cause look weaker.
 ///
 /// What grows slowly shows little in one window. Where nothing else stands out, the word of the
-/// detectors, whose memory is longer, counts as that of the window does.
+/// detectors, whose memory is longer, counts as that of the window does, and the services of which
+/// they told come first.
 ///
 /// Fails only where a batch lacks a column or holds another type than its stream's.
 pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
@@ -146,6 +149,7 @@ pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
         let until = captured.telemetry.window.to;
         capture::told(&mut captured.telemetry.series, &moment.signals, until);
         *ranking = rank::rank(&captured.telemetry);
+        ranking.candidates.sort_by_key(|c| !tells(&moment.signals, &c.service));
     }
     let (mut causes, evidence) = match &best {
         Some((_, moment, captured, ranking)) => cite::cite(moment, captured, ranking),

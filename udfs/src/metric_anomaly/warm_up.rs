@@ -20,7 +20,7 @@ pub(crate) struct Young {
 
 /// Robust standard deviations beyond which a first value is a slow start, and counts as if it were
 /// so far away: what starts cold must not teach a series what its noise is.
-const OUTLIER: f32 = 5.0;
+const OUTLIER: f32 = 10.0;
 
 /// Clips what is far from the median of all, and sorts a copy. Where more than half of them are
 /// equal nothing is.
