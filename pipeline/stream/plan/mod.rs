@@ -255,7 +255,10 @@ impl Planner<'_> {
             }
         };
         self.width = self.width.max(width);
-        let interned = interned && matches!(kind, WindowKind::Fixed { .. });
+        // Text that an aggregate picks, as first_value does, comes in a dictionary of one answer.
+        let answers = &plan.schema().fields()[a.group_expr.len()..];
+        let picked = answers.iter().any(|f| *f.data_type() == self::interned());
+        let interned = interned && !picked && matches!(kind, WindowKind::Fixed { .. });
         Ok(Shape { node: self.push(stage, &[input.node]), window: Some(kind), interned })
     }
 
