@@ -15,8 +15,9 @@ use datafusion::common::DFSchema;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate as AggregateNode, Expr, LogicalPlan};
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -65,8 +66,8 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
     check::functions(file, &logical)?;
     let analyzer = state.analyzer();
     let logical = analyzer.execute_and_check(logical, state.config_options(), |_, _| {})?;
-    let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
-    let logical = optimizer.optimize(logical, state, |_, _| {})?;
+    let sink = check::sink(file, &logical);
+    let logical = optimizer().optimize(logical, state, |_, _| {})?;
     check::constants(file, &logical, state)?;
     let LogicalPlan::Dml(insert) = &logical else {
         return Err(file.refuse(
@@ -87,6 +88,13 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
 /// Stages are planned without parallelism of their own; the driver runs jobs side by side.
 fn session_state() -> SessionState {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+/// Rules that keep the shape of a plan. Equalities of a JOIN … ON become keys to look rows up by.
+fn optimizer() -> Optimizer {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+        vec![Arc::new(SimplifyExpressions::new()), Arc::new(ExtractEquijoinPredicate::new())];
+    Optimizer::with_rules(rules)
+}
+
     config.options_mut().sql_parser.collect_spans = true;
     let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
     let context = SessionContext::new_with_state(state);

@@ -72,6 +72,9 @@ fn jobs_are_refused_with_line_column_and_remedy() {
             "1:51",
             &["watermark", "WATERMARK FOR ts"],
         ),
+            "2:32",
+            &["above one hour", "WATERMARK FOR ts"],
+        ),
     ];
     for (name, sql, place, words) in cases {
         let path = file(dir.path(), &format!("{name}.sql"), sql);
@@ -206,6 +209,7 @@ fn joins_are_on_one_window() {
         let path = file(dir.path(), &format!("{name}.sql"), sql);
         let outcome = faultline(&["explain", &text(&path)]);
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert!(outcome.stdout.contains("HashJoinExec"), "rows are looked up: {outcome:?}");
     }
 }
 
