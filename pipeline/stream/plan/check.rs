@@ -9,6 +9,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::sql::sqlparser::ast::{ObjectName, SelectItem, SetExpr, Spanned, Statement};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::super::dialect::JobFile;
@@ -77,6 +78,53 @@ pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
         format!("{name} has no place in event time: it answers differently at every call"),
         "use window.start or window.end, or a column",
     ))
+}
+
+/// Columns of the sink that say when a signal was, and what of a window they are.
+const WHEN: [(&str, &str); 2] = [("window_start", "start"), ("window_end", "end")];
+
+/// A signal always has a window. The plan must not be simplified yet: that forgets what is never
+/// null.
+pub fn sink(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
+    let LogicalPlan::Dml(insert) = plan else { return Ok(()) };
+    let fields = insert.input.schema();
+    let maybe_null = |(column, _): &&(&str, &str)| {
+        fields.field_with_unqualified_name(column).is_ok_and(|f| f.is_nullable())
+    };
+    let Some((column, side)) = WHEN.iter().find(maybe_null) else { return Ok(()) };
+    let (why, remedy) = match is_written(file, column) {
+        true => ("may be null", "of the left side of a join, or coalesce(…, window.start)"),
+        false => ("is not written", "and all other columns of signals"),
+    };
+    Err(file.refuse_at(
+        place_in_select(file, column).unwrap_or_else(Span::empty),
+        format!("{column} {why}, and a signal without it belongs to no time"),
+        &format!("write window.{side} {remedy}"),
+    ))
+}
+
+/// Whether the job names the column, or none and so all of them.
+fn is_written(file: &JobFile, column: &str) -> bool {
+    let Statement::Insert(insert) = &file.insert else { return false };
+    insert.columns.is_empty() || insert.columns.iter().any(|c| is_named(c, column))
+}
+
+/// Where the job's SELECT says what goes into a column of the sink.
+fn place_in_select(file: &JobFile, column: &str) -> Option<Span> {
+    let Statement::Insert(insert) = &file.insert else { return None };
+    let at = match insert.columns.as_slice() {
+        [] => signals_schema().index_of(column).ok()?,
+        columns => columns.iter().position(|c| is_named(c, column))?,
+    };
+    let SetExpr::Select(select) = insert.source.as_ref()?.body.as_ref() else { return None };
+    let one =
+        |i: &SelectItem| matches!(i, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    let item = select.projection.get(at).filter(|_| select.projection.iter().all(one))?;
+    Some(item.span())
+}
+
+fn is_named(name: &ObjectName, column: &str) -> bool {
+    name.to_string().trim_matches('"').eq_ignore_ascii_case(column)
 }
 
 /// What does not depend on any row, such as `1 / 0`, can be worked out. The plan is simplified:

@@ -83,6 +83,8 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
     let mut planner = Planner { file, state, nodes: Vec::new(), width: 0, streams: Vec::new() };
     planner.node(&insert.input).await?;
     Ok((hash, planner))
+    // After what is wrong further inside.
+    sink?;
 }
 
 /// Stages are planned without parallelism of their own; the driver runs jobs side by side.

@@ -175,6 +175,46 @@ fn jobs_write_to_signals_and_only_add() {
     ]);
 }
 
+/// Nothing is a signal at no time.
+#[test]
+fn signals_have_a_window() {
+    let minute = sums("metrics", "tumble(interval '1 minute')");
+    let (whole, of_sides) = (over(&minute), "x.cluster AS cluster, x.service AS service");
+    let with = |a: &str| whole.replace("window.start AS a", &format!("{a} AS a"));
+    let columns = "INSERT INTO signals (cluster, service, window_start, score)
+        SELECT cluster, service, ts, value FROM metrics";
+    let outer = over(&format!(
+        "SELECT {of_sides}, y.window AS window, y.total AS total
+FROM ({minute}) AS x LEFT JOIN ({minute}) AS y USING (window, service)"
+    ));
+    let no_time = "belongs to no time";
+    refused_jobs(&[
+        ("columns", columns.to_owned(), "1:1", &["window_end is not written", no_time]),
+        ("null", with("NULL"), "2:45", &["window_start may be null", no_time]),
+        ("nullif", with("nullif(window.start, window.end)"), "", &["window_start may be null"]),
+        ("outer", outer, "2:45", &["window_start may be null", "of the left side of a join"]),
+    ]);
+    let dir = TempDir::new().unwrap();
+    let coalesced = with("coalesce(nullif(window.start, window.end), window.start)");
+    let path = file(dir.path(), "coalesced.sql", coalesced);
+    assert_eq!(faultline(&["explain", &text(&path)]).code, Some(0));
+}
+
+/// A row at an impossible time is left out, told of, and harms nothing.
+#[test]
+fn signals_of_impossible_windows_are_left_out() {
+    let sound = job("tumble(interval '1 minute')");
+    for end in ["TIMESTAMP '2262-01-01'", "window.start - interval '1 day'"] {
+        let sql = sound.replace("window.end", end);
+        assert_ne!(sql, sound);
+        let (_dir, outage, job) = hour_with_job(&sql);
+        let outcome = faultline(&["replay", &outage, "--jobs", &job]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert!(outcome.stdout.contains("0 signals"), "{outcome:?}");
+        assert!(outcome.stderr.contains("are left out"), "{outcome:?}");
+    }
+}
+
 #[test]
 fn joins_are_on_one_window() {
     let (minute, hour) = ("tumble(interval '1 minute')", "tumble(interval '1 hour')");
