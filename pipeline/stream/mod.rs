@@ -12,6 +12,7 @@ mod keys;
 pub mod nesting;
 mod over;
 mod plan;
+mod refusals;
 mod reorder;
 pub mod rows;
 pub mod schema;

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{ObjectName, SelectItem, SetExpr, Spanned, 
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::super::dialect::JobFile;
-use super::super::functions::is_window;
+use super::super::functions::{OUTSIDE_REMEDY, is_window, outside, window_of};
 use super::super::schema::{SINK, Stream, signals_schema};
 use super::message;
 use crate::error::Result;
@@ -51,16 +51,18 @@ fn names(schema: &SchemaRef) -> String {
     names.join(", ")
 }
 
-/// Every function's answer follows from its arguments alone. The plan must not be simplified yet:
-/// that puts the present time in the place of `now()`.
+/// Every function's answer follows from its arguments alone, and windows are made in GROUP BY. The
+/// plan must not be simplified yet: that puts the present time in the place of `now()`.
 pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|e| {
+            if matches!(node, LogicalPlan::Aggregate(_)) && window_of(e).is_some() {
+                return Ok(TreeNodeRecursion::Continue);
+            }
             e.apply(|e| {
                 if let Expr::ScalarFunction(call) = e
                     && call.func.signature().volatility != Volatility::Immutable
-                    && !is_window(&call.func)
                 {
                     found = Some(Arc::clone(&call.func));
                     return Ok(TreeNodeRecursion::Stop);
@@ -70,6 +72,10 @@ pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
         })
     })?;
     let Some(function) = found else { return Ok(()) };
+    if is_window(&function) {
+        let name = function.name();
+        return Err(file.refuse(name, outside(name), OUTSIDE_REMEDY));
+    }
     let aliases = function.aliases().iter().map(String::as_str);
     let mut names = std::iter::once(function.name()).chain(aliases);
     let name = names.find(|name| file.has(name)).unwrap_or(function.name());

@@ -216,6 +216,21 @@ fn signals_of_impossible_windows_are_left_out() {
 }
 
 #[test]
+fn windows_are_made_in_group_by() {
+    let minute = "tumble(interval '1 minute')";
+    let sound = job(minute);
+    let raw = over(&format!("SELECT *, value AS total, {minute} AS window\nFROM metrics"));
+    let filtered = sound.replace("FROM metrics\n", &format!("FROM metrics WHERE {minute} = ts\n"));
+    let inside = sound.replace("sum(value)", &format!("count({minute})"));
+    let words: &[&str] = &["tumble outside of GROUP BY", "write it in GROUP BY"];
+    refused_jobs(&[
+        ("raw", raw, "4:33", words),
+        ("filtered", filtered, "6:10", words),
+        ("inside", inside, "", words),
+    ]);
+}
+
+#[test]
 fn joins_are_on_one_window() {
     let (minute, hour) = ("tumble(interval '1 minute')", "tumble(interval '1 hour')");
     let join = |join: &str, window: &str, on: &str| {
