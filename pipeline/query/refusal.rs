@@ -31,6 +31,10 @@ pub(super) fn too_long(bytes: usize, max: usize) -> Error {
 
 pub(super) fn too_deep(max: usize) -> Error {
     query(
+pub(super) fn sampled() -> Error {
+    query("TABLESAMPLE is not known here", "choose rows by a condition, or aggregate all of them")
+}
+
         format!("the statement has more than {max} operators in one expression"),
         "write a long list of values as IN (…), or ask several times",
     )

@@ -162,6 +162,7 @@ impl Shared {
         }
         let mut parsed = state.sql_to_statement(sql, &dialect)?;
         statement::check_read_only(&parsed)?;
+        statement::check_samples(&parsed)?;
         statement::name_subqueries(&mut parsed);
         let plan = state.statement_to_plan(parsed).await?;
         SQLOptions::new()

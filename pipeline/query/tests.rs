@@ -255,6 +255,7 @@ async fn a_refusal_says_what_to_write_instead() {
         ("SELECT 1/0", "NULLIF"),
         ("SELECT CAST('abc' AS INT)", "TRY_CAST"),
         ("SELECT 'abc' ~ '('", "query refused"),
+        ("SELECT count(*) FROM incidents TABLESAMPLE BERNOULLI (1)", "TABLESAMPLE"),
     ] {
         let refused = refusal(&session, sql).await;
         assert!(refused.starts_with("query refused: ") && refused.contains(part), "{refused}");

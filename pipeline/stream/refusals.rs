@@ -1,10 +1,12 @@
-//! What a job may not say: clauses that have no meaning on an endless stream.
+//! What a job may not say: clauses that have no meaning on an endless stream, and clauses of other
+//! databases that would otherwise be read and passed over.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, FunctionArguments, GroupByExpr, Query, Select, SetExpr, Spanned, Value,
-    ValueWithSpan, Visitor, visit_expressions,
+    ConnectByKind, Distinct, Expr, FunctionArguments, GroupByExpr, GroupByWithModifier, LockType,
+    Query, Select, SetExpr, Spanned, TableFactor, TableSampleKind, Value, ValueWithSpan, Visitor,
+    visit_expressions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -20,6 +22,87 @@ pub struct Refusals<'a> {
 impl<'a> Refusals<'a> {
     pub fn new(file: &'a JobFile) -> Self {
         Self { file }
+    }
+
+    /// Stops at a clause that would be read and passed over.
+    fn foreign(&self, clause: Option<(&str, Span)>) -> ControlFlow<Error> {
+        let Some((name, at)) = clause else { return ControlFlow::Continue(()) };
+        let message = format!("{name} is no part of the dialect of jobs");
+        let remedy = "leave it out: WHERE chooses rows, GROUP BY makes groups";
+        let word = name.rsplit(' ').next().unwrap_or(name);
+        ControlFlow::Break(match at.start.line {
+            0 => self.file.refuse(word, message, remedy),
+            _ => self.file.refuse_at(at, message, remedy),
+        })
+    }
+}
+
+/// A clause of other databases after the body of a query, and its place where that is known.
+fn after_body(query: &Query) -> Option<(&'static str, Span)> {
+    let lock = query.locks.first().map(|lock| match lock.lock_type {
+        LockType::Share => ("FOR SHARE", Span::empty()),
+        LockType::Update => ("FOR UPDATE", Span::empty()),
+    });
+    let settings = query.settings.as_ref();
+    let settings = settings.map(|s| s.first().map_or(Span::empty(), |s| s.key.span));
+    let output = query.for_clause.as_ref().map(|_| ("FOR", Span::empty()));
+    let format = query.format_clause.as_ref().map(|_| ("FORMAT", Span::empty()));
+    lock.or(settings.map(|at| ("SETTINGS", at))).or(output).or(format)
+}
+
+/// The same inside of a SELECT.
+fn inside(select: &Select) -> Option<(&'static str, Span)> {
+    let prewhere = select.prewhere.as_ref().map(|e| ("PREWHERE", e.span()));
+    let tree = select.connect_by.first().map(|kind| match kind {
+        ConnectByKind::ConnectBy { connect_token: at, .. } => ("CONNECT BY", at.0.span),
+        ConnectByKind::StartWith { start_token: at, .. } => ("START WITH", at.0.span),
+    });
+    let (GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers)) = &select.group_by;
+    let modifier = modifiers.first().map(|modifier| match modifier {
+        GroupByWithModifier::Rollup => ("WITH ROLLUP", Span::empty()),
+        GroupByWithModifier::Cube => ("WITH CUBE", Span::empty()),
+        GroupByWithModifier::Totals => ("WITH TOTALS", Span::empty()),
+        GroupByWithModifier::GroupingSets(sets) => ("GROUPING SETS", sets.span()),
+    });
+    let others = [
+        (select.exclude.is_some(), "EXCLUDE"),
+        (select.value_table_mode.is_some(), "AS VALUE or AS STRUCT"),
+        (select.select_modifiers.as_ref().is_some_and(|m| m.is_any_set()), "a modifier of SELECT"),
+    ];
+    let other = others.into_iter().find(|(is, _)| *is);
+    let other = other.map(|(_, name)| (name, select.select_token.0.span));
+    prewhere.or(tree).or(modifier).or(other)
+}
+
+/// The same after the name of a table.
+fn after_table(table: &TableFactor) -> Option<(&'static str, Span)> {
+    let sampled =
+        |sample: &Option<TableSampleKind>| sample.is_some().then(|| ("TABLESAMPLE", table.span()));
+    match table {
+        TableFactor::Derived { sample, .. } => sampled(sample),
+        TableFactor::Table {
+            sample,
+            with_hints,
+            version,
+            with_ordinality,
+            partitions,
+            json_path,
+            index_hints,
+            ..
+        } => {
+            let at = table.span();
+            let hint = with_hints.first().map(|hint| ("WITH (…)", hint.span()));
+            let partition = partitions.first().map(|name| ("PARTITION", name.span));
+            let others = [
+                (version.is_some(), "AS OF"),
+                (*with_ordinality, "WITH ORDINALITY"),
+                (json_path.is_some(), "a path into a table"),
+                (!index_hints.is_empty(), "an INDEX hint"),
+            ];
+            let other = others.into_iter().find(|(is, _)| *is).map(|(_, name)| (name, at));
+            sampled(sample).or(hint).or(partition).or(other)
+        }
+        _ => None,
     }
 }
 
@@ -46,6 +129,7 @@ impl Visitor for Refusals<'_> {
         let refuse = |span, what: &str, remedy| {
             ControlFlow::Break(self.file.refuse_at(span, format!("{what} on a stream"), remedy))
         };
+        self.foreign(after_body(query))?;
         let top = "rank inside a window: ROW_NUMBER() OVER (PARTITION BY window ORDER BY …) and \
                    filter on it";
         if let Some(order) = &query.order_by {
@@ -83,7 +167,11 @@ impl Visitor for Refusals<'_> {
         if let Some((name, at)) = ungrouped_window(select) {
             return ControlFlow::Break(self.file.refuse_at(at, outside(&name), OUTSIDE_REMEDY));
         }
-        ControlFlow::Continue(())
+        self.foreign(inside(select))
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<Error> {
+        self.foreign(after_table(table))
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {

@@ -230,6 +230,37 @@ fn windows_are_made_in_group_by() {
     ]);
 }
 
+/// What another database would do is not passed over.
+#[test]
+fn clauses_of_other_databases() {
+    let sound = job("tumble(interval '1 minute')");
+    let from = |rest: &str| sound.replace("FROM metrics\n", &format!("FROM metrics {rest}\n"));
+    let by = |rest: &str| {
+        let group = "GROUP BY cluster, service, window";
+        assert!(sound.contains(group));
+        sound.replace(group, &format!("{group} {rest}"))
+    };
+    let end = |rest: &str| format!("{sound}{rest}\n");
+    let cases = [
+        ("TABLESAMPLE", from("TABLESAMPLE BERNOULLI (0)"), "7:8"),
+        ("PREWHERE", from("PREWHERE value < 0"), "7:25"),
+        ("CONNECT BY", from("CONNECT BY value < 0"), "7:16"),
+        ("START WITH", from("START WITH value < 0 CONNECT BY value < 0"), "7:16"),
+        ("WITH (…)", from("WITH (NOLOCK)"), "7:22"),
+        ("PARTITION", from("PARTITION (p0)"), "7:27"),
+        ("WITH ORDINALITY", from("WITH ORDINALITY"), "7:8"),
+        ("WITH ROLLUP", by("WITH ROLLUP"), "8:"),
+        ("WITH TOTALS", by("WITH TOTALS"), "8:"),
+        ("WITH CUBE", by("WITH CUBE"), "8:"),
+        ("FOR UPDATE", end("FOR UPDATE"), "10:5"),
+        ("SETTINGS", end("SETTINGS max_threads = 1"), "10:10"),
+        ("FORMAT", end("FORMAT JSON"), "10:1"),
+    ];
+    for (name, sql, place) in cases {
+        refused_jobs(&[("clause", sql, place, &[name, "no part of the dialect", "leave it out"])]);
+    }
+}
+
 #[test]
 fn joins_are_on_one_window() {
     let (minute, hour) = ("tumble(interval '1 minute')", "tumble(interval '1 hour')");
