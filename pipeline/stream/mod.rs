@@ -19,6 +19,7 @@ pub mod schema;
 pub mod series;
 mod session;
 mod stage;
+mod verdict;
 mod watermark_clause;
 mod window;
 
