@@ -8,7 +8,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Volatility};
 use datafusion::sql::sqlparser::ast::{ObjectName, SelectItem, SetExpr, Spanned, Statement};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -84,6 +84,44 @@ pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
         format!("{name} has no place in event time: it answers differently at every call"),
         "use window.start or window.end, or a column",
     ))
+}
+
+/// Sums of doubles round by the order of their terms, and distinct values come in none. The plan
+/// must have the types that were written.
+pub fn sums(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        let inputs: Vec<_> = node.inputs().iter().map(|i| Arc::clone(i.schema())).collect();
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                let summed = distinct_sum(e).filter(|(_, arg)| {
+                    let of = |schema: &DFSchema| arg.get_type(schema).ok();
+                    inputs.iter().find_map(|i| of(i)).is_some_and(|t| t.is_floating())
+                });
+                found = found.take().or(summed.map(|(name, _)| name.to_owned()));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let Some(name) = found else { return Ok(()) };
+    Err(file.refuse(
+        "distinct",
+        format!("{name}(DISTINCT …) of doubles rounds differently at every run"),
+        &format!("write {name}(DISTINCT CAST(… AS DECIMAL(38, 9)))"),
+    ))
+}
+
+/// Name and argument of a sum or mean over distinct values.
+fn distinct_sum(e: &Expr) -> Option<(&str, &Expr)> {
+    let (name, distinct, args) = match e {
+        Expr::AggregateFunction(call) => {
+            (call.func.name(), call.params.distinct, &call.params.args)
+        }
+        Expr::WindowFunction(call) => (call.fun.name(), call.params.distinct, &call.params.args),
+        _ => return None,
+    };
+    let arg = args.first().filter(|_| distinct && ["sum", "avg"].contains(&name))?;
+    Some((name, arg))
 }
 
 /// Columns of the sink that say when a signal was, and what of a window they are.

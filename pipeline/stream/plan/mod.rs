@@ -64,6 +64,7 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
     let statement = DfStatement::Statement(Box::new(file.insert.clone()));
     let logical = state.statement_to_plan(statement).await?;
     check::functions(file, &logical)?;
+    check::sums(file, &logical)?;
     let analyzer = state.analyzer();
     let logical = analyzer.execute_and_check(logical, state.config_options(), |_, _| {})?;
     let sink = check::sink(file, &logical);
@@ -110,8 +111,10 @@ fn optimizer() -> Optimizer {
         context.register_udf(function.as_ref().clone());
     }
     faultline_udfs::register(&context);
-    // In the place of functions whose answer depends on how rows are cut into batches.
-    for function in faultline_udfs::approx_percentile::functions() {
+    // In the place of functions whose answer depends on how rows are cut into batches, or on
+    // whether a checkpoint was taken.
+    let exact = faultline_udfs::approx_percentile::functions();
+    for function in exact.chain(faultline_udfs::moments::functions()) {
         context.register_udaf(function);
     }
     context.deregister_udaf("approx_percentile_cont_with_weight");

@@ -138,7 +138,7 @@ proptest! {
         let values = [
             "approx_percentile_cont(ln(value + 51), 0.95)",
             "avg(ln(value + 51))",
-            "approx_median(value) + stddev(value / 3)",
+            "approx_median(value) + stddev(value / 3) + corr(value / 7, ln(value + 52))",
         ];
         for window in ["tumble(60 s)", "hop(20 s, 60 s)", "tumble(3600 s)", "session(30 s)"] {
             let window = window.replace(" s", " seconds'");

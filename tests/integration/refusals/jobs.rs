@@ -262,6 +262,24 @@ fn clauses_of_other_databases() {
 }
 
 #[test]
+fn sums_of_distinct_doubles_have_no_order() {
+    let sound = job("tumble(interval '1 minute')");
+    let with = |sum: &str| sound.replace("sum(value)", sum);
+    let decimal = "CAST(sum(DISTINCT CAST(value AS DECIMAL(38, 9))) AS DOUBLE)";
+    let words: &[&str] = &["of doubles rounds", "AS DECIMAL(38, 9)"];
+    refused_jobs(&[
+        ("sum", with("sum(DISTINCT value)"), "5:", words),
+        ("avg", with("avg(DISTINCT value + 1)"), "5:", words),
+        ("stddev", with("stddev(DISTINCT value)"), "5:", &["stddev takes no DISTINCT"]),
+    ]);
+    let dir = TempDir::new().unwrap();
+    for sum in [decimal, "CAST(sum(DISTINCT CAST(value AS BIGINT)) AS DOUBLE)"] {
+        let path = file(dir.path(), "sound.sql", with(sum));
+        assert_eq!(faultline(&["explain", &text(&path)]).code, Some(0), "{sum}");
+    }
+}
+
+#[test]
 fn joins_are_on_one_window() {
     let (minute, hour) = ("tumble(interval '1 minute')", "tumble(interval '1 hour')");
     let join = |join: &str, window: &str, on: &str| {
