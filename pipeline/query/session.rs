@@ -17,7 +17,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-use super::{bounded, refusal, statement};
+use super::{bounded, refusal, reserve, statement};
 use crate::error::Result;
 use crate::knowledge::{TableDoc, archive_tables, table_specs};
 use crate::stream::nesting;
@@ -204,6 +204,7 @@ impl Shared {
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(&self.runtime))
+            .with_physical_optimizer_rule(Arc::new(reserve::ReserveWindows))
             .with_default_features()
             .build();
         let context = SessionContext::new_with_state(state);

@@ -282,11 +282,14 @@ async fn limits_hold_and_say_so() {
          WHERE a.value * b.value = -1",
         "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT sum(n) FROM r",
         "SELECT array_agg(value) FROM generate_series(1, 1000000000000)",
+        "SELECT max(r) FROM (SELECT sum(value) OVER () AS r FROM generate_series(1, 300000000)) x",
     ] {
         let refused = refusal(&session, endless).await;
         let limit = refused.contains("time limit") || refused.contains("memory limit");
         assert!(limit, "{endless}: {refused}");
     }
+    let whole = "SELECT DISTINCT sum(value) OVER () FROM generate_series(1, 1000)";
+    assert_eq!(ask(&session, whole).await, "500500");
     assert_eq!(ask(&session, "SELECT count(*) FROM incidents").await, "2");
 }
 
