@@ -24,7 +24,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 
 use super::dialect::JobFile;
-use super::finite::Finite;
+use super::finite::{self, Finite};
 use super::frame::{Aggregate, check_constants};
 use super::functions::{WindowKind, window_functions, window_of};
 use super::interval;
@@ -52,7 +52,7 @@ pub struct Job {
 /// Plans a parsed job.
 pub async fn plan(file: JobFile) -> Result<Job> {
     check::declared(&file)?;
-    let state = session_state();
+    let state = session_state()?;
     let (hash, planner) = stages(&file, &state).await.map_err(|e| readable(&file, e))?;
     let Planner { nodes, width, streams, .. } = planner;
     let lateness = file.lateness();
@@ -83,14 +83,11 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
     let hash = crate::model::stable_id(&parts);
     let mut planner = Planner { file, state, nodes: Vec::new(), width: 0, streams: Vec::new() };
     planner.node(&insert.input).await?;
-    Ok((hash, planner))
     // After what is wrong further inside.
     sink?;
+    Ok((hash, planner))
 }
 
-/// Stages are planned without parallelism of their own; the driver runs jobs side by side.
-fn session_state() -> SessionState {
-    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
 /// Rules that keep the shape of a plan. Equalities of a JOIN … ON become keys to look rows up by.
 fn optimizer() -> Optimizer {
     let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
@@ -98,9 +95,15 @@ fn optimizer() -> Optimizer {
     Optimizer::with_rules(rules)
 }
 
+/// Stages are planned without parallelism of their own; the driver runs jobs side by side.
+fn session_state() -> Result<SessionState> {
+    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     config.options_mut().sql_parser.collect_spans = true;
-    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
-    let context = SessionContext::new_with_state(state);
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(finite::runtime()?)
+        .with_default_features();
+    let context = SessionContext::new_with_state(state.build());
     for stream in Stream::ALL {
         let table = datafusion::datasource::empty::EmptyTable::new(stream.schema());
         let _replaced = context.register_table(stream.name(), Arc::new(table));
@@ -118,7 +121,7 @@ fn optimizer() -> Optimizer {
         context.register_udaf(function);
     }
     context.deregister_udaf("approx_percentile_cont_with_weight");
-    context.state()
+    Ok(context.state())
 }
 
 /// Message and remedy where a step needs a window of which an outer join leaves nothing.
