@@ -27,6 +27,7 @@ pub use dialect::JobFile;
 pub use explain::explain;
 pub use plan::Job;
 pub use schema::SINK;
+pub use watermark_clause::LATENESS_MAX;
 
 use crate::error::Result;
 

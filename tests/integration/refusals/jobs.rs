@@ -72,6 +72,12 @@ fn jobs_are_refused_with_line_column_and_remedy() {
             "1:51",
             &["watermark", "WATERMARK FOR ts"],
         ),
+        (
+            "lateness",
+            format!(
+                "CREATE TABLE metrics (ts TIMESTAMP,
+                 WATERMARK FOR ts AS ts - INTERVAL '2 hours');\n{sound}"
+            ),
             "2:32",
             &["above one hour", "WATERMARK FOR ts"],
         ),
