@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::model::{Nanos, SECOND};
 use crate::monitor::correlate::CorrelateConfig;
 use crate::run::WebhookConfig;
-use crate::stream::interval;
 use crate::stream::schema::Stream;
+use crate::stream::{LATENESS_MAX, interval};
 
 /// Largest configuration file that is read.
 const BYTES_MAX: u64 = 1 << 20;
@@ -138,6 +138,14 @@ impl Config {
                 return Err(bad(path, message, "write a length of time such as \"10s\""));
             }
         }
+        if self.lateness > LATENESS_MAX {
+            let message = format!("`lateness` is {}", interval::format(self.lateness));
+            return Err(bad(
+                path,
+                message,
+                "write at most one hour: all that is read waits as long",
+            ));
+        }
         self.correlate.check().map_err(|m| bad(path, m, "correct [correlate]"))?;
         if let Some(webhook) = &self.webhook {
             webhook.check().map_err(|m| bad(path, m, "correct [webhook]"))?;
@@ -247,6 +255,7 @@ mod tests {
             ("calls_per_day", "calls_per_dya", "calls_per_dya"),
             ("api.example.com", "169.254.169.254", "address"),
             ("batch = 64", "batch = 0", "batch"),
+            ("lateness = \"5s\"", "lateness = \"2h\"", "at most one hour"),
         ] {
             let error = load(&with_models().replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("faultline.toml"), "{error}");

@@ -17,6 +17,13 @@ pub enum Error {
     #[error("{job}: the job failed on a row: {message}; {remedy}")]
     JobRow { job: String, message: String, remedy: &'static str },
 
+    /// A job that makes too much of one window; [`Self::in_job`] gives it its name.
+    #[error(
+        "{job}: the job was stopped: what it makes of one closed window takes more than \
+             {memory_mib} MiB; join on more than the window, or aggregate or filter first"
+    )]
+    JobMemory { job: String, memory_mib: usize },
+
     #[error("{path}: {message}; {remedy}")]
     Config { path: PathBuf, message: String, remedy: String },
 
@@ -85,7 +92,8 @@ impl Error {
     pub fn is_bad_input(&self) -> bool {
         use faultline_storage::Error as Storage;
         match self {
-            Self::Job { .. } | Self::JobRow { .. } | Self::Config { .. } => true,
+            Self::Job { .. } | Self::JobRow { .. } | Self::JobMemory { .. } => true,
+            Self::Config { .. } => true,
             Self::Usage { .. } | Self::Query { .. } | Self::Source(_) => true,
             Self::Io { source, .. } => {
                 use std::io::ErrorKind::{InvalidData, IsADirectory, NotFound, PermissionDenied};
@@ -110,6 +118,9 @@ impl Error {
 
     /// Names the job where the error is one that its SQL raised on a row; others stay as they are.
     pub fn in_job(self, job: &str) -> Self {
+        if let Self::JobMemory { memory_mib, .. } = self {
+            return Self::JobMemory { job: job.to_owned(), memory_mib };
+        }
         let found = match &self {
             Self::Arrow(error) => row_problem(error),
             Self::DataFusion(error) => match error.find_root() {

@@ -5,7 +5,10 @@ use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 
 use super::correlate::MAX_SCORE;
-use crate::model::{Severity, Signal, stable_id};
+use crate::model::{DAY, Nanos, Severity, Signal, stable_id};
+
+/// Longest window of a signal: none that a job can ask for is longer.
+const WIDTH_MAX: Nanos = 3660 * DAY;
 
 /// A signal, or word that its series is still abnormal.
 #[derive(Clone, Debug)]
@@ -22,10 +25,12 @@ pub struct Origin<'a> {
     pub severity: Severity,
 }
 
-/// Reads a batch in the columns of [`crate::stream::schema::signals_schema`].
+/// Reads a batch in the columns of [`crate::stream::schema::signals_schema`]. Rows whose window has
+/// no beginning or end, ends before it begins or is longer than any window are left out: there is
+/// no time to which they could belong.
 pub fn read(origin: &Origin<'_>, batch: &RecordBatch) -> Vec<Found> {
     let columns = Columns { batch };
-    (0..batch.num_rows()).map(|row| columns.found(origin, row)).collect()
+    (0..batch.num_rows()).filter_map(|row| columns.found(origin, row)).collect()
 }
 
 struct Columns<'a> {
@@ -53,12 +58,14 @@ impl Columns<'_> {
         column.is_some_and(|c| c.as_boolean().value(row))
     }
 
-    fn time(&self, name: &str, row: usize) -> i64 {
-        self.column(name).map_or(0, |c| c.as_primitive::<TimestampNanosecondType>().value(row))
+    fn time(&self, name: &str, row: usize) -> Option<Nanos> {
+        let column = self.column(name).filter(|c| c.is_valid(row));
+        column.map(|c| c.as_primitive::<TimestampNanosecondType>().value(row))
     }
 
-    fn found(&self, origin: &Origin<'_>, row: usize) -> Found {
-        let (start, end) = (self.time("window_start", row), self.time("window_end", row));
+    fn found(&self, origin: &Origin<'_>, row: usize) -> Option<Found> {
+        let (start, end) = (self.time("window_start", row)?, self.time("window_end", row)?);
+        end.checked_sub(start).filter(|width| (0..=WIDTH_MAX).contains(width))?;
         let [cluster, service, instance, metric] =
             ["cluster", "service", "instance", "metric"].map(|c| self.text(c, row));
         let id = stable_id(&[
@@ -94,7 +101,7 @@ impl Columns<'_> {
             predicted: self.flag("predicted", row),
             detail: self.text("detail", row),
         };
-        Found { ongoing: self.flag("ongoing", row), signal }
+        Some(Found { ongoing: self.flag("ongoing", row), signal })
     }
 }
 
@@ -116,5 +123,28 @@ mod tests {
         let origin = Origin { job: "job", hash: "", severity: Severity::Warning };
         let found: Vec<f64> = read(&origin, &batch).iter().map(|f| f.signal.score).collect();
         assert_eq!(found, [3.5, MAX_SCORE, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_row_without_a_possible_window_is_no_signal() {
+        let day = Some(DAY);
+        let windows = [
+            (day, Some(2 * DAY)),
+            (day, day),
+            (day, Some(DAY - 1)),
+            (None, day),
+            (day, None),
+            (day, Some(DAY + WIDTH_MAX + 1)),
+            (Some(i64::MIN), Some(i64::MAX)),
+        ];
+        let (starts, ends): (Vec<_>, Vec<_>) = windows.into_iter().unzip();
+        let times =
+            |t: Vec<Option<Nanos>>| -> ArrayRef { Arc::new(TimestampNanosecondArray::from(t)) };
+        let columns = [("window_start", times(starts)), ("window_end", times(ends))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let origin = Origin { job: "job", hash: "", severity: Severity::Warning };
+        let found = read(&origin, &batch);
+        let ends: Vec<Nanos> = found.iter().map(|f| f.signal.window_end).collect();
+        assert_eq!(ends, [2 * DAY, DAY]);
     }
 }

@@ -8,6 +8,7 @@ mod bounded;
 mod format;
 mod prompt;
 mod refusal;
+mod reserve;
 mod session;
 mod statement;
 #[cfg(test)]

@@ -18,11 +18,21 @@ const NAMES_OFFERED: usize = 8;
 /// What DataFusion puts before the name of a table.
 const QUALIFIER: &str = "faultline.archive.";
 
+/// What a statement that asks for too much can do.
+const NARROW: &str = "narrow it by cluster, day or incident_id, join on a key, or raise the limit";
+
+/// How DataFusion names the limit of what may be put on disk.
+const SPILL_LIMIT: &str = "max_temp_directory_size";
+
 pub(super) fn not_a_question() -> Error {
     query(
         "the archive is read only",
         "use SELECT, WITH … SELECT, VALUES, SHOW TABLES, DESCRIBE or EXPLAIN",
     )
+}
+
+pub(super) fn sampled() -> Error {
+    query("TABLESAMPLE is not known here", "choose rows by a condition, or aggregate all of them")
 }
 
 pub(super) fn too_long(bytes: usize, max: usize) -> Error {
@@ -37,10 +47,7 @@ pub(super) fn too_deep(max: usize) -> Error {
 }
 
 pub(super) fn too_slow(limit: Duration) -> Error {
-    query(
-        format!("no answer within the time limit of {} s", limit.as_secs_f64()),
-        "narrow it by cluster, day or incident_id, join on a key, or raise the limit",
-    )
+    query(format!("no answer within the time limit of {} s", limit.as_secs_f64()), NARROW)
 }
 
 pub(super) fn rows_cut(limit: usize) -> String {
@@ -58,6 +65,11 @@ pub(super) fn explain(err: Error, tables: &[TableDoc], limits: Limits) -> Error 
     let Error::DataFusion(err) = err else {
         return err;
     };
+    // Wherever it was met, it comes as the failed write of a file.
+    if err.to_string().contains(SPILL_LIMIT) {
+        let message = "it needs more room on disk than a query may have";
+        return query(message, "narrow it by cluster, day or incident_id, or join on a key");
+    }
     match err.find_root() {
         DataFusionError::SQL(err, _) => syntax(err),
         DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
@@ -75,7 +87,7 @@ pub(super) fn explain(err: Error, tables: &[TableDoc], limits: Limits) -> Error 
             let first = message.split(" with top memory consumers").next().unwrap_or_default();
             query(
                 format!("the memory limit of {} bytes is used up: {first}", limits.memory_bytes),
-                "narrow it by cluster, day or incident_id, join on a key, or raise the limit",
+                NARROW,
             )
         }
         DataFusionError::NotImplemented(message) if message.contains("single SQL statement") => {
@@ -165,4 +177,30 @@ fn offer(what: &str, wanted: &str, mut known: Vec<&str>) -> String {
 
 fn query(message: impl Into<String>, remedy: impl Into<String>) -> Error {
     Error::Query { message: message.into(), remedy: remedy.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::execution::SessionStateBuilder;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_query_that_fills_the_disk_is_refused() {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_limit(32 << 20, 1.0)
+            .with_max_temp_directory_size(1 << 20)
+            .build_arc()
+            .unwrap();
+        let state = SessionStateBuilder::new().with_runtime_env(runtime).with_default_features();
+        let context = SessionContext::new_with_state(state.build());
+        let sql = "SELECT value FROM generate_series(1, 10000000) ORDER BY value % 1000 DESC";
+        let failed = context.sql(sql).await.unwrap().collect().await.unwrap_err();
+        let refused = explain(failed.into(), &[], Limits::default());
+        assert!(refused.is_bad_input(), "{refused}");
+        let expected = "query refused: it needs more room on disk than a query may have; narrow it";
+        assert!(refused.to_string().starts_with(expected), "{refused}");
+    }
 }

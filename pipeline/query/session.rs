@@ -18,7 +18,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 
-use super::{bounded, refusal, statement};
+use super::{bounded, refusal, reserve, statement};
 use crate::error::Result;
 use crate::knowledge::{TableDoc, archive_tables, table_specs};
 use crate::stream::nesting;
@@ -163,6 +163,7 @@ impl Shared {
         }
         let mut parsed = state.sql_to_statement(sql, &dialect)?;
         statement::check_read_only(&parsed)?;
+        statement::check_samples(&parsed)?;
         statement::name_subqueries(&mut parsed);
         let in_order = statement::lists_tables(&parsed);
         let mut plan = state.statement_to_plan(parsed).await?;
@@ -210,6 +211,7 @@ impl Shared {
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(&self.runtime))
+            .with_physical_optimizer_rule(Arc::new(reserve::ReserveWindows))
             .with_default_features()
             .build();
         let context = SessionContext::new_with_state(state);

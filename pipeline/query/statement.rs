@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as Parsed;
 use datafusion::sql::sqlparser::ast::{
-    Ident, Statement, TableAlias, TableFactor, VisitMut, VisitorMut,
+    Ident, Statement, TableAlias, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::refusal;
@@ -38,6 +38,30 @@ fn is_question(statement: &Statement) -> bool {
 pub(super) fn lists_tables(parsed: &Parsed) -> bool {
     let Parsed::Statement(statement) = parsed else { return false };
     matches!(statement.as_ref(), Statement::ShowTables { .. })
+}
+
+/// Refuses TABLESAMPLE, which DataFusion reads and passes over: it would answer for all rows.
+pub(super) fn check_samples(parsed: &Parsed) -> Result<()> {
+    let sampled = match parsed {
+        Parsed::Statement(statement) => Visit::visit(statement.as_ref(), &mut Samples).is_break(),
+        Parsed::Explain(explain) => return check_samples(&explain.statement),
+        Parsed::CreateExternalTable(_) | Parsed::CopyTo(_) | Parsed::Reset(_) => false,
+    };
+    if sampled { Err(refusal::sampled()) } else { Ok(()) }
+}
+
+struct Samples;
+
+impl Visitor for Samples {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
+        match factor {
+            TableFactor::Table { sample: Some(_), .. }
+            | TableFactor::Derived { sample: Some(_), .. } => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
 }
 
 /// Names the subqueries in FROM that have no name. DataFusion 55 takes two nested projections of

@@ -255,6 +255,7 @@ async fn a_refusal_says_what_to_write_instead() {
         ("SELECT 1/0", "NULLIF"),
         ("SELECT CAST('abc' AS INT)", "TRY_CAST"),
         ("SELECT 'abc' ~ '('", "query refused"),
+        ("SELECT count(*) FROM incidents TABLESAMPLE BERNOULLI (1)", "TABLESAMPLE"),
     ] {
         let refused = refusal(&session, sql).await;
         assert!(refused.starts_with("query refused: ") && refused.contains(part), "{refused}");
@@ -281,11 +282,14 @@ async fn limits_hold_and_say_so() {
          WHERE a.value * b.value = -1",
         "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT sum(n) FROM r",
         "SELECT array_agg(value) FROM generate_series(1, 1000000000000)",
+        "SELECT max(r) FROM (SELECT sum(value) OVER () AS r FROM generate_series(1, 300000000)) x",
     ] {
         let refused = refusal(&session, endless).await;
         let limit = refused.contains("time limit") || refused.contains("memory limit");
         assert!(limit, "{endless}: {refused}");
     }
+    let whole = "SELECT DISTINCT sum(value) OVER () FROM generate_series(1, 1000)";
+    assert_eq!(ask(&session, whole).await, "500500");
     assert_eq!(ask(&session, "SELECT count(*) FROM incidents").await, "2");
 }
 

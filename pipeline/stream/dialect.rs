@@ -8,9 +8,8 @@ use std::convert::Infallible;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, FunctionArguments, Insert, ObjectName, ObjectNamePart, Query, Select, SetExpr,
-    Spanned, Statement, TableObject, Value, Visit, VisitMut, Visitor, VisitorMut, WindowFrame,
-    WindowFrameBound, WindowFrameUnits, WindowType,
+    Expr, Insert, ObjectName, ObjectNamePart, Spanned, Statement, TableObject, Visit, VisitMut,
+    VisitorMut, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowType,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -20,6 +19,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan
 use faultline_udfs::detectors::FUNCTIONS;
 
 use super::nesting::{OPERATORS_MAX, too_deep};
+use super::refusals::Refusals;
 use super::schema::SINK;
 use super::watermark_clause;
 use crate::error::{Error, Result};
@@ -173,7 +173,7 @@ impl JobFile {
     }
 
     fn check(&self, statement: &Statement) -> Result<()> {
-        match Visit::visit(statement, &mut Refusals { file: self }) {
+        match Visit::visit(statement, &mut Refusals::new(self)) {
             ControlFlow::Break(error) => Err(error),
             ControlFlow::Continue(()) => Ok(()),
         }
@@ -224,86 +224,6 @@ fn is_word(token: &TokenWithSpan, word: &str) -> bool {
 
 fn is_stateful(name: &str) -> bool {
     FUNCTIONS.iter().any(|f| f.name.eq_ignore_ascii_case(name))
-}
-
-/// Walks a statement and stops at the first thing that has no meaning on an endless stream.
-struct Refusals<'a> {
-    file: &'a JobFile,
-}
-
-impl Visitor for Refusals<'_> {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Error> {
-        let refuse = |span, what: &str, remedy| {
-            ControlFlow::Break(self.file.refuse_at(span, format!("{what} on a stream"), remedy))
-        };
-        let top = "rank inside a window: ROW_NUMBER() OVER (PARTITION BY window ORDER BY …) and \
-                   filter on it";
-        if let Some(order) = &query.order_by {
-            return refuse(order.span(), "ORDER BY", top);
-        }
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            let word = if query.fetch.is_some() { "fetch" } else { "limit" };
-            return ControlFlow::Break(self.file.refuse(word, "LIMIT on a stream", top));
-        }
-        if query.with.as_ref().is_some_and(|w| w.recursive) {
-            return ControlFlow::Break(self.file.refuse(
-                "recursive",
-                "a recursive query on a stream",
-                "write the steps out as nested SELECTs",
-            ));
-        }
-        if let SetExpr::SetOperation { .. } = query.body.as_ref() {
-            return refuse(
-                query.body.span(),
-                "UNION, INTERSECT or EXCEPT",
-                "write one job per branch",
-            );
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<Error> {
-        if let Some(Distinct::Distinct | Distinct::On(_)) = &select.distinct {
-            return ControlFlow::Break(self.file.refuse(
-                "distinct",
-                "SELECT DISTINCT on a stream",
-                "group by the columns and a window instead",
-            ));
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Error> {
-        let subquery = match expr {
-            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => true,
-            Expr::Function(f) => matches!(f.args, FunctionArguments::Subquery(_)),
-            _ => false,
-        };
-        if subquery {
-            return ControlFlow::Break(self.file.refuse_at(
-                expr.span(),
-                "a subquery inside an expression has no meaning on a stream",
-                "aggregate both sides by the same window and JOIN them on it",
-            ));
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_value(
-        &mut self,
-        value: &datafusion::sql::sqlparser::ast::ValueWithSpan,
-    ) -> ControlFlow<Error> {
-        if let Value::Placeholder(name) = &value.value {
-            return ControlFlow::Break(self.file.refuse_at(
-                value.span,
-                format!("placeholder {name}"),
-                "write the value itself",
-            ));
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 #[derive(Default)]

@@ -9,7 +9,8 @@ use super::stage::Stage;
 /// One line per stage, the sink first, inputs indented below it.
 pub fn explain(job: &Job) -> String {
     let mut out = String::new();
-    let lateness = job.lateness.map_or("default".to_owned(), length);
+    // The longest of a run's jobs and of its configuration counts for all of them.
+    let lateness = job.lateness.map_or("default".to_owned(), |l| format!("{} or more", length(l)));
     let _ = writeln!(
         out,
         "job {} (severity {}, lateness {lateness})",

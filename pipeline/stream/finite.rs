@@ -21,6 +21,10 @@ use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, Result as DfResult};
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
@@ -34,18 +38,32 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use datafusion::prelude::Expr;
+use futures::StreamExt;
 
 use super::frame::check_constants;
-use super::rows::Rows;
+use super::rows::{Rows, bytes};
 use super::window::conform;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Nanos;
 
 /// Windows that are run together hold about this many rows at most.
 const ROWS_TOGETHER: usize = 8192;
+
+/// Memory of one job for what it makes of closed windows.
+const MEMORY_MIB_MAX: usize = 512;
+
+/// Where the plans of one job run: in bounded memory and without files, which would change the
+/// order of equal rows.
+pub fn runtime() -> Result<Arc<RuntimeEnv>> {
+    let no_files = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    Ok(RuntimeEnvBuilder::new()
+        .with_memory_limit(MEMORY_MIB_MAX << 20, 1.0)
+        .with_disk_manager_builder(no_files)
+        .build_arc()?)
+}
 
 /// Rows of the windows that are being run, handed to the plan.
 #[derive(Default)]
@@ -154,8 +172,7 @@ impl Finite {
                     None => batches,
                 });
             }
-            let plan = reset_plan_states(Arc::clone(&self.plan))?;
-            let batches = collect(plan, Arc::clone(&self.context)).await?;
+            let batches = self.run().await.map_err(out_of_memory)?;
             let rows = batches.iter().map(RecordBatch::num_rows).sum();
             if rows > 0 {
                 let batch = concat_batches(&batches[0].schema(), &batches)?;
@@ -163,6 +180,21 @@ impl Finite {
                 out.push(self.by_window(batch)?);
             }
         }
+    }
+
+    /// All that the plan makes of the rows in the slots.
+    async fn run(&self) -> Result<Vec<RecordBatch>> {
+        let plan = reset_plan_states(Arc::clone(&self.plan))?;
+        let mut rows = execute_stream(plan, Arc::clone(&self.context))?;
+        let answers = MemoryConsumer::new("answers").register(self.context.memory_pool());
+        let mut out = Vec::new();
+        while let Some(batch) = rows.next().await {
+            let batch = batch?;
+            // Once by itself, and once as part of all that are put together.
+            answers.try_grow(2 * bytes(&batch))?;
+            out.push(batch);
+        }
+        Ok(out)
     }
 
     /// Takes the rows of the next closed windows by input; no rows where none is closed.
@@ -215,6 +247,16 @@ impl Finite {
         let text =
             datafusion::physical_plan::displayable(self.plan.as_ref()).one_line().to_string();
         text.lines().next().unwrap_or_default().trim().to_owned()
+    }
+}
+
+/// What a job is stopped by where its memory is used up.
+fn out_of_memory(error: Error) -> Error {
+    match error {
+        Error::DataFusion(e) if matches!(e.find_root(), DataFusionError::ResourcesExhausted(_)) => {
+            Error::JobMemory { job: String::new(), memory_mib: MEMORY_MIB_MAX }
+        }
+        other => other,
     }
 }
 

@@ -33,9 +33,25 @@ pub enum WindowKind {
     },
 }
 
+const NAMES: [&str; 3] = ["tumble", "hop", "session"];
+
+/// What to do about a window function that is called where it makes no window.
+pub const OUTSIDE_REMEDY: &str =
+    "write it in GROUP BY, and window.start or window.end in the SELECT around it";
+
+/// Message where a window function is called where it makes no window.
+pub fn outside(name: &str) -> String {
+    format!("{name} outside of GROUP BY makes no window")
+}
+
+/// True for the names of window functions as a job writes them.
+pub fn is_window_name(name: &str) -> bool {
+    NAMES.iter().any(|n| n.eq_ignore_ascii_case(name))
+}
+
 /// The three window functions, for registration.
 pub fn window_functions() -> Vec<Arc<ScalarUDF>> {
-    ["tumble", "hop", "session"]
+    NAMES
         .into_iter()
         .map(|name| {
             let args = if name == "hop" { 2 } else { 1 };

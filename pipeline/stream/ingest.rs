@@ -5,11 +5,6 @@
 //! batch boundaries or on how partitions interleave. Accepted rows wait until the watermark has
 //! passed them and leave sorted by event time, series and content. Everything behind this file
 //! therefore sees the same rows in the same order, however they arrived.
-//!
-//! A row far ahead of its partition may come from a wrong clock. It is held back until its
-//! successors are as far ahead or event time has come to it, and refused once a successor is not.
-//! The first rows of a partition are held back as well, as they have nothing to be ahead of: one
-//! from which most of its successors are as far behind is refused.
 
 use std::collections::BTreeMap;
 
@@ -22,14 +17,13 @@ use super::reorder::Reorder;
 use super::rows::Rows;
 use super::schema::Stream;
 use super::series::Registries;
+pub use super::verdict::{JUMP_ROWS, Refusal};
+use super::verdict::{Judged, Partition, Rules, Verdict, in_order, time_of};
 use crate::error::Result;
 use crate::model::{DAY, Nanos, SECOND};
 
 /// A row this far ahead of its partition is not believed at once, where no clock bounds it.
 pub const JUMP: Nanos = DAY;
-
-/// Rows in succession that must be ahead before a jump in time is believed.
-pub const JUMP_ROWS: usize = 8;
 
 /// Watermarks move in steps of this length.
 const STEP: Nanos = SECOND;
@@ -47,24 +41,6 @@ pub struct IngestConfig {
     pub batch_rows: usize,
     /// A watermark follows each second that has rows, for a reader that waits until it is over.
     pub by_second: bool,
-}
-
-/// Why a row was not passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
-    /// Behind the watermark of its partition.
-    Late,
-    /// Too far in the future.
-    Future,
-}
-
-impl Refusal {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Late => "late",
-            Self::Future => "future",
-        }
-    }
 }
 
 /// Waiting rows from which on only the slowest partition is read.
@@ -87,36 +63,6 @@ pub enum Feed {
     Watermark(Nanos),
     Refused(Refused),
     End,
-}
-
-#[derive(Debug)]
-struct Partition {
-    /// Newest accepted event time.
-    newest: Nanos,
-    /// Not asked when watermarks are combined: ended or idle.
-    silent: bool,
-    /// Rows accepted since the program began.
-    accepted: u64,
-    /// Rows of a jump that is not yet believed, one by one, as they came.
-    jump: Vec<RecordBatch>,
-}
-
-impl Default for Partition {
-    fn default() -> Self {
-        Self { newest: Nanos::MIN, silent: false, accepted: 0, jump: Vec::new() }
-    }
-}
-
-impl Partition {
-    /// Whether there is a row that others can be ahead of.
-    fn begun(&self) -> bool {
-        self.newest > Nanos::MIN
-    }
-
-    fn accept(&mut self, t: Nanos) {
-        self.newest = self.newest.max(t);
-        self.accepted += 1;
-    }
 }
 
 /// All partitions of all streams.
@@ -296,6 +242,13 @@ impl Ingest {
         // Nothing can follow on these any more, and they are not far from the others.
         out.extend(self.believe_before(ahead.saturating_add(1)));
         for ((stream, partition), p) in &mut self.partitions {
+            if in_order(&p.jump, self.config.lateness) {
+                let waiting = self.waiting.entry(*stream).or_insert_with(|| Reorder::new(*stream));
+                for row in std::mem::take(&mut p.jump) {
+                    p.accept(time_of(&row));
+                    waiting.push(row);
+                }
+            }
             for row in std::mem::take(&mut p.jump) {
                 let (stream, partition, reason) = (*stream, *partition, Refusal::Future);
                 out.push(Feed::Refused(Refused { stream, partition, reason, row }));
@@ -399,99 +352,4 @@ struct PartitionClock {
     partition: u32,
     newest: Nanos,
     silent: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Keep,
-    Jump,
-    Refuse(Refusal),
-}
-
-/// What became of rows that were looked at one by one.
-#[derive(Default)]
-struct Judged {
-    kept: Vec<RecordBatch>,
-    refused: Vec<(Refusal, RecordBatch)>,
-}
-
-/// What decides about a row beside its partition.
-#[derive(Clone, Copy)]
-struct Rules {
-    lateness: Nanos,
-    not_after: Nanos,
-    jump: Option<Nanos>,
-    /// Event time up to which rows have been passed on.
-    released: Nanos,
-}
-
-impl Rules {
-    fn judge(&self, p: &Partition, t: Nanos) -> Verdict {
-        if t > self.not_after {
-            return Verdict::Refuse(Refusal::Future);
-        }
-        // The first row of a partition that joins late may lie behind what has been passed on.
-        if t < self.released || t < p.newest.saturating_sub(self.lateness) {
-            return Verdict::Refuse(Refusal::Late);
-        }
-        let ahead = |jump| !p.begun() || t > p.newest.saturating_add(jump);
-        if self.jump.is_some_and(ahead) { Verdict::Jump } else { Verdict::Keep }
-    }
-
-    /// Judges one row and what its verdict says about the rows held back before it.
-    fn offer(&self, p: &mut Partition, row: RecordBatch, out: &mut Judged) {
-        let verdict = self.judge(p, time_of(&row));
-        if verdict == Verdict::Jump {
-            p.jump.push(row);
-            if p.jump.len() >= JUMP_ROWS {
-                self.believe(p, out);
-            }
-            return;
-        }
-        if p.begun() {
-            // Their successor did not follow: the jump was a wrong clock.
-            out.refused.extend(p.jump.drain(..).map(|held| (Refusal::Future, held)));
-        }
-        match verdict {
-            Verdict::Refuse(reason) => out.refused.push((reason, row)),
-            Verdict::Keep | Verdict::Jump => {
-                p.accept(time_of(&row));
-                out.kept.push(row);
-            }
-        }
-    }
-
-    /// Accepts the first of the rows held back and judges the others again.
-    fn believe(&self, p: &mut Partition, out: &mut Judged) {
-        let mut held = std::mem::take(&mut p.jump);
-        if !p.begun() {
-            let wrong = wrong_at_first(&held, self.jump.unwrap_or(Nanos::MAX));
-            out.refused.extend(held.drain(..wrong).map(|row| (Refusal::Future, row)));
-        }
-        let mut held = held.into_iter();
-        let Some(first) = held.next() else { return };
-        if time_of(&first) < self.released {
-            out.refused.push((Refusal::Late, first));
-        } else {
-            p.accept(time_of(&first));
-            out.kept.push(first);
-        }
-        held.for_each(|row| self.offer(p, row, out));
-    }
-}
-
-/// How many rows at the beginning of a partition have most of their successors further behind than
-/// `jump`.
-fn wrong_at_first(rows: &[RecordBatch], jump: Nanos) -> usize {
-    let times: Vec<Nanos> = rows.iter().map(time_of).collect();
-    let right = |(i, t): (usize, &Nanos)| {
-        let successors = &times[i + 1..];
-        let behind = successors.iter().filter(|s| **s < t.saturating_sub(jump)).count();
-        2 * behind <= successors.len()
-    };
-    times.iter().enumerate().position(right).unwrap_or(times.len())
-}
-
-fn time_of(row: &RecordBatch) -> Nanos {
-    row.column(0).as_primitive::<TimestampNanosecondType>().value(0)
 }

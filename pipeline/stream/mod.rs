@@ -12,12 +12,14 @@ mod keys;
 pub mod nesting;
 mod over;
 mod plan;
+mod refusals;
 mod reorder;
 pub mod rows;
 pub mod schema;
 pub mod series;
 mod session;
 mod stage;
+mod verdict;
 mod watermark_clause;
 mod window;
 
@@ -25,6 +27,7 @@ pub use dialect::JobFile;
 pub use explain::explain;
 pub use plan::Job;
 pub use schema::SINK;
+pub use watermark_clause::LATENESS_MAX;
 
 use crate::error::Result;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Result;
@@ -27,6 +27,16 @@ pub enum Msg {
     /// No raw row before this event time will follow, and no window that ends by it.
     Watermark(Nanos),
     End,
+}
+
+/// Memory that rows take by themselves. The batch may be cut out of a much larger one, and share
+/// its dictionaries with others.
+pub fn bytes(batch: &RecordBatch) -> usize {
+    let column = |c: &ArrayRef| match c.data_type() {
+        DataType::Dictionary(..) => size_of::<u32>() * c.len(),
+        _ => c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size()),
+    };
+    batch.columns().iter().map(column).sum()
 }
 
 /// Columns as a checkpoint keeps them, which knows them by their place: `c0`, `c1`, ….

@@ -7,10 +7,13 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 use super::dialect::job_error;
 use super::interval;
 use crate::error::Result;
-use crate::model::{Nanos, SECOND};
+use crate::model::{HOUR, Nanos, SECOND};
 
 /// Lateness of `WATERMARK FOR ts` without an expression, as in Arroyo.
 const DEFAULT_LATENESS: Nanos = SECOND;
+
+/// Longest lateness: all that a run reads in this time waits in memory.
+pub const LATENESS_MAX: Nanos = HOUR;
 
 /// One clause and the part of the text, from its `CREATE` on, that it belongs to.
 pub struct Clause {
@@ -95,6 +98,9 @@ fn lateness(origin: &str, clause: &[&TokenWithSpan]) -> Result<Nanos> {
                 return refuse("an interval that is not a quoted literal");
             };
             match interval::parse(text) {
+                Some(nanos) if nanos > LATENESS_MAX => refuse(
+                    "a lateness above one hour, which would hold back the signals of every job",
+                ),
                 Some(nanos) if nanos >= 0 => Ok(nanos),
                 _ => refuse("an interval that cannot be read"),
             }

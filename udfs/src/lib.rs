@@ -24,6 +24,7 @@ pub mod metric_anomaly;
 pub mod metric_name;
 pub mod mix_shift;
 mod mixes;
+pub mod moments;
 mod newcomers;
 #[cfg(test)]
 mod noise;

@@ -84,12 +84,12 @@ impl Region {
     pub fn link(&self, track: &Track, gap: Nanos, around: &Surroundings) -> Option<Link> {
         let watched = around.watched;
         let signal = &track.signal;
-        let apart =
-            (signal.window_start - self.last_seen_at).max(self.started_at - signal.window_end);
-        if apart > gap {
+        let after = signal.window_start.saturating_sub(self.last_seen_at);
+        let before = self.started_at.saturating_sub(signal.window_end);
+        if after.max(before) > gap {
             return None;
         }
-        let span = (self.last_seen_at - self.started_at + 2 * gap) as f64;
+        let span = self.last_seen_at.saturating_sub(self.started_at).saturating_add(2 * gap) as f64;
         let windows = span / track.width as f64 + 1.0;
         let per_service = watched.per_service();
         let hops = self.reach.get(&signal.service).copied();
@@ -120,7 +120,8 @@ impl Region {
     }
 
     fn shares_onset(&self, track: &Track) -> bool {
-        let (from, to) = (track.onset_at - track.width, track.onset_at + track.width);
+        let from = track.onset_at.saturating_sub(track.width);
+        let to = track.onset_at.saturating_add(track.width);
         self.onsets.range(from..=to).next().is_some()
     }
 }

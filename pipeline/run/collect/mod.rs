@@ -73,6 +73,8 @@ pub struct Collector {
     past: Vec<Past>,
     cases: Vec<ClosedCase>,
     dead: DeadLetters,
+    /// Rows that were no signals, by job.
+    left_out: Vec<u64>,
     series: Vec<usize>,
     services: usize,
     /// Changes of who is watched since the last tick, by event time.
@@ -97,7 +99,7 @@ impl Collector {
     ) -> Result<Self> {
         let correlator = Correlator::new(options.correlate.clone(), topology);
         let recorder = Recorder::new(options.capture_bytes, DAY + HOUR, "ts");
-        let series = vec![0; jobs.len()];
+        let (series, left_out) = (vec![0; jobs.len()], vec![0; jobs.len()]);
         let refiner = Refiner::new(options.advisor.clone(), options.live);
         let checkpoints = options.checkpoints.take();
         let mut collector = Self {
@@ -120,6 +122,7 @@ impl Collector {
             past: Vec::new(),
             cases: Vec::new(),
             dead: DeadLetters::default(),
+            left_out,
             series,
             services: 0,
             census: Vec::new(),
@@ -217,8 +220,10 @@ impl Collector {
     fn signals(&mut self, job: usize, batches: &[RecordBatch]) {
         let name = &self.jobs[job];
         let origin = Origin { job: &name.name, hash: &name.hash, severity: name.severity };
-        let found = batches.iter().flat_map(|b| signals::read(&origin, b));
-        for found in found.collect::<Vec<_>>() {
+        let found: Vec<_> = batches.iter().flat_map(|b| signals::read(&origin, b)).collect();
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        self.leave_out(job, (rows - found.len()) as u64);
+        for found in found {
             let signals::Found { ongoing, signal } = found;
             if ongoing {
                 self.correlator.step(Input::Ongoing(signal));
@@ -230,6 +235,21 @@ impl Collector {
             for output in self.correlator.step(Input::Signal(signal)) {
                 self.settle_one(output);
             }
+        }
+    }
+
+    /// Rows of a job that are no signals are counted, and told of whenever they have doubled.
+    fn leave_out(&mut self, job: usize, rows: u64) {
+        let before = self.left_out[job];
+        let rows = before + rows;
+        self.left_out[job] = rows;
+        if rows > 0 && before.checked_ilog2() < rows.checked_ilog2() {
+            tracing::warn!(
+                job = self.jobs[job].name,
+                rows,
+                "rows for signals whose window ends before it begins, or is longer than any, are \
+                 left out; let the job write window.start and window.end"
+            );
         }
     }
 

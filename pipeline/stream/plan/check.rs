@@ -8,11 +8,12 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Volatility};
+use datafusion::sql::sqlparser::ast::{ObjectName, SelectItem, SetExpr, Spanned, Statement};
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::super::dialect::JobFile;
-use super::super::functions::is_window;
+use super::super::functions::{OUTSIDE_REMEDY, is_window, outside, window_of};
 use super::super::schema::{SINK, Stream, signals_schema};
 use super::super::window::window_type;
 use super::message;
@@ -51,16 +52,18 @@ fn names(schema: &SchemaRef) -> String {
     names.join(", ")
 }
 
-/// Every function's answer follows from its arguments alone. The plan must not be simplified yet:
-/// that puts the present time in the place of `now()`.
+/// Every function's answer follows from its arguments alone, and windows are made in GROUP BY. The
+/// plan must not be simplified yet: that puts the present time in the place of `now()`.
 pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
     let mut found = None;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|e| {
+            if matches!(node, LogicalPlan::Aggregate(_)) && window_of(e).is_some() {
+                return Ok(TreeNodeRecursion::Continue);
+            }
             e.apply(|e| {
                 if let Expr::ScalarFunction(call) = e
                     && call.func.signature().volatility != Volatility::Immutable
-                    && !is_window(&call.func)
                 {
                     found = Some(Arc::clone(&call.func));
                     return Ok(TreeNodeRecursion::Stop);
@@ -70,6 +73,10 @@ pub fn functions(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
         })
     })?;
     let Some(function) = found else { return Ok(()) };
+    if is_window(&function) {
+        let name = function.name();
+        return Err(file.refuse(name, outside(name), OUTSIDE_REMEDY));
+    }
     let aliases = function.aliases().iter().map(String::as_str);
     let mut names = std::iter::once(function.name()).chain(aliases);
     let name = names.find(|name| file.has(name)).unwrap_or(function.name());
@@ -129,6 +136,91 @@ fn kind(data_type: &DataType) -> &'static str {
         window if *window == window_type() => "a window",
         _ => "something else",
     }
+}
+
+/// Sums of doubles round by the order of their terms, and distinct values come in none. The plan
+/// must have the types that were written.
+pub fn sums(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
+    let mut found = None;
+    plan.apply_with_subqueries(|node| {
+        let inputs: Vec<_> = node.inputs().iter().map(|i| Arc::clone(i.schema())).collect();
+        node.apply_expressions(|e| {
+            e.apply(|e| {
+                let summed = distinct_sum(e).filter(|(_, arg)| {
+                    let of = |schema: &DFSchema| arg.get_type(schema).ok();
+                    inputs.iter().find_map(|i| of(i)).is_some_and(|t| t.is_floating())
+                });
+                found = found.take().or(summed.map(|(name, _)| name.to_owned()));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let Some(name) = found else { return Ok(()) };
+    Err(file.refuse(
+        "distinct",
+        format!("{name}(DISTINCT …) of doubles rounds differently at every run"),
+        &format!("write {name}(DISTINCT CAST(… AS DECIMAL(38, 9)))"),
+    ))
+}
+
+/// Name and argument of a sum or mean over distinct values.
+fn distinct_sum(e: &Expr) -> Option<(&str, &Expr)> {
+    let (name, distinct, args) = match e {
+        Expr::AggregateFunction(call) => {
+            (call.func.name(), call.params.distinct, &call.params.args)
+        }
+        Expr::WindowFunction(call) => (call.fun.name(), call.params.distinct, &call.params.args),
+        _ => return None,
+    };
+    let arg = args.first().filter(|_| distinct && ["sum", "avg"].contains(&name))?;
+    Some((name, arg))
+}
+
+/// Columns of the sink that say when a signal was, and what of a window they are.
+const WHEN: [(&str, &str); 2] = [("window_start", "start"), ("window_end", "end")];
+
+/// A signal always has a window. The plan must not be simplified yet: that forgets what is never
+/// null.
+pub fn sink(file: &JobFile, plan: &LogicalPlan) -> Result<()> {
+    let LogicalPlan::Dml(insert) = plan else { return Ok(()) };
+    let fields = insert.input.schema();
+    let maybe_null = |(column, _): &&(&str, &str)| {
+        fields.field_with_unqualified_name(column).is_ok_and(|f| f.is_nullable())
+    };
+    let Some((column, side)) = WHEN.iter().find(maybe_null) else { return Ok(()) };
+    let (why, remedy) = match is_written(file, column) {
+        true => ("may be null", "of the left side of a join, or coalesce(…, window.start)"),
+        false => ("is not written", "and all other columns of signals"),
+    };
+    Err(file.refuse_at(
+        place_in_select(file, column).unwrap_or_else(Span::empty),
+        format!("{column} {why}, and a signal without it belongs to no time"),
+        &format!("write window.{side} {remedy}"),
+    ))
+}
+
+/// Whether the job names the column, or none and so all of them.
+fn is_written(file: &JobFile, column: &str) -> bool {
+    let Statement::Insert(insert) = &file.insert else { return false };
+    insert.columns.is_empty() || insert.columns.iter().any(|c| is_named(c, column))
+}
+
+/// Where the job's SELECT says what goes into a column of the sink.
+fn place_in_select(file: &JobFile, column: &str) -> Option<Span> {
+    let Statement::Insert(insert) = &file.insert else { return None };
+    let at = match insert.columns.as_slice() {
+        [] => signals_schema().index_of(column).ok()?,
+        columns => columns.iter().position(|c| is_named(c, column))?,
+    };
+    let SetExpr::Select(select) = insert.source.as_ref()?.body.as_ref() else { return None };
+    let one =
+        |i: &SelectItem| matches!(i, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    let item = select.projection.get(at).filter(|_| select.projection.iter().all(one))?;
+    Some(item.span())
+}
+
+fn is_named(name: &ObjectName, column: &str) -> bool {
+    name.to_string().trim_matches('"').eq_ignore_ascii_case(column)
 }
 
 /// What does not depend on any row, such as `1 / 0`, can be worked out. The plan is simplified:

@@ -15,15 +15,16 @@ use datafusion::common::DFSchema;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Aggregate as AggregateNode, Expr, LogicalPlan};
-use datafusion::optimizer::Optimizer;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_expr::aggregate::{LoweredAggregate, LoweredAggregateBuilder};
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 
 use super::dialect::JobFile;
-use super::finite::Finite;
+use super::finite::{self, Finite};
 use super::frame::{Aggregate, check_constants};
 use super::functions::{WindowKind, window_functions, window_of};
 use super::interval;
@@ -51,7 +52,7 @@ pub struct Job {
 /// Plans a parsed job.
 pub async fn plan(file: JobFile) -> Result<Job> {
     check::declared(&file)?;
-    let state = session_state();
+    let state = session_state()?;
     let (hash, planner) = stages(&file, &state).await.map_err(|e| readable(&file, e))?;
     let Planner { nodes, width, streams, .. } = planner;
     let lateness = file.lateness();
@@ -64,10 +65,11 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
     let logical = state.statement_to_plan(statement).await?;
     check::functions(file, &logical)?;
     check::columns(file, &logical)?;
+    check::sums(file, &logical)?;
     let analyzer = state.analyzer();
     let logical = analyzer.execute_and_check(logical, state.config_options(), |_, _| {})?;
-    let optimizer = Optimizer::with_rules(vec![Arc::new(SimplifyExpressions::new())]);
-    let logical = optimizer.optimize(logical, state, |_, _| {})?;
+    let sink = check::sink(file, &logical);
+    let logical = optimizer().optimize(logical, state, |_, _| {})?;
     check::constants(file, &logical, state)?;
     let LogicalPlan::Dml(insert) = &logical else {
         return Err(file.refuse(
@@ -82,15 +84,27 @@ async fn stages<'a>(file: &'a JobFile, state: &'a SessionState) -> Result<(Strin
     let hash = crate::model::stable_id(&parts);
     let mut planner = Planner { file, state, nodes: Vec::new(), width: 0, streams: Vec::new() };
     planner.node(&insert.input).await?;
+    // After what is wrong further inside.
+    sink?;
     Ok((hash, planner))
 }
 
+/// Rules that keep the shape of a plan. Equalities of a JOIN … ON become keys to look rows up by.
+fn optimizer() -> Optimizer {
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+        vec![Arc::new(SimplifyExpressions::new()), Arc::new(ExtractEquijoinPredicate::new())];
+    Optimizer::with_rules(rules)
+}
+
 /// Stages are planned without parallelism of their own; the driver runs jobs side by side.
-fn session_state() -> SessionState {
+fn session_state() -> Result<SessionState> {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     config.options_mut().sql_parser.collect_spans = true;
-    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
-    let context = SessionContext::new_with_state(state);
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(finite::runtime()?)
+        .with_default_features();
+    let context = SessionContext::new_with_state(state.build());
     for stream in Stream::ALL {
         let table = datafusion::datasource::empty::EmptyTable::new(stream.schema());
         let _replaced = context.register_table(stream.name(), Arc::new(table));
@@ -101,12 +115,14 @@ fn session_state() -> SessionState {
         context.register_udf(function.as_ref().clone());
     }
     faultline_udfs::register(&context);
-    // In the place of functions whose answer depends on how rows are cut into batches.
-    for function in faultline_udfs::approx_percentile::functions() {
+    // In the place of functions whose answer depends on how rows are cut into batches, or on
+    // whether a checkpoint was taken.
+    let exact = faultline_udfs::approx_percentile::functions();
+    for function in exact.chain(faultline_udfs::moments::functions()) {
         context.register_udaf(function);
     }
     context.deregister_udaf("approx_percentile_cont_with_weight");
-    context.state()
+    Ok(context.state())
 }
 
 /// Message and remedy where a step needs a window of which an outer join leaves nothing.
@@ -256,7 +272,10 @@ impl Planner<'_> {
             }
         };
         self.width = self.width.max(width);
-        let interned = interned && matches!(kind, WindowKind::Fixed { .. });
+        // Text that an aggregate picks, as first_value does, comes in a dictionary of one answer.
+        let answers = &plan.schema().fields()[a.group_expr.len()..];
+        let picked = answers.iter().any(|f| *f.data_type() == self::interned());
+        let interned = interned && !picked && matches!(kind, WindowKind::Fixed { .. });
         Ok(Shape { node: self.push(stage, &[input.node]), window: Some(kind), interned })
     }
 

@@ -136,6 +136,27 @@ fn every_kind_of_window() {
     }
 }
 
+/// Reading a state and putting it back rounds nothing, and text that was picked is still there.
+#[test]
+fn every_statistic_to_the_last_digit() {
+    for window in ["tumble(interval '41 minutes')", "session(interval '40 seconds')"] {
+        let sql = format!(
+            "INSERT INTO signals
+             SELECT cluster, who, '' AS i, '' AS m, window.start AS a, window.end AS b,
+                    deviation, covariance, slope, '' AS d, false AS o, false AS p, '' AS t
+             FROM (
+               SELECT cluster, {window} AS window, first_value(service) AS who,
+                      stddev(value / 7) + var_pop(value / 3) AS deviation,
+                      covar_samp(value / 7, ln(value)) + corr(value, sin(value)) AS covariance,
+                      regr_slope(value, ln(value)) + sum(value / 7) + avg(value / 3) AS slope
+               FROM metrics
+               GROUP BY cluster, window
+             )"
+        );
+        check(window, &sql, Stream::Metrics, metrics);
+    }
+}
+
 /// Rows that wait in a join for the other side.
 #[test]
 fn a_join_of_windows() {

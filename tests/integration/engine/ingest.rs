@@ -271,6 +271,37 @@ fn a_jump_is_believed_when_event_time_comes_to_it() {
     assert_eq!(outcome.refused, [(START + 9 * DAY, "future")]);
 }
 
+/// At the end several rows in order are no wrong clock, however far they are; one alone may be, and
+/// so may rows that come back.
+#[test]
+fn what_is_held_back_at_the_end_is_believed_if_it_is_in_order() {
+    let second = |n: i64| n * SECOND;
+    let ended = |rows: &[Nanos]| {
+        let (mut registries, mut outcome) = (Registries::new(100), Outcome::default());
+        let mut ingest = until(START + 100 * DAY, Some(JUMP));
+        for row in rows {
+            let batch = metrics(&[sample(*row)], &mut registries);
+            outcome.add(ingest.push(Stream::Metrics, 0, batch).unwrap());
+        }
+        outcome.add(ingest.end(&mut registries).unwrap());
+        assert_eq!(ingest.in_flight(), 0);
+        let refused = outcome.refused.iter().map(|r| r.0 - START);
+        (outcome.passed.len(), refused.collect::<Vec<_>>(), ingest.watermark() - START)
+    };
+    let daily: Vec<Nanos> = (0..9).map(|n| n * 25 * HOUR).collect();
+    assert_eq!(ended(&daily), (9, vec![], 200 * HOUR + SECOND));
+    let weekly: Vec<Nanos> = (0..3).map(|n| n * 7 * DAY).collect();
+    assert_eq!(ended(&weekly), (3, vec![], 14 * DAY + SECOND));
+    let minute: Vec<Nanos> = (0..60).map(second).collect();
+    let after_minute = |rest: &[Nanos]| ended(&[&minute, rest].concat());
+    let resumed = [3 * DAY, 3 * DAY + second(9), 3 * DAY + second(5)];
+    assert_eq!(after_minute(&resumed), (63, vec![], 3 * DAY + second(10)));
+    assert_eq!(after_minute(&[3 * DAY]), (60, vec![3 * DAY], second(60)));
+    assert_eq!(after_minute(&[200 * DAY, 201 * DAY]).2, second(60));
+    let back = [30 * DAY, 3 * DAY];
+    assert_eq!(after_minute(&back), (60, vec![30 * DAY, 3 * DAY], second(60)));
+}
+
 /// A clock that bounds the future leaves nothing to hold back.
 #[test]
 fn nothing_is_held_back_where_a_clock_bounds_it() {

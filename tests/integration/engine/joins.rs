@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use faultline::model::{MINUTE, Nanos, SECOND};
+use faultline::stream::ingest::Feed;
 use faultline::stream::schema::Stream;
 use faultline::stream::series::Registries;
 use proptest::prelude::*;
@@ -109,6 +110,43 @@ fn windows_that_close_together_are_answered_as_if_they_closed_alone() {
     let all = run(SHARE, &samples, &[], (samples.len(), 1));
     assert_eq!(few.len(), samples.len());
     assert_eq!(few, all);
+}
+
+/// Each row of a window with each: no memory holds what that makes of many.
+#[test]
+fn a_job_that_makes_too_much_of_a_window_is_stopped() {
+    let job = JOIN.replace(" AND x.service = y.service", "");
+    let by = |stream: &str, column: &str| {
+        let from = format!("FROM {stream} GROUP BY cluster, service, ");
+        (format!("{from}window"), format!("{from}{column}, window"))
+    };
+    let job = [by("metrics", "value"), by("logs", "template")]
+        .iter()
+        .fold(job, |job, (from, to)| job.replace(from, to));
+    assert!(job.contains("value, window") && job.contains("template, window"));
+    let sample = |n: i64| Sample { ts: START + n, service: 0, value: n as f64 };
+    let rows: Vec<Sample> = (0..6000).map(sample).collect();
+    let error = block_on(async {
+        let mut registries = Registries::new(100);
+        let mut ingest = ingest(5 * SECOND, 1 << 14);
+        let mut driver = driver(&job).await;
+        let mut fed = ingest.push(Stream::Metrics, 0, metrics(&rows, &mut registries)).unwrap();
+        fed.extend(ingest.push(Stream::Logs, 0, logs(&rows, &mut registries)).unwrap());
+        fed.extend(ingest.end(&mut registries).unwrap());
+        let mut failed = None;
+        for item in fed {
+            let done = match item {
+                Feed::Rows(stream, rows) => driver.rows(stream, &rows).await,
+                Feed::Watermark(watermark) => driver.watermark(watermark).await,
+                Feed::End => driver.end().await,
+                Feed::Refused(refused) => panic!("refused: {refused:?}"),
+            };
+            failed = failed.or(done.err());
+        }
+        failed.unwrap().in_job("all.sql")
+    });
+    let expected = "all.sql: the job was stopped: what it makes of one closed window takes more";
+    assert!(error.is_bad_input() && error.to_string().starts_with(expected), "{error}");
 }
 
 /// The longest chain of operators that is not refused runs in a small stack.

@@ -138,7 +138,7 @@ proptest! {
         let values = [
             "approx_percentile_cont(ln(value + 51), 0.95)",
             "avg(ln(value + 51))",
-            "approx_median(value) + stddev(value / 3)",
+            "approx_median(value) + stddev(value / 3) + corr(value / 7, ln(value + 52))",
         ];
         for window in ["tumble(60 s)", "hop(20 s, 60 s)", "tumble(3600 s)", "session(30 s)"] {
             let window = window.replace(" s", " seconds'");
@@ -213,4 +213,28 @@ fn the_lateness_of_a_job_is_part_of_what_it_is() {
     };
     assert_eq!(hash(1), hash(1));
     assert_ne!(hash(1), hash(60));
+}
+
+/// Text that an aggregate picks is a key like any other.
+#[test]
+fn series_may_be_named_by_an_aggregate() {
+    let sample = |n: i64| {
+        let service = (n / 2 % 4) as u8;
+        Sample { ts: START + n * 30 * SECOND, service, value: n as f64 }
+    };
+    let rows: Vec<Sample> = (0..40).map(sample).collect();
+    let firsts: Vec<f64> = (0..20).map(|n| -f64::from(n % 4 * 2 + 1)).collect();
+    for pick in ["first_value(service)", "last_value(service)", "nth_value(service, 1)"] {
+        let sql = format!(
+            "INSERT INTO signals
+             SELECT cluster, who, '' AS i, '' AS m, window.start AS a, window.end AS b,
+                    highest(n) OVER (PARTITION BY who ORDER BY window) AS score, 0.0 AS o,
+                    0.0 AS e, '' AS d, false AS g, false AS p, '' AS t
+             FROM (SELECT cluster, tumble(interval '1 minute') AS window, {pick} AS who,
+                          -max(value) AS n
+                   FROM metrics GROUP BY cluster, window)"
+        );
+        let highest: Vec<f64> = run(&sql, &rows, 7).iter().map(|w| w.values[0]).collect();
+        assert_eq!(highest, firsts, "{pick}");
+    }
 }

@@ -72,6 +72,15 @@ fn jobs_are_refused_with_line_column_and_remedy() {
             "1:51",
             &["watermark", "WATERMARK FOR ts"],
         ),
+        (
+            "lateness",
+            format!(
+                "CREATE TABLE metrics (ts TIMESTAMP,
+                 WATERMARK FOR ts AS ts - INTERVAL '2 hours');\n{sound}"
+            ),
+            "2:32",
+            &["above one hour", "WATERMARK FOR ts"],
+        ),
     ];
     for (name, sql, place, words) in cases {
         let path = file(dir.path(), &format!("{name}.sql"), sql);
@@ -201,6 +210,110 @@ fn jobs_write_to_signals_and_only_add() {
     ]);
 }
 
+/// Nothing is a signal at no time.
+#[test]
+fn signals_have_a_window() {
+    let minute = sums("metrics", "tumble(interval '1 minute')");
+    let (whole, of_sides) = (over(&minute), "x.cluster AS cluster, x.service AS service");
+    let with = |a: &str| whole.replace("window.start AS a", &format!("{a} AS a"));
+    let columns = "INSERT INTO signals (cluster, service, window_start, score)
+        SELECT cluster, service, ts, value FROM metrics";
+    let outer = over(&format!(
+        "SELECT {of_sides}, y.window AS window, y.total AS total
+FROM ({minute}) AS x LEFT JOIN ({minute}) AS y USING (window, service)"
+    ));
+    let no_time = "belongs to no time";
+    refused_jobs(&[
+        ("columns", columns.to_owned(), "1:1", &["window_end is not written", no_time]),
+        ("null", with("NULL"), "2:45", &["window_start may be null", no_time]),
+        ("nullif", with("nullif(window.start, window.end)"), "", &["window_start may be null"]),
+        ("outer", outer, "2:45", &["window_start may be null", "of the left side of a join"]),
+    ]);
+    let dir = TempDir::new().unwrap();
+    let coalesced = with("coalesce(nullif(window.start, window.end), window.start)");
+    let path = file(dir.path(), "coalesced.sql", coalesced);
+    assert_eq!(faultline(&["explain", &text(&path)]).code, Some(0));
+}
+
+/// A row at an impossible time is left out, told of, and harms nothing.
+#[test]
+fn signals_of_impossible_windows_are_left_out() {
+    let sound = job("tumble(interval '1 minute')");
+    for end in ["TIMESTAMP '2262-01-01'", "window.start - interval '1 day'"] {
+        let sql = sound.replace("window.end", end);
+        assert_ne!(sql, sound);
+        let (_dir, outage, job) = hour_with_job(&sql);
+        let outcome = faultline(&["replay", &outage, "--jobs", &job]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert!(outcome.stdout.contains("0 signals"), "{outcome:?}");
+        assert!(outcome.stderr.contains("are left out"), "{outcome:?}");
+    }
+}
+
+#[test]
+fn windows_are_made_in_group_by() {
+    let minute = "tumble(interval '1 minute')";
+    let sound = job(minute);
+    let raw = over(&format!("SELECT *, value AS total, {minute} AS window\nFROM metrics"));
+    let filtered = sound.replace("FROM metrics\n", &format!("FROM metrics WHERE {minute} = ts\n"));
+    let inside = sound.replace("sum(value)", &format!("count({minute})"));
+    let words: &[&str] = &["tumble outside of GROUP BY", "write it in GROUP BY"];
+    refused_jobs(&[
+        ("raw", raw, "4:33", words),
+        ("filtered", filtered, "6:10", words),
+        ("inside", inside, "", words),
+    ]);
+}
+
+/// What another database would do is not passed over.
+#[test]
+fn clauses_of_other_databases() {
+    let sound = job("tumble(interval '1 minute')");
+    let from = |rest: &str| sound.replace("FROM metrics\n", &format!("FROM metrics {rest}\n"));
+    let by = |rest: &str| {
+        let group = "GROUP BY cluster, service, window";
+        assert!(sound.contains(group));
+        sound.replace(group, &format!("{group} {rest}"))
+    };
+    let end = |rest: &str| format!("{sound}{rest}\n");
+    let cases = [
+        ("TABLESAMPLE", from("TABLESAMPLE BERNOULLI (0)"), "7:8"),
+        ("PREWHERE", from("PREWHERE value < 0"), "7:25"),
+        ("CONNECT BY", from("CONNECT BY value < 0"), "7:16"),
+        ("START WITH", from("START WITH value < 0 CONNECT BY value < 0"), "7:16"),
+        ("WITH (…)", from("WITH (NOLOCK)"), "7:22"),
+        ("PARTITION", from("PARTITION (p0)"), "7:27"),
+        ("WITH ORDINALITY", from("WITH ORDINALITY"), "7:8"),
+        ("WITH ROLLUP", by("WITH ROLLUP"), "8:"),
+        ("WITH TOTALS", by("WITH TOTALS"), "8:"),
+        ("WITH CUBE", by("WITH CUBE"), "8:"),
+        ("FOR UPDATE", end("FOR UPDATE"), "10:5"),
+        ("SETTINGS", end("SETTINGS max_threads = 1"), "10:10"),
+        ("FORMAT", end("FORMAT JSON"), "10:1"),
+    ];
+    for (name, sql, place) in cases {
+        refused_jobs(&[("clause", sql, place, &[name, "no part of the dialect", "leave it out"])]);
+    }
+}
+
+#[test]
+fn sums_of_distinct_doubles_have_no_order() {
+    let sound = job("tumble(interval '1 minute')");
+    let with = |sum: &str| sound.replace("sum(value)", sum);
+    let decimal = "CAST(sum(DISTINCT CAST(value AS DECIMAL(38, 9))) AS DOUBLE)";
+    let words: &[&str] = &["of doubles rounds", "AS DECIMAL(38, 9)"];
+    refused_jobs(&[
+        ("sum", with("sum(DISTINCT value)"), "5:", words),
+        ("avg", with("avg(DISTINCT value + 1)"), "5:", words),
+        ("stddev", with("stddev(DISTINCT value)"), "5:", &["stddev takes no DISTINCT"]),
+    ]);
+    let dir = TempDir::new().unwrap();
+    for sum in [decimal, "CAST(sum(DISTINCT CAST(value AS BIGINT)) AS DOUBLE)"] {
+        let path = file(dir.path(), "sound.sql", with(sum));
+        assert_eq!(faultline(&["explain", &text(&path)]).code, Some(0), "{sum}");
+    }
+}
+
 #[test]
 fn joins_are_on_one_window() {
     let (minute, hour) = ("tumble(interval '1 minute')", "tumble(interval '1 hour')");
@@ -235,6 +348,7 @@ fn joins_are_on_one_window() {
         let path = file(dir.path(), &format!("{name}.sql"), sql);
         let outcome = faultline(&["explain", &text(&path)]);
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert!(outcome.stdout.contains("HashJoinExec"), "rows are looked up: {outcome:?}");
     }
 }
 
