@@ -1,11 +1,11 @@
 //! Variances, covariances, correlation and regressions whose answer does not depend on whether a
 //! checkpoint was taken.
 //!
-//! A checkpoint reads the state of an aggregate and merges it into a new one. DataFusion's functions
-//! of these names compute with the nothing that is in the new one, which rounds. Here the first
-//! state that is merged is taken as it is. Rows are added one by one (Welford, Technometrics 4,
-//! 1962) and states by the formula of Chan, Golub and LeVeque (1979). Pairs of which one is null
-//! are left out.
+//! A checkpoint reads the state of an aggregate and merges it into a new one. DataFusion's own
+//! functions of these names compute with the nothing that is in the new one, which rounds. Here
+//! the first state that is merged is taken as it is. Rows are added one by one (Welford,
+//! Technometrics 4, 1962) and states by the formula of Chan, Golub and LeVeque (1979). Pairs of
+//! which one is null are left out.
 
 use std::sync::Arc;
 
