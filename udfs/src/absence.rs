@@ -1,41 +1,55 @@
-//! Who has fallen silent: names that come in every window, or nearly, and are missing now.
+//! Who has fallen silent: names that come in every window, or every so many, and are missing now.
 //!
-//! Of each name it is learned how often it goes missing, `a = (runs + ½)/(windows + 1)`, and how
-//! often it then stays so, `c = (longer + 1)/(missed + 2)`: the rules of succession of Jeffreys and
-//! of Laplace. A run of `k` windows without it has the probability `p = a·c^(k−1)`, and the score
-//! is `−log10 p`: it grows while the silence lasts, and stays small for who comes and goes.
+//! Time is counted in a name's own turns: the usual distance of the windows in which it is there.
+//! Of each it is learned how often it goes missing, `a = (runs + ½)/(turns + 1)`, and how often it
+//! then stays so, `c = (longer + 1)/(missed + 2)`: the rules of succession of Jeffreys and of
+//! Laplace. A run of `k` turns without it has the probability `p = a·c^(k−1)`, and the score is
+//! `−log10 p`: it grows while the silence lasts, and stays small for who comes and goes.
 //! It is told once, when it is certain enough and has lasted.
 //!
 //! Where more than half of the steady ones who were there a window ago are missing at once, the
 //! collector has failed and not they: such a window is left out. If that lasts, those who are there
-//! are the new normal. A name that is missing for `PATIENCE` windows is asleep: no longer missed.
-//! If it goes missing again at an hour of the day at which it fell asleep up to eight days ago,
-//! that is its habit and not told: a pause every night or over the weekend is news once. An outage
-//! of an hour makes no habit, but for that hour of the day. The last two such hours are known.
+//! are the new normal. A name that is missing for `PATIENCE` turns after that was certain is no
+//! longer missed.
+//!
+//! A run of `PATIENCE` turns is a sleep: it counts as a run, and its turns do not count. If a name
+//! goes missing at an hour of the day at which it fell asleep up to eight days ago, that is its
+//! habit: a pause every night or over the weekend is news once. The last two such hours are known.
+//! An outage of an hour makes no habit, but for that hour of the day. Who has slept `SLEEPS` times
+//! at other hours within a block of eight days or the one before, as a batch job does or what is
+//! scaled to zero, sleeps at any hour. Such a name is missed when its longest sleep of that time is
+//! over by half, and so is who sleeps at its hours, once it is known for a block.
 
 use std::collections::BTreeMap;
 
 use crate::codec::{Reader, put_f32s};
+use crate::sampling_period::follow;
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 4;
-/// Windows before a name may be missed.
+const VERSION: u8 = 5;
+/// Turns before a name may be missed.
 const WARM_UP: f32 = 12.0;
-/// Windows that a name remembers.
+/// Turns that a name remembers.
 const MEMORY: f32 = 4_096.0;
-/// Missing windows after which a name is asleep: an hour at one-minute windows; and after which it
-/// is forgotten: a week.
+/// Missing turns that are a sleep: an hour of who is there every minute.
 const PATIENCE: u16 = 60;
-const FORGOTTEN: u16 = 10_080;
-/// Days after which a habit that was not kept is forgotten.
+/// Missing windows after which a name is forgotten: two weeks of minutes.
+const FORGOTTEN: u16 = 20_160;
+/// Days after which a habit that was not kept is forgotten, and of a block.
 const HABIT_DAYS: i64 = 8;
 const HOUR: i64 = 3_600_000_000_000;
 const DAY: i64 = 24 * HOUR;
+/// Sleeps at no hour of habit that make a habit of sleeping.
+const SLEEPS: u16 = 3;
+/// Multiple of the longest sleep after which a sleeper is missed.
+const OVERSLEPT: f32 = 1.5;
 /// Windows in a row that may be left out.
 const LEFT_OUT: u8 = 5;
-/// Windows per run without it that a steady name has at least.
+/// Turns per run without it that a steady name has at least.
 const STEADY: f32 = 20.0;
-/// Missing windows, and score, from which an absence is told.
+/// Windows between turns below which a name is there in every window.
+const EVERY: f32 = 1.5;
+/// Missing turns, and score, from which an absence is told.
 const LASTS: u16 = 3;
 const CERTAIN: f64 = 4.0;
 /// Names told apart; further ones are left out until others are forgotten.
@@ -46,88 +60,173 @@ const NAME_BYTES_MAX: usize = 1_024;
 /// What is known of one name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Known {
-    /// Windows since it was first there, runs without it, windows without it, and those of them
-    /// that were not the first of their run.
-    windows: f32,
+    /// Turns since it was first there, runs without it, turns without it, and those of them that
+    /// were not the first of their run.
+    turns: f32,
     runs: f32,
     missed: f32,
     longer: f32,
     /// Rows per window while it is there.
     rows: f32,
-    /// Windows for which it has been missing, and the start of the first.
-    missing: u16,
+    /// Inferred windows from one turn to the next; 0 while unknown.
+    period: f32,
+    /// Windows for which it has been away, and the start of the first.
+    away: u16,
     since: i64,
+    /// Start of the first window in which it was there.
+    first: i64,
     /// When it fell asleep, nanoseconds, `i64::MIN` if never: the last time, and the last time at
-    /// another hour. Windows asleep are not counted.
+    /// another hour.
     asleep: [i64; 2],
+    sleeps: Sleeps,
+}
+
+/// The sleeps of one name, in this block of days since it was first there and in the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Sleeps {
+    block: u16,
+    /// How many there were at no hour of habit.
+    odd: [u16; 2],
+    /// Windows of the longest.
+    longest: [u16; 2],
+}
+
+impl Sleeps {
+    /// A sleep of so many windows is over.
+    fn learn(&mut self, odd: bool, windows: u16) {
+        self.odd[0] = self.odd[0].saturating_add(odd.into());
+        self.longest[0] = self.longest[0].max(windows);
+    }
+
+    /// It is there in block number `block`.
+    fn pass(&mut self, block: u16) {
+        for _ in 0..block.saturating_sub(self.block).min(2) {
+            (self.odd, self.longest) = ([0, self.odd[0]], [0, self.longest[0]]);
+        }
+        self.block = self.block.max(block);
+    }
+
+    fn any_hour(&self) -> bool {
+        self.odd[0].saturating_add(self.odd[1]) >= SLEEPS
+    }
+
+    /// Windows that a sleep may last.
+    fn limit(&self) -> u16 {
+        (OVERSLEPT * f32::from(self.longest[0].max(self.longest[1]))) as u16
+    }
 }
 
 impl Known {
-    const NEW: Self = Self {
-        windows: 0.0,
-        runs: 0.0,
-        missed: 0.0,
-        longer: 0.0,
-        rows: 0.0,
-        missing: 0,
-        since: 0,
-        asleep: [i64::MIN; 2],
-    };
+    fn new(first: i64) -> Self {
+        Self {
+            turns: 0.0,
+            runs: 0.0,
+            missed: 0.0,
+            longer: 0.0,
+            rows: 0.0,
+            period: 0.0,
+            away: 0,
+            since: first,
+            first,
+            asleep: [i64::MIN; 2],
+            sleeps: Sleeps::default(),
+        }
+    }
 
     /// It is not there in the window that starts at `start`.
     fn miss(&mut self, start: i64) {
-        if self.missing == 0 {
+        if self.away == 0 {
             self.since = start;
         }
-        self.missing = self.missing.saturating_add(1);
+        self.away = self.away.saturating_add(1);
     }
 
-    fn learn(&mut self, rows: f64) {
-        if self.missing > 0 {
-            let missing = f32::from(self.missing);
+    /// It is there in the window that starts at `start`.
+    fn learn(&mut self, start: i64, rows: f64) {
+        let missing = self.missing(self.away);
+        self.sleeps.pass(self.block(start));
+        if missing >= PATIENCE {
+            self.wake();
+        } else if missing > 0 {
+            let missing = f32::from(missing);
             self.runs += 1.0;
-            if self.missing < PATIENCE {
-                self.missed += missing;
-                self.longer += missing - 1.0;
-                self.windows += missing;
-            } else {
-                let other = usize::from(is_habit(self.asleep[0], self.since));
-                self.asleep = [self.since, self.asleep[other]];
-            }
-            self.missing = 0;
+            self.missed += missing;
+            self.longer += missing - 1.0;
+            self.turns += missing;
         }
-        self.windows += 1.0;
-        if self.windows > MEMORY {
-            let Self { windows, runs, missed, longer, .. } = self;
-            for count in [windows, runs, missed, longer] {
+        if self.turns > 0.0 {
+            self.period = follow(self.period.into(), f64::from(self.away) + 1.0) as f32;
+        }
+        self.away = 0;
+        self.turns += 1.0;
+        if self.turns > MEMORY {
+            let Self { turns, runs, missed, longer, .. } = self;
+            for count in [turns, runs, missed, longer] {
                 *count *= 0.5;
             }
         }
-        self.rows += (rows as f32 - self.rows) / self.windows.min(60.0);
+        self.rows += (rows as f32 - self.rows) / self.turns.min(60.0);
+    }
+
+    /// A sleep is over.
+    fn wake(&mut self) {
+        self.runs += 1.0;
+        self.sleeps.learn(!self.has_habit(), self.away);
+        let other = usize::from(is_habit(self.asleep[0], self.since));
+        self.asleep = [self.since, self.asleep[other]];
+    }
+
+    /// Blocks of days since it was first there.
+    fn block(&self, start: i64) -> u16 {
+        let blocks = start.saturating_sub(self.first) / (HABIT_DAYS * DAY);
+        u16::try_from(blocks.max(0)).unwrap_or(u16::MAX)
+    }
+
+    /// Turns missed in so many windows, where a quarter of a turn is no delay. Half of a window is
+    /// rounding, as there are whole ones only.
+    fn missing(&self, away: u16) -> u16 {
+        if self.period <= 0.0 {
+            return 0;
+        }
+        ((f32::from(away) + 0.5) / self.period.max(1.0) - 0.25) as u16
+    }
+
+    /// Turns missed in so many windows that its habits do not explain.
+    fn unexcused(&self, away: u16) -> u16 {
+        let habit = away > 0 && self.has_habit();
+        if habit && self.block(self.since) == 0 {
+            return 0;
+        }
+        let sleeper = habit || self.sleeps.any_hour();
+        let excused = if sleeper { self.sleeps.limit() } else { 0 };
+        self.missing(away.saturating_sub(excused))
     }
 
     /// Score of an absence of so many windows.
-    fn score(&self, missing: u16) -> f64 {
-        let young = self.windows < WARM_UP;
-        if missing == 0 || missing >= PATIENCE || young || self.has_habit() {
+    fn score(&self, away: u16) -> f64 {
+        let missing = self.unexcused(away);
+        if missing == 0 || self.turns < WARM_UP {
             return 0.0;
         }
-        let begins = f64::from(self.runs + 0.5) / f64::from(self.windows + 1.0);
-        let goes_on = f64::from(self.longer + 1.0) / f64::from(self.missed + 2.0);
-        let run = begins.log10() + f64::from(missing - 1) * goes_on.log10();
-        (-run).clamp(0.0, SCORE_MAX)
+        let begins = -(f64::from(self.runs + 0.5) / f64::from(self.turns + 1.0)).log10();
+        let goes_on = -(f64::from(self.longer + 1.0) / f64::from(self.missed + 2.0)).log10();
+        let certain = ((CERTAIN - begins) / goes_on).max(0.0);
+        if f64::from(missing) >= certain + f64::from(PATIENCE) {
+            return 0.0;
+        }
+        (begins + f64::from(missing - 1) * goes_on).clamp(0.0, SCORE_MAX)
     }
 
     fn has_habit(&self) -> bool {
         self.asleep.iter().any(|asleep| is_habit(*asleep, self.since))
     }
 
-    fn is_certain(&self, missing: u16) -> bool {
-        missing >= LASTS && self.score(missing) >= CERTAIN
+    fn is_certain(&self, away: u16) -> bool {
+        self.unexcused(away) >= LASTS && self.score(away) >= CERTAIN
     }
 
     fn is_steady(&self) -> bool {
-        self.windows >= WARM_UP && self.runs * STEADY <= self.windows
+        self.turns >= WARM_UP && self.period < EVERY && self.runs * STEADY <= self.turns
     }
 }
 
@@ -162,7 +261,7 @@ impl State {
     /// missing, the most surprising first.
     pub fn step(&mut self, start_ns: i64, there: &BTreeMap<&str, f64>) -> Vec<Absent> {
         let present = |name: &String| there.contains_key(name.as_str());
-        let lately = self.known.iter().filter(|(_, known)| known.missing == 0 && known.is_steady());
+        let lately = self.known.iter().filter(|(_, known)| known.away == 0 && known.is_steady());
         let (gone, stayed) = lately.fold((0, 0), |(gone, stayed), (name, _)| {
             if present(name) { (gone, stayed + 1) } else { (gone + 1, stayed) }
         });
@@ -172,36 +271,36 @@ impl State {
         }
         self.left_out = 0;
         if gone > stayed {
-            self.known.retain(|name, _| there.contains_key(name.as_str()));
+            let seldom = |known: &Known| known.period >= EVERY;
+            self.known.retain(|name, known| there.contains_key(name.as_str()) || seldom(known));
         }
         for (name, known) in &mut self.known {
             if !there.contains_key(name.as_str()) {
                 known.miss(start_ns);
             }
         }
-        self.known.retain(|_, known| known.missing < FORGOTTEN);
+        self.known.retain(|_, known| known.away < FORGOTTEN);
         if self.known.len() >= NAMES_MAX {
-            self.known.retain(|_, known| known.missing < PATIENCE);
+            self.known.retain(|_, known| known.missing(known.away) < PATIENCE);
         }
         for (name, rows) in there {
             let name = &name[..name.floor_char_boundary(NAME_BYTES_MAX)];
             if let Some(known) = self.known.get_mut(name) {
-                known.learn(*rows);
+                known.learn(start_ns, *rows);
             } else if self.known.len() < NAMES_MAX {
-                let mut known = Known::NEW;
-                known.learn(*rows);
+                let mut known = Known::new(start_ns);
+                known.learn(start_ns, *rows);
                 self.known.insert(name.to_owned(), known);
             }
         }
-        let missing =
-            self.known.iter().map(|(name, known)| (name, known, known.score(known.missing)));
+        let missing = self.known.iter().map(|(name, known)| (name, known, known.score(known.away)));
         let mut absent: Vec<Absent> = missing
             .filter(|(_, _, score)| *score > 0.0)
             .map(|(name, known, score)| Absent {
                 name: name.clone(),
                 score,
                 expected: f64::from(known.rows),
-                fresh: known.is_certain(known.missing) && !known.is_certain(known.missing - 1),
+                fresh: known.is_certain(known.away) && !known.is_certain(known.away - 1),
             })
             .collect();
         // There may be fewer rows to tell them on: what is told once comes before what goes on.
@@ -220,11 +319,14 @@ impl State {
         out.extend_from_slice(&(self.known.len() as u16).to_le_bytes());
         for (name, known) in &self.known {
             put_text(out, name);
-            let Known { windows, runs, missed, longer, rows, missing, since, asleep } = *known;
-            put_f32s(out, &[windows, runs, missed, longer, rows]);
-            out.extend_from_slice(&missing.to_le_bytes());
-            for time in [since].iter().chain(&asleep) {
+            let Known { turns, runs, missed, longer, rows, period, .. } = *known;
+            put_f32s(out, &[turns, runs, missed, longer, rows, period]);
+            for time in [known.since, known.first].iter().chain(&known.asleep) {
                 out.extend_from_slice(&time.to_le_bytes());
+            }
+            let Sleeps { block, odd, longest } = known.sleeps;
+            for count in [known.away, block].iter().chain(&odd).chain(&longest) {
+                out.extend_from_slice(&count.to_le_bytes());
             }
         }
     }
@@ -236,10 +338,13 @@ impl State {
         let mut known = BTreeMap::new();
         for _ in 0..from.u16()? {
             let name = from.text()?.to_owned();
-            let [windows, runs, missed, longer, rows] = from.f32s()?;
-            let (missing, since) = (from.u16()?, from.i64()?);
-            let asleep = [from.i64()?, from.i64()?];
-            let of = Known { windows, runs, missed, longer, rows, missing, since, asleep };
+            let [turns, runs, missed, longer, rows, period] = from.f32s()?;
+            let (since, first, asleep) = (from.i64()?, from.i64()?, [from.i64()?, from.i64()?]);
+            let (away, block) = (from.u16()?, from.u16()?);
+            let (odd, longest) = ([from.u16()?, from.u16()?], [from.u16()?, from.u16()?]);
+            let sleeps = Sleeps { block, odd, longest };
+            let counts = Known { turns, runs, missed, longer, rows, period, ..Known::new(first) };
+            let of = Known { away, since, asleep, sleeps, ..counts };
             known.insert(name, of);
         }
         from.end()?;
@@ -352,6 +457,102 @@ mod tests {
         let down = |minute| (100..300).contains(&minute) || (900..1_000).contains(&minute);
         let told = group.told(1_200, |m| if down(m) { &ALL[1..] } else { &ALL });
         assert_eq!(told.len(), 2, "{told:?}");
+    }
+
+    /// Minutes in which an absence of `cart` is told, of so many days and where `is_there` says.
+    fn told(days: i64, is_there: impl Fn(i64) -> bool) -> Vec<i64> {
+        Group::default().told(days * 1_440, |m| if is_there(m) { &ALL } else { &ALL[1..] })
+    }
+
+    /// Minutes in which it works: for 30 to 200 minutes, and then not for 70 to 400.
+    fn scaled_to_zero(seed: u64, minutes: usize) -> Vec<bool> {
+        let (mut rng, mut there) = (Rng(seed), Vec::new());
+        while there.len() < minutes {
+            there.resize(there.len() + 30 + rng.below(170) as usize, true);
+            there.resize(there.len() + 70 + rng.below(330) as usize, false);
+        }
+        there
+    }
+
+    #[test]
+    fn who_sleeps_at_any_hour_is_news_a_few_times_and_missed_when_it_oversleeps() {
+        const STOPS: i64 = 25 * 1_440;
+        for (every, works) in [(180, 20), (250, 40), (360, 30), (480, 60), (100, 20)] {
+            let told = told(27, |m| m % every < works && m < STOPS);
+            assert!(told.len() <= 5, "every {every} min: {told:?}");
+            let last = told.last().copied().unwrap_or_default();
+            assert!((STOPS..STOPS + 2 * every).contains(&last), "every {every} min: {told:?}");
+        }
+        for seed in 0..20 {
+            let there = scaled_to_zero(seed, 25 * 1_440);
+            let told = told(27, |m| there.get(m as usize) == Some(&true));
+            let before = told.iter().filter(|minute| **minute < STOPS - 400).count();
+            assert!(before <= 6 && told.last() > Some(&(STOPS - 400)), "seed {seed}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn who_slept_weeks_ago_is_missed_at_once() {
+        const STOPS: i64 = 30 * 1_440;
+        let told = told(31, |m| (m > 1_440 || m % 300 < 200) && m < STOPS);
+        let [.., last] = told[..] else { panic!("never told") };
+        assert!(told.len() <= 5 && (STOPS..STOPS + 10).contains(&last), "{told:?}");
+    }
+
+    #[test]
+    fn who_pauses_at_its_hours_is_missed_when_it_does_not_come_back() {
+        const STOPS: i64 = 28 * 1_440;
+        let office = |m: i64| m / 1_440 % 7 < 5 && (480..1_080).contains(&(m % 1_440));
+        let nightly = |m: i64| (120..150).contains(&(m % 1_440));
+        let weekly = |m: i64| m / 1_440 % 7 == 6 && (120..240).contains(&(m % 1_440));
+        let pauses: [(&str, &dyn Fn(i64) -> bool, i64); 3] =
+            [("office", &office, 3), ("nightly", &nightly, 1), ("weekly", &weekly, 11)];
+        for (name, is_there, within) in pauses {
+            let told = told(42, |m| is_there(m) && m < STOPS);
+            assert_eq!(told.len(), 2, "{name}: the first pause and the end: {told:?}");
+            assert!((STOPS..STOPS + within * 1_440).contains(&told[1]), "{name}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn who_reports_seldom_is_missed_after_a_few_of_its_turns() {
+        for (every, turns) in [(1, 3), (2, 4), (5, 5), (10, 6), (15, 6), (30, 7), (60, 8)] {
+            let told = told(6, |m| m % every == 0 && m < 4 * 1_440);
+            let [told] = told[..] else { panic!("every {every} min: {told:?}") };
+            let after = told - 4 * 1_440;
+            assert!((0..turns * every).contains(&after), "every {every} min: {after} min");
+        }
+    }
+
+    #[test]
+    fn who_reports_seldom_may_be_early_or_late_or_miss_a_turn() {
+        for every in [5, 15, 60] {
+            let mut rng = Rng(every as u64);
+            let mut there = vec![false; 14 * 1_440];
+            for turn in 1..14 * 1_440 / every {
+                let at = turn * every + rng.below(every as u64 / 3) as i64 - every / 6;
+                there[at as usize] = rng.below(50) > 0;
+            }
+            let told = told(13, |m| there[m as usize]);
+            assert!(told.is_empty(), "every {every} min: {told:?}");
+        }
+    }
+
+    #[test]
+    fn who_often_pauses_for_less_than_a_sleep_is_missed_in_the_end() {
+        const STOPS: i64 = 10 * 1_440;
+        let told = told(11, |m| m % 110 < 80 && m < STOPS);
+        let [.., last] = told[..] else { panic!("never told") };
+        assert!(told.len() <= 3 && (STOPS..STOPS + 360).contains(&last), "{told:?}");
+    }
+
+    #[test]
+    fn where_most_report_seldom_and_at_once_no_window_is_left_out() {
+        let mut group = Group::default();
+        let all_then = |m: i64| if m % 15 == 0 { &ALL[..] } else { &ALL[4..] };
+        let without = |m: i64| if m % 15 == 0 { &ALL[1..] } else { &ALL[4..] };
+        let told = group.told(5 * 1_440, |m| if m < 5_760 { all_then(m) } else { without(m) });
+        assert!(told.len() == 1 && (5_760..5_850).contains(&told[0]), "{told:?}");
     }
 
     #[test]
