@@ -16,7 +16,9 @@
 //! What fails usually is learned, not set: a ratio that is broken, or of a path that has always
 //! failed, spends nothing. Windows that would spend too fast are held back until one does not: if
 //! it was told meanwhile, they were an outage and are forgotten, else they are how the service is,
-//! say one of few requests of which now and then one fails.
+//! say one of few requests of which now and then one fails. An outage that lasts for eight hours is
+//! the new usual, until windows are near what was usual before, as many in a row as a series needs
+//! before it may speak.
 //!
 //! Source: Beyer et al., The Site Reliability Workbook, §5 (multiwindow, multi-burn-rate alerts).
 
@@ -27,7 +29,7 @@ use crate::metric_name::words;
 use crate::sampling_period::follow;
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const S: f64 = 1e9;
 /// Time constants of the two means, seconds.
 const LONG_S: f64 = 3_600.0;
@@ -44,8 +46,8 @@ const WARM_UP: u32 = 12;
 const MEMORY: u32 = 1_440;
 /// Score at 14.4, from which [`crate::alerting`] tells.
 const ALERT: f64 = THRESHOLD;
-/// Windows in a row that fail too much after which they are the new usual.
-const PATIENCE: u16 = 120;
+/// Time in which all windows fail too much after which they are the new usual: a working day.
+const PATIENCE: i64 = 8 * 3_600_000_000_000;
 /// Longest time that one window stands for, seconds.
 const PERIOD_MAX: f64 = 900.0;
 
@@ -124,18 +126,60 @@ pub struct State {
     last_ts: i64,
     /// Inferred distance of windows, seconds.
     period_s: f32,
-    windows: u32,
-    usual: f32,
-    variance: f32,
+    now: Usual,
+    /// What was usual before an outage that lasted so long that it is usual now; no windows if
+    /// there was none. And the latest windows in a row that were near it.
+    before: Usual,
+    near: u8,
     long: f32,
     short: f32,
     held: Held,
 }
 
+/// What fails usually: the mean share and its variance, of so many windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Usual {
+    windows: u32,
+    share: f32,
+    variance: f32,
+}
+
+impl Usual {
+    /// From sums over `n` windows: plain means at first, later as far as they remember.
+    fn learn(&mut self, n: u32, sum: f64, squares: f64) {
+        self.windows = self.windows.saturating_add(n).min(MEMORY);
+        let (n, all) = (f64::from(n), f64::from(self.windows));
+        let usual = f64::from(self.share);
+        let square = (squares - 2.0 * usual * sum + n * usual * usual).max(0.0);
+        self.share = (usual + (sum - n * usual) / all).clamp(0.0, 1.0) as f32;
+        let variance = f64::from(self.variance);
+        self.variance = (variance + (square - n * variance) / all).max(0.0) as f32;
+    }
+
+    /// Whether it may speak, and a window of which this share fails would spend too fast.
+    fn exceeded(&self, failing: f64) -> bool {
+        self.windows >= WARM_UP && failing - f64::from(self.share) >= BUDGET * BURN
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.windows.to_le_bytes());
+        put_f32s(out, &[self.share, self.variance]);
+    }
+
+    fn read(from: &mut Reader) -> Option<Self> {
+        let windows = from.u32()?;
+        let [share, variance] = from.f32s()?;
+        let sound = (0.0..=1.0).contains(&share) && variance >= 0.0;
+        sound.then_some(Self { windows, share, variance })
+    }
+}
+
 /// The latest windows in a row that fail too much, not learned yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Held {
-    windows: u16,
+    /// How many, and the start of the first.
+    windows: u32,
+    since: i64,
     told: bool,
     /// Sums of the failing shares and of their squares.
     sum: f32,
@@ -149,9 +193,9 @@ impl State {
             meaning,
             last_ts: i64::MIN,
             period_s: 0.0,
-            windows: 0,
-            usual: 0.0,
-            variance: 0.0,
+            now: Usual::default(),
+            before: Usual::default(),
+            near: 0,
             long: 0.0,
             short: 0.0,
             held: Held::default(),
@@ -174,12 +218,13 @@ impl State {
         };
         let window = window.min(PERIOD_MAX);
         self.last_ts = ts_ns;
-        if self.windows == 0 {
-            self.usual = failing as f32;
+        self.recover(failing);
+        if self.now.windows == 0 {
+            self.now.share = failing as f32;
         }
-        let usual = f64::from(self.usual);
+        let usual = f64::from(self.now.share);
         let excess = failing - usual;
-        let sigma = f64::from(self.variance).sqrt();
+        let sigma = f64::from(self.now.variance).sqrt();
         let average = |mean: &mut f32, tau: f64| {
             let decayed = f64::from(*mean) * (-passed / tau).exp();
             let now = decayed - excess * (-window / tau).exp_m1();
@@ -188,35 +233,60 @@ impl State {
         };
         let beyond =
             average(&mut self.long, LONG_S).min(average(&mut self.short, SHORT_S)).max(0.0);
-        let score = match self.windows < WARM_UP {
+        let score = match self.now.windows < WARM_UP {
             true => 0.0,
             false => (ALERT * beyond.min(excess).max(0.0) / BUDGET / BURN).min(SCORE_MAX),
         };
-        if self.windows >= WARM_UP && excess >= BUDGET * BURN {
-            self.hold(failing, score);
+        if self.now.exceeded(failing) {
+            self.hold(ts_ns, failing, score);
         } else {
             self.release();
-            self.learn(1, failing, failing * failing);
+            self.now.learn(1, failing, failing * failing);
         }
         let expected = self.meaning.value(usual, value);
         Some(Spending { score, failing, expected, up: expected < value })
     }
 
-    fn hold(&mut self, failing: f64, score: f64) {
+    fn hold(&mut self, ts_ns: i64, failing: f64, score: f64) {
         let held = &mut self.held;
-        held.windows += 1;
-        let lasts = u32::from(held.windows) >= alerting::K;
+        if held.windows == 0 {
+            held.since = ts_ns;
+        }
+        held.windows = held.windows.saturating_add(1);
+        let lasts = held.windows >= alerting::K;
         let enough = if lasts { ALERT } else { alerting::single(ALERT, self.period_s.into()) };
         held.told |= score >= enough;
         held.sum += failing as f32;
         held.squares += (failing * failing) as f32;
-        if held.windows >= PATIENCE {
-            // As long as this is no outage but how the service is.
-            let share = f64::from(held.sum) / f64::from(held.windows);
-            (self.usual, self.variance) = (share as f32, 0.0);
-            (self.windows, self.long, self.short) = (0, 0.0, 0.0);
-            held.told = false;
-            self.release();
+        if held.windows >= WARM_UP && ts_ns.saturating_sub(held.since) >= PATIENCE {
+            self.accept();
+        }
+    }
+
+    /// What is held back is no outage but how the service is, as long as it stays so.
+    fn accept(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        // What has been usual for less than its memory says less than what was so before it.
+        if self.before.windows == 0 || self.now.windows >= MEMORY {
+            self.before = self.now;
+        }
+        let share = held.sum / held.windows as f32;
+        self.now = Usual { windows: 0, share, variance: 0.0 };
+        self.now.learn(held.windows, held.sum.into(), held.squares.into());
+        (self.near, self.long, self.short) = (0, 0.0, 0.0);
+    }
+
+    /// What was usual before a long outage is so again when windows come back near it and stay.
+    fn recover(&mut self, failing: f64) {
+        if self.before.windows == 0 || self.before.exceeded(failing) {
+            self.near = 0;
+            return;
+        }
+        self.near += 1;
+        if u32::from(self.near) >= WARM_UP {
+            self.now = std::mem::take(&mut self.before);
+            (self.near, self.long, self.short) = (0, 0.0, 0.0);
+            self.held = Held::default();
         }
     }
 
@@ -224,20 +294,8 @@ impl State {
     fn release(&mut self) {
         let held = std::mem::take(&mut self.held);
         if held.windows > 0 && !held.told {
-            self.learn(held.windows.into(), held.sum.into(), held.squares.into());
+            self.now.learn(held.windows, held.sum.into(), held.squares.into());
         }
-    }
-
-    /// Usual share and its variance, from sums over `n` windows: plain means at first, later as far
-    /// as they remember.
-    fn learn(&mut self, n: u32, sum: f64, squares: f64) {
-        self.windows = self.windows.saturating_add(n).min(MEMORY);
-        let (n, all) = (f64::from(n), f64::from(self.windows));
-        let usual = f64::from(self.usual);
-        let square = (squares - 2.0 * usual * sum + n * usual * usual).max(0.0);
-        self.usual = (usual + (sum - n * usual) / all).clamp(0.0, 1.0) as f32;
-        let variance = f64::from(self.variance);
-        self.variance = (variance + (square - n * variance) / all).max(0.0) as f32;
     }
 
     /// Appends the state to `out`.
@@ -245,9 +303,12 @@ impl State {
         out.push(VERSION);
         out.push(u8::from(self.meaning.success) | u8::from(self.meaning.percent) << 1);
         out.extend_from_slice(&self.last_ts.to_le_bytes());
-        out.extend_from_slice(&self.windows.to_le_bytes());
-        put_f32s(out, &[self.period_s, self.usual, self.variance, self.long, self.short]);
+        self.now.write(out);
+        self.before.write(out);
+        out.push(self.near);
+        put_f32s(out, &[self.period_s, self.long, self.short]);
         out.extend_from_slice(&self.held.windows.to_le_bytes());
+        out.extend_from_slice(&self.held.since.to_le_bytes());
         out.push(u8::from(self.held.told));
         put_f32s(out, &[self.held.sum, self.held.squares]);
     }
@@ -257,16 +318,17 @@ impl State {
         let mut from = Reader::new(bytes, VERSION)?;
         let meaning = from.u8().filter(|bits| *bits < 4)?;
         let meaning = Meaning { success: meaning & 1 != 0, percent: meaning & 2 != 0 };
-        let (last_ts, windows) = (from.i64()?, from.u32()?);
-        let [period_s, usual, variance, long, short] = from.f32s()?;
-        let (held, told) = (from.u16()?, from.u8().filter(|told| *told < 2)? == 1);
+        let last_ts = from.i64()?;
+        let (now, before) = (Usual::read(&mut from)?, Usual::read(&mut from)?);
+        let near = from.u8().filter(|near| u32::from(*near) < WARM_UP)?;
+        let [period_s, long, short] = from.f32s()?;
+        let (windows, since) = (from.u32()?, from.i64()?);
+        let told = from.u8().filter(|told| *told < 2)? == 1;
         let [sum, squares] = from.f32s()?;
         from.end()?;
-        let held = Held { windows: held, told, sum, squares };
-        let sound = (0.0..=1.0).contains(&usual) && variance >= 0.0 && period_s >= 0.0;
-        let state =
-            Self { meaning, last_ts, period_s, windows, usual, variance, long, short, held };
-        sound.then_some(state)
+        let held = Held { windows, since, told, sum, squares };
+        let state = Self { meaning, last_ts, period_s, now, before, near, long, short, held };
+        (period_s >= 0.0).then_some(state)
     }
 }
 
@@ -319,8 +381,37 @@ mod tests {
     #[test]
     fn what_always_fails_spends_nothing_and_a_new_usual_is_learned() {
         assert_eq!(told(&scores([1.0; 300])), 0);
-        let step = scores((0..600).map(|i| if i < 100 { 0.0 } else { 0.3 }));
-        assert!(told(&step[..200]) > 90 && told(&step[300..]) == 0);
+        let step = scores((0..1_000).map(|i| if i < 100 { 0.0 } else { 0.3 }));
+        assert!(told(&step[..600]) > 470 && told(&step[600..]) == 0, "after eight hours");
+    }
+
+    #[test]
+    fn an_outage_of_hours_goes_on_until_it_is_over_and_hides_none_after_it() {
+        let day = |i: i64| i % 1_440;
+        for (minutes, share) in [(60, 0.5), (150, 0.5), (150, 0.3), (470, 0.5), (600, 0.5)] {
+            let scores = scores((0..4 * 1_440).map(|i| match (i / 1_440, day(i)) {
+                (1, minute) if minute < minutes => share,
+                (1, 700..760) | (2.., 0..60) => 0.05,
+                _ => 0.0005 + 0.0003 * (i % 2) as f64,
+            }));
+            let outage = minutes.min(480) as usize;
+            assert!(told(&scores[1_440..][..outage]) >= outage - 3, "{minutes} of {share}");
+            let later = [1_440 + 700, 2 * 1_440, 3 * 1_440].map(|at| told(&scores[at..][..60]));
+            assert!(later.iter().all(|told| *told >= 30), "{minutes} of {share}: {later:?}");
+            assert_eq!(told(&scores[1_440 + 610..][..90]), 0);
+        }
+    }
+
+    #[test]
+    fn a_new_usual_is_not_given_up_for_a_few_good_windows() {
+        let (mut noise, requests) = (Rng(3), 40);
+        let scores = scores((0..6_000).map(|i| {
+            let fails = i >= 1_000 && !(3_000..3_010).contains(&i);
+            let failed = (0..requests).filter(|_| fails && noise.uniform() < 0.3).count();
+            failed as f64 / f64::from(requests)
+        }));
+        assert!(told(&scores[1_000..1_500]) > 450);
+        assert_eq!(told(&scores[1_500..]), 0, "three in ten fail as they have for eight hours");
     }
 
     /// Shares of few requests: a window of two of which one in twenty fails is 0, a half or all.
@@ -405,9 +496,14 @@ mod tests {
         for i in 0..50 {
             state.step(i * MINUTE, MINUTE, 100.0 - f64::from(i as i32 % 3));
         }
+        for i in 50..600 {
+            state.step(i * MINUTE, MINUTE, 60.0);
+        }
+        state.step(600 * MINUTE, MINUTE, 99.0);
+        assert!(state.before.windows > 0 && state.near == 1);
         let before = state.clone();
         assert_eq!(state.step(49 * MINUTE, MINUTE, 10.0), None);
-        assert_eq!(state.step(60 * MINUTE, MINUTE, f64::NAN), None);
+        assert_eq!(state.step(700 * MINUTE, MINUTE, f64::NAN), None);
         assert_eq!(state, before);
         let written = bytes(&state);
         assert_eq!(State::read(&written), Some(state));
