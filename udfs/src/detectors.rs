@@ -9,15 +9,15 @@ use datafusion::common::Result;
 use crate::stateful::{Function, Member, Numbers, Rows, States};
 use crate::verdict::Verdict;
 use crate::{
-    absence, absences, alerting, count_anomaly, counter_rate, error_budgets, metric_anomaly,
-    mix_shift, mixes, reading, readings,
+    absence, absences, alerting, count_anomaly, counter_rate, error_budgets, highest_before,
+    metric_anomaly, mix_shift, mixes, reading, readings,
 };
 
 /// Score from which a window is abnormal where a job does not say: one window in a thousand.
 pub const THRESHOLD: f64 = 3.0;
 
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 10] = [
+pub const FUNCTIONS: [Function; 11] = [
     Function {
         name: "absence",
         args: &[DataType::Utf8, DataType::Float64],
@@ -73,6 +73,14 @@ pub const FUNCTIONS: [Function; 10] = [
         joint: None,
         returns: || DataType::Float64,
         make: || Box::new(States::<Alone<Highest>>::default()),
+    },
+    Function {
+        name: "highest_before",
+        args: &[DataType::Float64],
+        optional: 0,
+        joint: None,
+        returns: || DataType::Float64,
+        make: || Box::new(States::<Alone<highest_before::State>>::default()),
     },
     Function {
         name: "mix_shift",
@@ -286,6 +294,30 @@ impl Detector for Highest {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         Some(Self(f64::from_le_bytes(bytes.try_into().ok()?)))
+    }
+
+    fn column(answers: Vec<Option<f64>>) -> ArrayRef {
+        Arc::new(Float64Array::from(answers))
+    }
+}
+
+impl Detector for highest_before::State {
+    type Answer = Option<f64>;
+
+    fn new() -> Self {
+        Self::new()
+    }
+
+    fn step(&mut self, start: i64, width: i64, args: &[f64]) -> Option<f64> {
+        self.step(start, width, args[0])
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
     }
 
     fn column(answers: Vec<Option<f64>>) -> ArrayRef {

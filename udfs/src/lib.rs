@@ -16,6 +16,7 @@ pub mod error;
 pub mod error_budget;
 mod error_budgets;
 pub mod forecast_breach;
+pub mod highest_before;
 pub mod iqr;
 pub mod mad;
 mod metric_anomalies;
