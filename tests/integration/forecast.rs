@@ -114,6 +114,30 @@ fn what_is_left_counts_down_to_nothing_and_a_leak_up_to_its_limit() {
 }
 
 #[test]
+fn what_comes_as_near_to_its_end_every_day_is_no_news_and_nearer_is() {
+    let mut random = Random::new(9);
+    let days = 5;
+    let noise: Vec<f64> = (0..days * 1_440).map(|_| random.unit() - 0.5).collect();
+    let told = told("forecast_breach", days * 1_440, |metric, minute| {
+        let (of_day, noise) = (minute % 1_440.0 / 1_440.0, noise[minute as usize]);
+        let wave = (std::f64::consts::TAU * of_day).sin();
+        Some(match metric {
+            // Both are cleared every night; on the last day one is used up nearly twice as fast.
+            "disk_free_percent" => 60.0 - 35.0 * of_day + 0.1 * noise,
+            "node_filesystem_avail_bytes" if minute < 4.0 * 1_440.0 => 6e11 - 3e11 * of_day,
+            "node_filesystem_avail_bytes" => 6e11 - 5.5e11 * of_day,
+            "queue_used_ratio" => 0.5 + 0.45 * wave + 0.02 * noise,
+            _ => return None,
+        })
+    });
+    let lines: Vec<&str> = told.lines().skip(1).collect();
+    assert_eq!(lines.len(), 3, "the first day, and what has never been so near: {told}");
+    assert!(lines[0].starts_with("disk_free_percent,down,true,empty in 2"), "{told}");
+    assert_eq!(lines[1], "node_filesystem_avail_bytes,down,true,empty in 10 h at this rate");
+    assert!(lines[2].starts_with("queue_used_ratio,up,true,full in "), "{told}");
+}
+
+#[test]
 fn what_expires_within_a_week_is_told_in_time() {
     let (day, now) = (86_400.0, START as f64 / 1e9);
     let told = told("certificate_expiry", 5 * 1_440, |metric, minute| match metric {
