@@ -127,8 +127,7 @@ fn tells(signals: &[Signal], service: &str) -> bool {
 /// beginning of the fault, or a window that misses it, makes every cause look weaker.
 ///
 /// What grows slowly shows little in one window. Where nothing else stands out, the word of the
-/// detectors, whose memory is longer, counts as that of the window does, and the services of which
-/// they told come first.
+/// detectors, whose memory is longer, counts as that of the window does.
 ///
 /// Fails only where a batch lacks a column or holds another type than its stream's.
 pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
@@ -149,7 +148,6 @@ pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
         let until = captured.telemetry.window.to;
         capture::told(&mut captured.telemetry.series, &moment.signals, until);
         *ranking = rank::rank(&captured.telemetry);
-        ranking.candidates.sort_by_key(|c| !tells(&moment.signals, &c.service));
     }
     let (mut causes, evidence) = match &best {
         Some((_, moment, captured, ranking)) => cite::cite(moment, captured, ranking),

@@ -17,7 +17,8 @@
 //! failed, spends nothing. Windows that would spend too fast are held back until one does not: if
 //! it was told meanwhile, they were an outage and are forgotten, else they are how the service is,
 //! say one of few requests of which now and then one fails. An outage that lasts for eight hours is
-//! the new usual, until as many windows in a row as warm a series up are near what was usual before.
+//! the new usual, until windows are near what was usual before, as many in a row as a series needs
+//! before it may speak.
 //!
 //! Source: Beyer et al., The Site Reliability Workbook, §5 (multiwindow, multi-burn-rate alerts).
 
