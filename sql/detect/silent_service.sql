@@ -2,9 +2,9 @@
 -- description: A service that always reported metrics has stopped, while others go on.
 -- severity: critical
 --
--- One missed collection is little; the longer the silence lasts, the surer it is, in as many
--- minutes as a service is usually apart. Services that come and go are learned to, as are their
--- pauses, and where most fall silent at once the collector has failed.
+-- One missed collection is little; the longer the silence lasts, the surer it is, by how often the
+-- service usually reports. Services that come and go are learned to, as are pauses of hours, and
+-- where most fall silent at once the collector has failed.
 INSERT INTO signals
 SELECT cluster, a.name AS service, '' AS instance, 'samples' AS metric,
        window.start AS window_start, window.end AS window_end, a.score AS score, 0 AS observed,

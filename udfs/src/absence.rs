@@ -505,13 +505,14 @@ mod tests {
         let office = |m: i64| m / 1_440 % 7 < 5 && (480..1_080).contains(&(m % 1_440));
         let nightly = |m: i64| (120..150).contains(&(m % 1_440));
         let weekly = |m: i64| m / 1_440 % 7 == 6 && (120..240).contains(&(m % 1_440));
-        let pauses: [(&str, &dyn Fn(i64) -> bool, i64); 3] =
-            [("office", &office, 3), ("nightly", &nightly, 1), ("weekly", &weekly, 11)];
-        for (name, is_there, within) in pauses {
+        let check = |name: &str, is_there: &dyn Fn(i64) -> bool, within: i64| {
             let told = told(42, |m| is_there(m) && m < STOPS);
             assert_eq!(told.len(), 2, "{name}: the first pause and the end: {told:?}");
             assert!((STOPS..STOPS + within * 1_440).contains(&told[1]), "{name}: {told:?}");
-        }
+        };
+        check("office", &office, 3);
+        check("nightly", &nightly, 1);
+        check("weekly", &weekly, 11);
     }
 
     #[test]
