@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn rare_words_and_titles_count_more() {
         let index = index(vec![
-            document(1, "node", "its disk fills", &[]),
+            document(1, "node", "disk fills", &[]),
             document(2, "disk", "the node is full", &[]),
             document(3, "queue", "the node lags", &[]),
         ]);
