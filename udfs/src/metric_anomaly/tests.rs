@@ -127,7 +127,7 @@ fn a_slow_start_does_not_blind_a_series() {
     for factor in [10.0, 100.0] {
         let mut x = noise(Family::Normal, 5, 2_000);
         x[..3].iter_mut().for_each(|v| *v *= factor);
-        x[1_000..1_010].iter_mut().for_each(|v| *v += 10.0);
+        x[1_000..1_010].iter_mut().for_each(|v| *v += 20.0);
         let s = scores(MINUTE, x);
         assert!(s[1_004..1_010].iter().all(|s| *s >= 3.0), "{factor}: {:?}", &s[1_000..1_010]);
     }
