@@ -20,18 +20,6 @@ use crate::stateful::{Member, Rows};
 impl Member for State {
     type Shared = ();
 
-    fn new() -> Self {
-        Self::default()
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.write(out);
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Self::read(bytes)
-    }
-
     fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let names = cast(&rows.args[0], &DataType::Utf8)?;
         let names = names.as_string::<i32>();

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray, StructArra
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 
-use crate::stateful::{Function, Member, Numbers, Rows, States};
+use crate::stateful::{Function, Member, Numbers, Rows, Saved, States};
 use crate::verdict::Verdict;
 use crate::{
     absence, absences, alerting, count_anomaly, counter_rate, error_budgets, highest_before,
@@ -109,26 +109,18 @@ pub const FUNCTIONS: [Function; 11] = [
 ];
 
 /// One series' state and how a row of arguments advances it.
-trait Detector: Send + Sized + 'static {
+trait Detector: Saved + 'static {
     type Answer: Copy;
 
-    fn new() -> Self;
     fn step(&mut self, start: i64, width: i64, args: &[f64]) -> Self::Answer;
-    fn write(&self, out: &mut Vec<u8>);
-    fn read(bytes: &[u8]) -> Option<Self>;
     fn column(answers: Vec<Self::Answer>) -> ArrayRef;
 }
 
 /// A detector that sees the rows of its series one by one.
+#[derive(Default)]
 struct Alone<D>(D);
 
-impl<D: Detector> Member for Alone<D> {
-    type Shared = ();
-
-    fn new() -> Self {
-        Self(D::new())
-    }
-
+impl<D: Detector> Saved for Alone<D> {
     fn write(&self, out: &mut Vec<u8>) {
         self.0.write(out);
     }
@@ -136,6 +128,10 @@ impl<D: Detector> Member for Alone<D> {
     fn read(bytes: &[u8]) -> Option<Self> {
         D::read(bytes).map(Self)
     }
+}
+
+impl<D: Detector> Member for Alone<D> {
+    type Shared = ();
 
     fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let columns: Vec<Numbers<'_>> = (0..rows.args.len()).map(|at| rows.numbers(at)).collect();
@@ -195,20 +191,8 @@ fn alert_type() -> DataType {
 impl Detector for count_anomaly::State {
     type Answer = Verdict;
 
-    fn new() -> Self {
-        Self::new()
-    }
-
     fn step(&mut self, start: i64, width: i64, args: &[f64]) -> Verdict {
         self.step(start, width, args[0])
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.write(out);
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Self::read(bytes)
     }
 
     fn column(answers: Vec<Verdict>) -> ArrayRef {
@@ -219,20 +203,8 @@ impl Detector for count_anomaly::State {
 impl Detector for counter_rate::State {
     type Answer = Option<f64>;
 
-    fn new() -> Self {
-        Self::new()
-    }
-
     fn step(&mut self, start: i64, _width: i64, args: &[f64]) -> Option<f64> {
         self.step(start, args[0])
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.write(out);
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Self::read(bytes)
     }
 
     fn column(answers: Vec<Option<f64>>) -> ArrayRef {
@@ -241,21 +213,10 @@ impl Detector for counter_rate::State {
 }
 
 /// Whether the series had a value before; 1 for its first one, 0 afterwards.
+#[derive(Default)]
 struct FirstSeen(bool);
 
-impl Detector for FirstSeen {
-    type Answer = Option<f64>;
-
-    fn new() -> Self {
-        Self(false)
-    }
-
-    fn step(&mut self, _start: i64, _width: i64, args: &[f64]) -> Option<f64> {
-        let first = !self.0 && args[0] > 0.0;
-        self.0 |= first;
-        Some(f64::from(u8::from(first)))
-    }
-
+impl Saved for FirstSeen {
     fn write(&self, out: &mut Vec<u8>) {
         out.push(u8::from(self.0));
     }
@@ -267,6 +228,16 @@ impl Detector for FirstSeen {
             _ => None,
         }
     }
+}
+
+impl Detector for FirstSeen {
+    type Answer = Option<f64>;
+
+    fn step(&mut self, _start: i64, _width: i64, args: &[f64]) -> Option<f64> {
+        let first = !self.0 && args[0] > 0.0;
+        self.0 |= first;
+        Some(f64::from(u8::from(first)))
+    }
 
     fn column(answers: Vec<Option<f64>>) -> ArrayRef {
         Arc::new(Float64Array::from(answers))
@@ -276,24 +247,28 @@ impl Detector for FirstSeen {
 /// The highest value so far; NaN before the first.
 struct Highest(f64);
 
-impl Detector for Highest {
-    type Answer = Option<f64>;
-
-    fn new() -> Self {
+impl Default for Highest {
+    fn default() -> Self {
         Self(f64::NAN)
     }
+}
 
-    fn step(&mut self, _start: i64, _width: i64, args: &[f64]) -> Option<f64> {
-        self.0 = self.0.max(args[0]);
-        Some(self.0).filter(|highest| !highest.is_nan())
-    }
-
+impl Saved for Highest {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0.to_le_bytes());
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         Some(Self(f64::from_le_bytes(bytes.try_into().ok()?)))
+    }
+}
+
+impl Detector for Highest {
+    type Answer = Option<f64>;
+
+    fn step(&mut self, _start: i64, _width: i64, args: &[f64]) -> Option<f64> {
+        self.0 = self.0.max(args[0]);
+        Some(self.0).filter(|highest| !highest.is_nan())
     }
 
     fn column(answers: Vec<Option<f64>>) -> ArrayRef {
@@ -304,20 +279,8 @@ impl Detector for Highest {
 impl Detector for highest_before::State {
     type Answer = Option<f64>;
 
-    fn new() -> Self {
-        Self::new()
-    }
-
     fn step(&mut self, start: i64, width: i64, args: &[f64]) -> Option<f64> {
         self.step(start, width, args[0])
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.write(out);
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Self::read(bytes)
     }
 
     fn column(answers: Vec<Option<f64>>) -> ArrayRef {
@@ -328,22 +291,10 @@ impl Detector for highest_before::State {
 impl Detector for alerting::State {
     type Answer = (bool, bool);
 
-    fn new() -> Self {
-        Self::new()
-    }
-
     fn step(&mut self, start: i64, _width: i64, args: &[f64]) -> (bool, bool) {
         let threshold = args.get(1).copied().filter(|t| t.is_finite()).unwrap_or(THRESHOLD);
         let fire = self.step(start, args[0], threshold);
         (fire, self.active() && args[0] >= threshold)
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.write(out);
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Self::read(bytes)
     }
 
     fn column(answers: Vec<(bool, bool)>) -> ArrayRef {

@@ -8,11 +8,12 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 
 use crate::error_budget::{Meaning, Spending, State};
-use crate::stateful::{Member, Rows};
+use crate::stateful::{Member, Rows, Saved};
 
 /// A series, as its first row names it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Series {
+    #[default]
     New,
     /// Its metric is no share of requests.
     Other,
@@ -27,13 +28,7 @@ impl Series {
     }
 }
 
-impl Member for Series {
-    type Shared = ();
-
-    fn new() -> Self {
-        Self::New
-    }
-
+impl Saved for Series {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::New => {}
@@ -49,6 +44,10 @@ impl Member for Series {
             bytes => State::read(bytes).map(Self::Share),
         }
     }
+}
+
+impl Member for Series {
+    type Shared = ();
 
     fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let (values, names) = (rows.numbers(0), rows.texts(1)?);

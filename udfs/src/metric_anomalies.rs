@@ -18,18 +18,6 @@ use crate::stateful::{Member, Rows};
 impl Member for State {
     type Shared = Newcomers;
 
-    fn new() -> Self {
-        Self::new()
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        self.write(out);
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        Self::read(bytes)
-    }
-
     fn advance(
         states: &mut [Self],
         newcomers: &mut Newcomers,

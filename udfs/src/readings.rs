@@ -7,16 +7,10 @@ use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
 
 use crate::reading::{Reading, State};
-use crate::stateful::{Member, Rows};
+use crate::stateful::{Member, Rows, Saved};
 
 /// `None` for a series that has had no row yet: its first one names the metric.
-impl Member for Option<State> {
-    type Shared = ();
-
-    fn new() -> Self {
-        None
-    }
-
+impl Saved for Option<State> {
     fn write(&self, out: &mut Vec<u8>) {
         if let Some(state) = self {
             state.write(out);
@@ -29,6 +23,10 @@ impl Member for Option<State> {
             bytes => State::read(bytes).map(Some),
         }
     }
+}
+
+impl Member for Option<State> {
+    type Shared = ();
 
     fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let (mean, highest, names) = (rows.numbers(0), rows.numbers(1), rows.texts(2)?);

@@ -95,19 +95,44 @@ impl Texts {
     }
 }
 
-/// The state of one series, and how the rows of all series advance theirs.
-pub(crate) trait Member: Send + Sized {
-    /// What all series of a call know together; `()` where each is alone.
-    type Shared: Shared;
-
-    /// A series that has had no row yet.
-    fn new() -> Self;
-
+/// The state of one series, by default of one that has had no row yet, as a checkpoint keeps it.
+pub(crate) trait Saved: Default + Send {
     /// Appends the state to `out`.
     fn write(&self, out: &mut Vec<u8>);
 
     /// What `write` wrote, or `None` if the bytes are damaged or of another version.
     fn read(bytes: &[u8]) -> Option<Self>;
+}
+
+/// States that have these as functions of their own, for whoever embeds them without SQL.
+macro_rules! saved_by_themselves {
+    ($($state:ty),+ $(,)?) => {
+        $(impl Saved for $state {
+            fn write(&self, out: &mut Vec<u8>) {
+                self.write(out);
+            }
+
+            fn read(bytes: &[u8]) -> Option<Self> {
+                Self::read(bytes)
+            }
+        })+
+    };
+}
+
+saved_by_themselves!(
+    crate::absence::State,
+    crate::alerting::State,
+    crate::count_anomaly::State,
+    crate::counter_rate::State,
+    crate::highest_before::State,
+    crate::metric_anomaly::State,
+    crate::mix_shift::State,
+);
+
+/// How the rows of all series advance the state of each.
+pub(crate) trait Member: Saved {
+    /// What all series of a call know together; `()` where each is alone.
+    type Shared: Shared;
 
     /// Advances each row's series, of which there is a state, and returns one value per row.
     fn advance(states: &mut [Self], shared: &mut Self::Shared, rows: &Rows<'_>)
@@ -146,7 +171,7 @@ impl<M: Member> Default for States<M> {
 
 impl<M: Member> Stateful for States<M> {
     fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef> {
-        self.states.resize_with(rows.series_count.max(self.states.len()), M::new);
+        self.states.resize_with(rows.series_count.max(self.states.len()), M::default);
         M::advance(&mut self.states, &mut self.shared, rows)
     }
 
