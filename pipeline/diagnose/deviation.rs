@@ -277,6 +277,7 @@ mod tests {
         for (window, observed, iqrs) in [
             ([2.0, 2.0, 2.0, 9.0, 9.0, 9.0], 9.0, 3.5),
             ([1.0, 3.0, 2.0, -6.0, -6.0, 2.0], -6.0, -4.0),
+            ([2.0, 2.0, 2.0, 900.0, 900.0, 900.0], 900.0, 449.0),
         ] {
             let d = measure(&base, &window, 0.0).unwrap();
             assert_eq!((d.expected, d.observed, d.iqrs), (2.0, observed, iqrs));

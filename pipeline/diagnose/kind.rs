@@ -108,3 +108,21 @@ impl fmt::Display for Kind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slowness_has_the_name_of_what_saturates_and_of_the_network_only_where_it_shows() {
+        let slow = Signs { latency: 0.5, ..Signs::default() };
+        for (signs, expect) in [
+            (Signs { disk: 0.48, self_time: 0.95, ..slow }, Kind::Disk),
+            (Signs { self_time: 0.95, ..slow }, Kind::Unknown),
+            (Signs { wire: 0.5, self_time: 0.9, ..slow }, Kind::NetworkDelay),
+            (slow, Kind::NetworkDelay),
+        ] {
+            assert_eq!(signs.kind(), expect, "{signs:?}");
+        }
+    }
+}

@@ -105,11 +105,6 @@ impl OpenIncident {
     }
 
     /// How `track` is related to the binding series of this incident.
-    /// Whether the service is one of those that bind the incident.
-    pub fn holds(&self, service: &str) -> bool {
-        self.region.holds(service)
-    }
-
     pub fn link(&self, track: &Track, around: &Surroundings) -> Option<Link> {
         self.region.link(track, around.config.gap(track.width), around)
     }

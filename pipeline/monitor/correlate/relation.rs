@@ -80,7 +80,8 @@ impl Region {
         self.last_seen_at = self.last_seen_at.max(track.last_seen_at());
     }
 
-    /// The most specific relation of `track` to this region, if there is any.
+    /// The nearest relation of `track` to this region, if there is any. What chance expects is of
+    /// the one that it makes least often.
     pub fn link(&self, track: &Track, gap: Nanos, around: &Surroundings) -> Option<Link> {
         let watched = around.watched;
         let signal = &track.signal;
@@ -93,12 +94,8 @@ impl Region {
         let windows = span / track.width as f64 + 1.0;
         let per_service = watched.per_service();
         let hops = self.reach.get(&signal.service).copied();
-        let mut best: Option<(Relation, f64)> = None;
-        let mut offer = |relation, chances: f64| {
-            if best.is_none_or(|(_, least)| chances < least) {
-                best = Some((relation, chances));
-            }
-        };
+        let mut relations: Vec<(Relation, f64)> = Vec::new();
+        let mut offer = |relation, chances: f64| relations.push((relation, chances));
         if let Some(hops) = hops {
             let near = self.reach.values().filter(|h| **h <= hops).count() as f64;
             let relation = if hops == 0 { Relation::Service } else { Relation::Hops(hops) };
@@ -113,8 +110,9 @@ impl Region {
             let moments = self.onsets.len() as f64 * SAME_MOMENT_WINDOWS;
             offer(Relation::Onset, watched.series.max(1) as f64 * moments);
         }
-        best.map(|(relation, chances)| Link {
-            relation,
+        let chances = relations.iter().map(|(_, chances)| *chances).fold(f64::INFINITY, f64::min);
+        Some(Link {
+            relation: relations.iter().map(|(relation, _)| *relation).min()?,
             ln_expected: (RELATIONS * chances).ln() - around.surprise(track) * LN_10,
         })
     }

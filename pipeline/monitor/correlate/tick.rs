@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::incident::{OpenIncident, is_binding};
-use super::relation::Link;
+use super::relation::{Link, Relation};
 use super::track::{MAX_UNSETTLED, SeriesKey, Track};
 use super::unrest::Restless;
 use super::{Arrival, Correlator, Output};
@@ -29,8 +29,6 @@ struct Home {
     link: Link,
     binding: bool,
     late: bool,
-    /// One of the incident's services shows more of what is wrong with it.
-    own: bool,
 }
 
 impl Home {
@@ -234,7 +232,7 @@ impl Correlator {
             && track.announced
             && track.signal.severity == Severity::Critical;
         let mut homes = self.homes(track);
-        homes.retain(|home| !home.late || (critical && home.own));
+        homes.retain(|home| !home.late || (critical && home.link.relation == Relation::Service));
         homes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let Some(best) = homes.first() else { return false };
         let link = best.link;
@@ -270,7 +268,6 @@ impl Correlator {
                     opened_at: incident.opened_at,
                     late: incident.is_late(track, &self.around.config),
                     binding: is_binding(link, &self.around.config),
-                    own: incident.holds(&track.signal.service),
                     link,
                 })
             })
