@@ -32,8 +32,11 @@ pub struct Header<'a> {
 
 /// A level is looked for in the words of this many bytes only.
 const LEVEL_BYTES_MAX: usize = 128;
-const LEVEL_KEYS: [&[u8]; 5] = [b"level", b"severity", b"lvl", b"loglevel", b"log.level"];
-const MESSAGE_KEYS: [&[u8]; 4] = [b"msg", b"message", b"log", b"event"];
+const LEVEL_KEYS: [&[u8]; 7] =
+    [b"level", b"severity", b"lvl", b"loglevel", b"log.level", b"severity_text", b"severityText"];
+/// What log libraries, OpenTelemetry (`body`), GELF and cloud services call the message.
+pub(super) const MESSAGE_KEYS: [&[u8]; 7] =
+    [b"msg", b"message", b"log", b"event", b"body", b"short_message", b"textPayload"];
 
 /// Recognizes a line by its first bytes.
 pub fn parse(line: &[u8]) -> Header<'_> {
@@ -381,6 +384,7 @@ mod tests {
             r#"slow \"q\""#,
         );
         check(r#"{"level":50,"msg":"x","time":1}"#, Format::Json, Some(Error), "x");
+        check(r#"{"severityText":"WARN","body":"x"}"#, Format::Json, Some(Warn), "x");
         check(
             r#"{"err":{"msg":"inner"},"level" : "fatal", "message": "outer"}"#,
             Format::Json,

@@ -60,11 +60,10 @@ pub(super) fn mark(new: View, place: usize) -> Mark {
 
 /// Whether what begins at a place is what the line calls its message: that is text, not a value.
 pub(super) fn is_message(ids: &[u32], at: usize) -> bool {
-    const KEYS: [&str; 4] = ["msg", "message", "log", "event"];
     let mut before = ids[..at].iter().rev().skip_while(|id| **id == u32::from(b'"'));
     let joins = before.next().is_some_and(|id| [u32::from(b'='), u32::from(b':')].contains(id));
     let key = before.find(|id| **id != u32::from(b'"'));
-    joins && key.is_some_and(|id| KEYS.iter().any(|key| *id == hash::word(key.as_bytes())))
+    joins && key.is_some_and(|id| header::MESSAGE_KEYS.iter().any(|key| *id == hash::word(key)))
 }
 
 /// A word of a program, not of a language: dotted, hyphenated, or with capitals inside. Constants
@@ -124,6 +123,26 @@ pub(super) fn is_constant(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{check_apart, check_one};
+    use super::super::{Limits, Miner};
+
+    #[test]
+    fn the_message_of_a_json_line_is_kept_whatever_its_key() {
+        let said = ["user logged in", "cache miss", "payment failed: card declined", "job done"];
+        for key in ["msg", "body", "textPayload"] {
+            let mut miner = Miner::new(Limits::default());
+            let mut add = |i: usize| {
+                let (service, text) = (i % 3, said[i % 4]);
+                let head = format!(r#"{{"ts": {i}, "service": "s{service}", "#);
+                let line = format!(r#"{head}"{key}": "{text}", "id": "a{i}"}}"#);
+                miner.add(line.as_bytes())
+            };
+            let ids: Vec<_> = (0..400).map(&mut add).collect();
+            for (text, id) in said.iter().zip(&ids[396..]) {
+                let template = miner.template(*id).unwrap();
+                assert!(template.contains(text), "{key}: {template}");
+            }
+        }
+    }
 
     #[test]
     fn values_of_a_key_that_come_again_stay_apart_as_long_as_they_are_few() {
@@ -136,7 +155,7 @@ mod tests {
                 often.iter().cloned().chain(lines).collect()
             };
             let found = |lines: &[String]| {
-                let mut miner = super::super::Miner::new(super::super::Limits::default());
+                let mut miner = Miner::new(Limits::default());
                 lines.iter().for_each(|line| _ = miner.add(line.as_bytes()));
                 miner.templates().count()
             };
