@@ -16,7 +16,7 @@ use super::report::Accounts;
 use super::{Message, Options, Step, letter};
 use crate::error::Result;
 use crate::knowledge::DeadRow;
-use crate::model::{MINUTE, Nanos, SECOND};
+use crate::model::{DAY, MINUTE, Nanos, SECOND};
 use crate::monitor::calls::Callers;
 use crate::monitor::logs::LogStage;
 use crate::source::{Chunk, Next, Source};
@@ -70,6 +70,8 @@ pub struct Feed {
     skew: Option<Nanos>,
     speed: Option<f64>,
     started: Option<(Instant, Nanos)>,
+    /// The day of event time on which series were numbered.
+    numbered: Option<i64>,
     /// Rows whose time had not come when a replay that waits for it was stopped.
     early: Option<u64>,
 }
@@ -89,10 +91,6 @@ struct FeedState {
 /// The place at which the source of a run goes on.
 pub fn position(checkpoint: &Checkpoint) -> Result<Value> {
     Ok(meta::<FeedState>(checkpoint, 0)?.position)
-}
-
-fn series_part(stream: Stream) -> String {
-    format!("series-{}.arrows", stream.name())
 }
 
 fn held_part(i: usize) -> String {
@@ -142,6 +140,7 @@ impl Feed {
             skew: options.live.then_some(CLOCK_SKEW),
             speed: options.speed,
             started: None,
+            numbered: None,
             early: None,
         };
         if let Some(checkpoint) = checkpoints.and_then(|c| c.resumed.as_ref()) {
@@ -186,6 +185,9 @@ impl Feed {
             if self.skew.is_some() && looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.find_idle();
+            }
+            if self.skew.is_some() && self.renumber()?.is_err() {
+                return Ok(());
             }
             let due = self.checkpoint_every.is_some_and(|e| self.checkpoint_at.elapsed() >= e);
             if due && self.checkpoint(false, stop)?.is_err() {
@@ -241,6 +243,23 @@ impl Feed {
         }
     }
 
+    /// Once a day, all series are numbered anew, so that those that are gone are forgotten. A
+    /// replay ends, and its files remember ids.
+    fn renumber(&mut self) -> Result<Result<(), Gone>> {
+        let day = self.ingest.watermark().div_euclid(DAY);
+        if self.numbered.replace(day).is_none_or(|before| before == day) {
+            return Ok(Ok(()));
+        }
+        self.ingest.renumber(&mut self.registries)?;
+        self.seen = Default::default();
+        for (_, job) in &self.jobs {
+            if job.blocking_send(Step::Renumbered).is_err() {
+                return Ok(Err(Gone));
+            }
+        }
+        Ok(Ok(()))
+    }
+
     /// Lets a barrier follow the last watermark through every stage. `last` means that the run
     /// stops behind it.
     fn checkpoint(&mut self, last: bool, stop: &AtomicBool) -> Result<Result<(), Gone>> {
@@ -263,11 +282,6 @@ impl Feed {
 
     fn share(&self) -> Result<Share> {
         let mut share = Share::default();
-        for stream in Stream::ALL {
-            if let Some(series) = self.registries.get(stream).save() {
-                share.parts.push((series_part(stream), Part::Batches(vec![series])));
-            }
-        }
         let mut templates = Vec::new();
         let history = self.logs.write(&mut templates);
         share.parts.push((TEMPLATES.to_owned(), Part::Bytes(templates)));
@@ -293,14 +307,6 @@ impl Feed {
 
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let state: FeedState = meta(checkpoint, 0)?;
-        for stream in Stream::ALL {
-            let part = series_part(stream);
-            if checkpoint.names().any(|n| n == part) {
-                for series in checkpoint.batches(&part)? {
-                    self.registries.get_mut(stream).restore(&series)?;
-                }
-            }
-        }
         let history = checkpoint.bytes(TEMPLATE_IDS);
         let history = from_bytes(history.map_err(|_| unreadable("it has no template ids"))?)?;
         let templates = LogStage::read(checkpoint.bytes(TEMPLATES)?, history);
@@ -313,7 +319,7 @@ impl Feed {
                 waiting.push(Held { stream, jump, batch });
             }
         }
-        self.ingest.restore(state.clocks, waiting);
+        self.ingest.restore(state.clocks, waiting, &mut self.registries)?;
         self.services = state.services;
         self.accounts = state.accounts;
         Ok(())

@@ -110,6 +110,8 @@ impl Options {
 enum Step {
     Rows(Stream, Rows),
     Watermark(Nanos),
+    /// Series have other ids from here on.
+    Renumbered,
     Barrier,
     /// The input is over, and every window with it.
     End,
@@ -202,6 +204,7 @@ async fn drive(
         let (signals, after) = match &step {
             Step::Rows(stream, rows) => (driver.rows(*stream, rows).await, None),
             Step::Watermark(w) => (driver.watermark(*w).await, Some(Message::Watermark(*w))),
+            Step::Renumbered => (driver.renumber().await.map(|()| Vec::new()), None),
             Step::Barrier => (Ok(Vec::new()), Some(barrier(origin, &mut driver))),
             Step::End => (driver.end().await, None),
         };

@@ -92,7 +92,8 @@ impl CsvDecoder {
         }
         let value = value(column(VALUE))?;
         let key: [&[u8]; KEYS] = std::array::from_fn(column);
-        let id = self.keys.id(&key, || intern(&key, &self.cluster, registry))?;
+        let id =
+            self.keys.id(&key, registry.generation(), || intern(&key, &self.cluster, registry))?;
         rows.metric(self.last_ts.1, id, value);
         Ok(())
     }

@@ -139,7 +139,7 @@ impl JsonDecoder {
             *text = scalar.text(name)?.unwrap_or_default();
         }
         let raw = texts.each_ref().map(|t| t.as_bytes());
-        self.keys.id(&raw, || intern(&raw, &self.cluster, registry))
+        self.keys.id(&raw, registry.generation(), || intern(&raw, &self.cluster, registry))
     }
 }
 

@@ -70,6 +70,8 @@ fn canonical_labels(text: &str) -> String {
 /// It learns the ids of one registry and must not be used with another one.
 #[derive(Default)]
 pub struct KeyCache {
+    /// Of the registry, when these ids were given.
+    generation: u64,
     /// By id: the raw key, every field behind its length.
     raw: Vec<Box<[u8]>>,
     /// By id: the id seen next.
@@ -78,12 +80,17 @@ pub struct KeyCache {
 }
 
 impl KeyCache {
-    /// Id of the series with these raw key fields; `intern` decides what is not remembered.
+    /// Id of the series with these raw key fields; `intern` decides what is not remembered from
+    /// this generation of the registry.
     pub fn id(
         &mut self,
         fields: &[&[u8]],
+        generation: u64,
         intern: impl FnOnce() -> Result<u32, Defect>,
     ) -> Result<u32, Defect> {
+        if self.generation != generation {
+            *self = Self { generation, ..Self::default() };
+        }
         let last = self.last as usize;
         if let Some(guess) = self.next.get(last).copied() {
             for id in [guess, self.last] {
@@ -151,7 +158,7 @@ mod tests {
             for key in &keys {
                 let fields = [b"x".as_slice(), key.as_bytes()];
                 let n = ids.len() as u32 + 3;
-                let id = cache.id(&fields, || Ok(*ids.entry(key.clone()).or_insert(n))).unwrap();
+                let id = cache.id(&fields, 0, || Ok(*ids.entry(key.clone()).or_insert(n))).unwrap();
                 prop_assert_eq!(ids.get(key), Some(&id));
             }
         }
@@ -165,7 +172,7 @@ mod tests {
             for id in 0..10_u32 {
                 let name = id.to_string();
                 cache
-                    .id(&[name.as_bytes()], || {
+                    .id(&[name.as_bytes()], 0, || {
                         asked += 1;
                         Ok(id)
                     })
@@ -173,6 +180,17 @@ mod tests {
             }
             // The wrap-around from the last to the first is learnt in the second round.
             assert_eq!(asked, [10, 11, 11][round]);
+        }
+    }
+
+    #[test]
+    fn ids_of_an_earlier_generation_are_forgotten() {
+        let mut cache = KeyCache::default();
+        for (generation, given) in [(0, 7), (1, 0), (2, 7)] {
+            for _ in 0..2 {
+                let id = cache.id(&[b"web".as_slice()], generation, || Ok(given)).unwrap();
+                assert_eq!(id, given);
+            }
         }
     }
 }

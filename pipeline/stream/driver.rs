@@ -46,6 +46,11 @@ impl Driver {
         self.everywhere(Msg::Watermark(watermark)).await
     }
 
+    /// Series have other ids from here on.
+    pub async fn renumber(&mut self) -> Result<()> {
+        self.everywhere(Msg::Renumbered).await.map(drop)
+    }
+
     /// Nothing follows: every open window closes.
     pub async fn end(&mut self) -> Result<Vec<RecordBatch>> {
         self.everywhere(Msg::End).await
@@ -68,7 +73,7 @@ impl Driver {
                 match (next, msg) {
                     (Some((at, port)), msg) => queue.push_back((at, port, msg)),
                     (None, Msg::Batch(rows)) => out.push(rows.batch),
-                    (None, Msg::Watermark(_) | Msg::End) => {}
+                    (None, Msg::Watermark(_) | Msg::Renumbered | Msg::End) => {}
                 }
             }
         }

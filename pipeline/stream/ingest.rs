@@ -309,8 +309,27 @@ impl Ingest {
         (clocks, waiting.chain(jumps).collect())
     }
 
-    /// Goes on where [`Self::save`] was called; series must have the ids that they had then.
-    pub fn restore(&mut self, clocks: Clocks, waiting: Vec<Held>) {
+    /// Numbers series anew, so that those are forgotten of which no row waits.
+    pub fn renumber(&mut self, registries: &mut Registries) -> Result<()> {
+        registries.clear();
+        for (stream, waiting) in &mut self.waiting {
+            waiting.adopt(registries.get_mut(*stream))?;
+        }
+        for ((stream, _), p) in &mut self.partitions {
+            for row in &mut p.jump {
+                *row = registries.get_mut(*stream).adopt(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on where [`Self::save`] was called.
+    pub fn restore(
+        &mut self,
+        clocks: Clocks,
+        waiting: Vec<Held>,
+        registries: &mut Registries,
+    ) -> Result<()> {
         self.watermark = clocks.watermark;
         self.merged = clocks.merged;
         for clock in clocks.partitions {
@@ -319,6 +338,7 @@ impl Ingest {
             (p.newest, p.silent) = (clock.newest, clock.silent);
         }
         for Held { stream, jump, batch } in waiting {
+            let batch = registries.get_mut(stream).adopt(&batch)?;
             match jump {
                 Some(partition) => {
                     self.partitions.entry((stream, partition)).or_default().jump.push(batch);
@@ -326,6 +346,7 @@ impl Ingest {
                 None => self.wait(stream, batch),
             }
         }
+        Ok(())
     }
 }
 

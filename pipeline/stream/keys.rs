@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::compute::{cast, filter};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
 use datafusion::physical_plan::aggregates::order::GroupOrdering;
@@ -53,9 +53,30 @@ impl SeriesKeys {
         self.groups.intern(key)
     }
 
+    /// Ids of series stand for other series from here on; groups stay.
+    pub fn renumber(&mut self) {
+        self.of_series = Vec::new();
+    }
+
+    /// Forgets the groups for which `keep` is false; the others are numbered anew, in order.
+    pub fn retain(&mut self, keep: &[bool]) {
+        self.groups = self.groups.retained(keep);
+        let mut next = 0;
+        let numbers: Vec<u32> = keep
+            .iter()
+            .map(|keep| {
+                next += u32::from(*keep);
+                if *keep { next - 1 } else { UNKNOWN }
+            })
+            .collect();
+        for group in self.of_series.iter_mut().filter(|group| **group != UNKNOWN) {
+            *group = numbers[*group as usize];
+        }
+    }
+
     /// Key columns of these groups.
-    pub fn columns(&mut self, groups: Vec<u32>) -> Vec<ArrayRef> {
-        self.groups.columns(&UInt32Array::from(groups))
+    pub fn columns(&mut self, groups: Vec<u32>) -> Result<Vec<ArrayRef>> {
+        Ok(self.groups.columns(&UInt32Array::from(groups))?)
     }
 
     #[cold]
@@ -145,6 +166,14 @@ impl GeneralKeys {
         fresh.scratch = scratch;
         *self = fresh;
         Ok(columns)
+    }
+
+    /// Forgets the groups for which `keep` is false; the others are numbered anew, in order.
+    pub fn retain(&mut self, keep: &BooleanArray) -> Result<()> {
+        let columns = self.take()?;
+        let kept = columns.iter().map(|c| Ok(filter(c, keep)?)).collect::<Result<Vec<_>>>()?;
+        *self = Self::new(&self.types())?;
+        self.intern(&kept, keep.true_count(), &mut Vec::new())
     }
 
     fn types(&self) -> Vec<DataType> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, StructArray};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{DataType, SchemaRef, TimestampNanosecondType};
+use arrow::compute::concat;
+use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::PhysicalExpr;
 use faultline_udfs::stateful::{Function, Rows as Call, Stateful};
@@ -13,7 +14,7 @@ use super::keys::{GeneralKeys, SeriesKeys, to_plain};
 use super::rows::{Rows, unnamed};
 use super::window::conform;
 use crate::error::{Error, Result};
-use crate::model::Nanos;
+use crate::model::{DAY, Nanos};
 
 /// One stateful function call of a job.
 pub struct Stage {
@@ -31,6 +32,10 @@ pub struct OverSpec {
     pub output: SchemaRef,
 }
 
+/// A series that has had no row for so long is forgotten, when the next day begins: it comes back
+/// as a new one. What happens once a week is remembered.
+const FORGOTTEN_AFTER: Nanos = 8 * DAY;
+
 enum Partitions {
     Series(SeriesKeys),
     General(GeneralKeys),
@@ -41,7 +46,11 @@ pub struct Over {
     spec: OverSpec,
     partitions: Partitions,
     states: Vec<Box<dyn Stateful>>,
-    /// Number of series from a window's end on, told when it grew.
+    /// By series: the end of its last window.
+    last: Vec<Nanos>,
+    /// Day of event time that rows have come to.
+    day: Option<i64>,
+    /// Number of series from a window's end on, told when it changed.
     census: Vec<(Nanos, usize)>,
     counted: usize,
 }
@@ -53,7 +62,8 @@ impl Over {
             false => Partitions::General(GeneralKeys::new(&spec.key_types)?),
         };
         let states = spec.calls.iter().map(|c| (c.function.make)()).collect();
-        Ok(Self { spec, partitions, states, census: Vec::new(), counted: 0 })
+        let (last, census) = (Vec::new(), Vec::new());
+        Ok(Self { spec, partitions, states, last, day: None, census, counted: 0 })
     }
 
     pub fn spec(&self) -> &OverSpec {
@@ -64,42 +74,105 @@ impl Over {
     pub fn update(&mut self, rows: Rows) -> Result<Rows> {
         let n = rows.batch.num_rows();
         let array = |e: &Arc<dyn PhysicalExpr>| Ok(e.evaluate(&rows.batch)?.into_array(n)?);
-        let columns: Vec<ArrayRef> = self.spec.keys.iter().map(array).collect::<Result<_>>()?;
-        let series = self.partition(&columns, n)?;
-        let series_count = self.series_count();
+        let keys: Vec<ArrayRef> = self.spec.keys.iter().map(array).collect::<Result<_>>()?;
+        let args = |call: &Stage| call.args.iter().map(array).collect::<Result<Vec<_>>>();
+        let args: Vec<Vec<ArrayRef>> = self.spec.calls.iter().map(args).collect::<Result<_>>()?;
         let width = match &self.spec.window {
             Some(e) => widths(array(e)?.as_struct()),
             None => vec![0; n],
         };
-        self.count_new(&series, &rows.ts, &width);
+        let ends: Vec<Nanos> = rows.ts.iter().zip(&width).map(|(ts, width)| ts + width).collect();
+        let mut answers: Vec<Vec<ArrayRef>> = vec![Vec::new(); args.len()];
+        let mut from = 0;
+        loop {
+            let to = self.enter(&ends, from)?;
+            let cut = |a: &ArrayRef| a.slice(from, to - from);
+            let keys: Vec<ArrayRef> = keys.iter().map(cut).collect();
+            let series = self.partition(&keys, to - from)?;
+            self.note(&series, &ends[from..to], &width[from..to]);
+            let series_count = self.series_count();
+            let (start, width) = (&rows.ts[from..to], &width[from..to]);
+            for ((state, args), answers) in self.states.iter_mut().zip(&args).zip(&mut answers) {
+                let args: Vec<ArrayRef> = args.iter().map(cut).collect();
+                let call = Call { series: &series, series_count, start, width, args: &args };
+                answers.push(state.update(&call)?);
+            }
+            from = to;
+            if from >= n {
+                break;
+            }
+        }
         let mut out = rows.batch.columns().to_vec();
-        for (call, state) in self.spec.calls.iter().zip(&mut self.states) {
-            let args: Vec<ArrayRef> = call.args.iter().map(array).collect::<Result<_>>()?;
-            let call =
-                Call { series: &series, series_count, start: &rows.ts, width: &width, args: &args };
-            out.push(state.update(&call)?);
+        for parts in &answers {
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            out.push(concat(&parts)?);
         }
         Ok(Rows { ts: rows.ts, batch: conform(&self.spec.output, out, n)? })
     }
 
-    /// Series are numbered as they come, so a number beyond all others is a new one. Each counts
-    /// from the end of its own first window on, however many windows come together.
-    fn count_new(&mut self, series: &[u32], start: &[Nanos], width: &[Nanos]) {
-        for ((number, start), width) in series.iter().zip(start).zip(width) {
-            let count = *number as usize + 1;
-            if count > self.counted && *width > 0 {
-                self.counted = count;
-                match self.census.last_mut().filter(|(at, _)| *at == start + width) {
-                    Some((_, last)) => *last = count,
-                    None => self.census.push((start + width, count)),
-                }
-            }
+    /// Ids of interned keys stand for other keys from here on.
+    pub fn renumber(&mut self) {
+        if let Partitions::Series(keys) = &mut self.partitions {
+            keys.renumber();
         }
     }
 
-    /// Growth of the number of series since the last call.
+    /// Changes of the number of series since the last call.
     pub fn take_census(&mut self) -> Vec<(Nanos, usize)> {
         std::mem::take(&mut self.census)
+    }
+
+    /// Comes to the row `from`; returns the first row behind it that is of a later day.
+    fn enter(&mut self, ends: &[Nanos], from: usize) -> Result<usize> {
+        let Some(end) = ends.get(from) else { return Ok(from) };
+        let today = self.day.map_or(end.div_euclid(DAY), |day| day.max(end.div_euclid(DAY)));
+        if self.day.replace(today).is_some_and(|day| day < today) {
+            self.forget(today * DAY)?;
+        }
+        let until = (today + 1) * DAY;
+        Ok(from + ends[from..].iter().take_while(|end| **end < until).count())
+    }
+
+    /// Forgets the series that have had nothing for long by `now`.
+    fn forget(&mut self, now: Nanos) -> Result<()> {
+        if self.spec.calls.iter().any(|call| call.function.lasting) {
+            return Ok(());
+        }
+        let keep: Vec<bool> = self.last.iter().map(|l| *l >= now - FORGOTTEN_AFTER).collect();
+        if keep.iter().all(|keep| *keep) {
+            return Ok(());
+        }
+        self.states.iter_mut().for_each(|state| state.retain(&keep));
+        self.last.retain(|last| *last >= now - FORGOTTEN_AFTER);
+        match &mut self.partitions {
+            Partitions::Series(table) => table.retain(&keep),
+            Partitions::General(table) => table.retain(&BooleanArray::from(keep))?,
+        }
+        if self.counted > 0 {
+            self.counted = self.last.len();
+            self.census.push((now, self.counted));
+        }
+        Ok(())
+    }
+
+    /// Notes when each series had its last row. Series are numbered as they come, so a number
+    /// beyond all others is a new one. Each counts from the end of its own first window on, however
+    /// many windows come together.
+    fn note(&mut self, series: &[u32], ends: &[Nanos], width: &[Nanos]) {
+        for ((number, end), width) in series.iter().zip(ends).zip(width) {
+            let at = *number as usize;
+            if at >= self.last.len() {
+                self.last.resize(at + 1, Nanos::MIN);
+            }
+            self.last[at] = self.last[at].max(*end);
+            if at >= self.counted && *width > 0 {
+                self.counted = at + 1;
+                match self.census.last_mut().filter(|(at, _)| at == end) {
+                    Some((_, last)) => *last = self.counted,
+                    None => self.census.push((*end, self.counted)),
+                }
+            }
+        }
     }
 
     fn partition(&mut self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
@@ -124,20 +197,30 @@ impl Over {
         }
     }
 
-    /// One batch, a row per series: its key columns and the state of every call.
+    /// One batch, a row per series: its key columns, the end of its last window, and the state of
+    /// every call.
     pub fn save(&mut self) -> Result<Vec<RecordBatch>> {
         let count = self.series_count();
         let mut columns = match &mut self.partitions {
-            Partitions::Series(keys) => to_plain(&keys.columns((0..count as u32).collect()))?,
+            Partitions::Series(keys) => to_plain(&keys.columns((0..count as u32).collect())?)?,
             Partitions::General(keys) => keys.columns()?,
         };
+        columns.push(Arc::new(Int64Array::from(self.last.clone())));
         columns.extend(self.states.iter().map(|s| Arc::new(s.save()) as ArrayRef));
         Ok(vec![unnamed(columns)?])
     }
 
     pub fn restore(&mut self, parts: &[RecordBatch]) -> Result<()> {
         for part in parts {
-            let (keys, states) = part.columns().split_at(self.spec.keys.len());
+            let unreadable = |message: String| {
+                let remedy = "start over with --fresh".to_owned();
+                Error::Checkpoint { message, remedy }
+            };
+            let (keys, rest) = part.columns().split_at(self.spec.keys.len());
+            let last = rest.first().and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let last = last.ok_or_else(|| unreadable("series have no last window".to_owned()))?;
+            self.last = last.values().to_vec();
+            self.day = self.last.iter().max().map(|end| end.div_euclid(DAY));
             match &mut self.partitions {
                 Partitions::Series(table) => {
                     let text: Vec<_> = keys.iter().map(|c| c.as_string::<i32>()).collect();
@@ -149,11 +232,7 @@ impl Over {
                     table.intern(keys, part.num_rows(), &mut Vec::new())?;
                 }
             }
-            for (state, saved) in self.states.iter_mut().zip(states) {
-                let unreadable = |message: String| {
-                    let remedy = "start over with --fresh".to_owned();
-                    Error::Checkpoint { message, remedy }
-                };
+            for (state, saved) in self.states.iter_mut().zip(&rest[1..]) {
                 let saved: &BinaryArray = saved.as_binary_opt::<i32>().ok_or_else(|| {
                     unreadable("the state of a stateful function is not binary".to_owned())
                 })?;

@@ -71,6 +71,14 @@ impl Reorder {
         self.parts.iter().map(|p| p.batch.clone())
     }
 
+    /// Gives the rows the ids that their series have in this registry.
+    pub fn adopt(&mut self, registry: &mut Registry) -> Result<()> {
+        for part in &mut self.parts {
+            part.batch = registry.adopt(&part.batch)?;
+        }
+        Ok(())
+    }
+
     /// Takes the rows before the watermark, in order, in batches of at most `batch_rows`. Spans of
     /// one moment stay together: a parent may come behind its child.
     pub fn release(
@@ -174,7 +182,7 @@ impl Reorder {
             .into();
         let mut columns: Vec<ArrayRef> =
             vec![Arc::new(TimestampNanosecondArray::new(ts.clone(), None))];
-        columns.extend(registry.columns(ids));
+        columns.extend(registry.columns(ids)?);
         let picks: Vec<(usize, usize)> =
             entries.iter().map(|e| (e.part as usize, e.row as usize)).collect();
         for column in columns.len()..self.stream.schema().fields().len() {

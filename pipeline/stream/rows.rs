@@ -26,6 +26,8 @@ pub enum Msg {
     Batch(Rows),
     /// No raw row before this event time will follow, and no window that ends by it.
     Watermark(Nanos),
+    /// From here on the ids of interned keys stand for other keys.
+    Renumbered,
     End,
 }
 

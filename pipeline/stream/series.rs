@@ -1,16 +1,19 @@
 //! Interning of series keys, so that no per-row string work remains behind the sources.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, StringBuilder, UInt32Array,
+    Array, ArrayBuilder, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray,
+    StringBuilder, UInt32Array,
 };
+use arrow::compute::concat;
 use arrow::datatypes::UInt32Type;
+use arrow::error::ArrowError;
+use hashbrown::HashTable;
 
 use super::schema::Stream;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Value of every key column of rows that came after the registry was full.
 pub const OVERFLOW: &str = "__overflow__";
@@ -21,23 +24,53 @@ pub const OVERFLOW: &str = "__overflow__";
 /// arrays that only ever grow at the end. Operators may therefore cache anything per id for as
 /// long as they live.
 pub struct KeyTable {
-    ids: HashMap<Vec<u8>, u32, BuildHasherDefault<KeyHasher>>,
-    /// Text by column and id. New ids cost the copy of a buffer, not of every string before them.
-    keys: Vec<StringBuilder>,
+    /// Ids by the hash of their tuple; texts are kept once, in the columns.
+    ids: HashTable<u32>,
     hashes: Vec<u64>,
-    values: Vec<ArrayRef>,
-    scratch: Vec<u8>,
+    columns: Vec<TextColumn>,
+}
+
+/// Texts by id. Those that were not asked for as an array yet stand apart.
+struct TextColumn {
+    told: StringArray,
+    fresh: StringBuilder,
+}
+
+impl TextColumn {
+    fn get(&self, id: u32) -> &str {
+        let id = id as usize;
+        let Some(id) = id.checked_sub(self.told.len()) else { return self.told.value(id) };
+        let offsets = self.fresh.offsets_slice();
+        let (from, to) = (offsets[id] as usize, offsets[id + 1] as usize);
+        // SAFETY: the builder takes `str` only, and offsets are where these begin and end.
+        unsafe { std::str::from_utf8_unchecked(&self.fresh.values_slice()[from..to]) }
+    }
+
+    fn bytes(&self) -> usize {
+        self.told.values().len() + self.fresh.values_slice().len()
+    }
+
+    /// All texts. New ones cost the copy of a buffer, not of every string before them.
+    fn array(&mut self) -> Result<StringArray, ArrowError> {
+        if !self.fresh.is_empty() {
+            self.told = joined(&self.told, &self.fresh.finish())?;
+        }
+        Ok(self.told.clone())
+    }
+}
+
+fn joined(first: &StringArray, second: &StringArray) -> Result<StringArray, ArrowError> {
+    Ok(concat(&[first, second])?.as_string().clone())
 }
 
 impl KeyTable {
     /// An empty table of `columns` columns.
     pub fn new(columns: usize) -> Self {
+        let column = |_| TextColumn { told: StringArray::new_null(0), fresh: StringBuilder::new() };
         Self {
-            ids: HashMap::default(),
-            keys: (0..columns).map(|_| StringBuilder::new()).collect(),
+            ids: HashTable::new(),
             hashes: Vec::new(),
-            values: Vec::new(),
-            scratch: Vec::new(),
+            columns: (0..columns).map(column).collect(),
         }
     }
 
@@ -50,39 +83,45 @@ impl KeyTable {
     }
 
     /// Id of this tuple, if it has one.
-    pub fn find<'a>(&mut self, key: impl Iterator<Item = &'a str>) -> Option<u32> {
-        self.scratch.clear();
-        for part in key {
-            self.scratch.extend_from_slice(&(part.len() as u32).to_le_bytes());
-            self.scratch.extend_from_slice(part.as_bytes());
-        }
-        self.ids.get(self.scratch.as_slice()).copied()
+    pub fn find<'a>(&self, key: impl Iterator<Item = &'a str> + Clone) -> Option<u32> {
+        self.find_hashed(hash(key.clone()), key)
+    }
+
+    fn find_hashed<'a>(
+        &self,
+        hash: u64,
+        key: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<u32> {
+        let same = |id: &u32| {
+            let own = self.columns.iter().map(|c| c.get(*id));
+            self.hashes[*id as usize] == hash && own.eq(key.clone())
+        };
+        self.ids.find(hash, same).copied()
     }
 
     /// Id of this tuple, given one if it is new.
     pub fn intern<'a>(&mut self, key: impl Iterator<Item = &'a str> + Clone) -> u32 {
-        if let Some(id) = self.find(key.clone()) {
+        let hash = hash(key.clone());
+        if let Some(id) = self.find_hashed(hash, key.clone()) {
             return id;
         }
         let id = self.len() as u32;
-        let mut hasher = KeyHasher::default();
-        for (column, part) in self.keys.iter_mut().zip(key) {
-            column.append_value(part);
-            hasher.write_usize(part.len());
-            hasher.write(part.as_bytes());
+        for (column, part) in self.columns.iter_mut().zip(key) {
+            column.fresh.append_value(part);
         }
-        self.hashes.push(hasher.finish());
-        self.ids.insert(self.scratch.clone(), id);
+        self.hashes.push(hash);
+        let hashes = &self.hashes;
+        self.ids.insert_unique(hash, id, |id| hashes[*id as usize]);
         id
     }
 
     /// True where the text columns, whose positions are 32 bits wide, can take this tuple and one
     /// more of short parts.
     fn has_room(&self, key: &[&str]) -> bool {
-        let fits = |(column, part): (&StringBuilder, &&str)| {
-            column.values_slice().len() + part.len() + OVERFLOW.len() <= i32::MAX as usize
+        let fits = |(column, part): (&TextColumn, &&str)| {
+            column.bytes() + part.len() + OVERFLOW.len() <= i32::MAX as usize
         };
-        self.keys.iter().zip(key).all(fits)
+        self.columns.iter().zip(key).all(fits)
     }
 
     /// Hash of a tuple: equal for equal tuples in every process.
@@ -92,11 +131,7 @@ impl KeyTable {
 
     /// Text of one column of a tuple.
     pub fn text(&self, column: usize, id: u32) -> &str {
-        let column = &self.keys[column];
-        let (from, to) =
-            (column.offsets_slice()[id as usize], column.offsets_slice()[id as usize + 1]);
-        // SAFETY: the builder takes `str` only, and offsets are where these begin and end.
-        unsafe { std::str::from_utf8_unchecked(&column.values_slice()[from as usize..to as usize]) }
+        self.columns[column].get(id)
     }
 
     /// True if `id` is that of this tuple.
@@ -106,23 +141,36 @@ impl KeyTable {
             && key.iter().enumerate().rev().all(|(column, part)| self.text(column, id) == *part)
     }
 
-    /// Dictionary columns for rows with these ids, which must come from this table.
-    pub fn columns(&mut self, ids: &UInt32Array) -> Vec<ArrayRef> {
-        if self.values.first().is_none_or(|v| v.len() != self.len()) {
-            self.values =
-                self.keys.iter().map(|k| Arc::new(k.finish_cloned()) as ArrayRef).collect();
+    /// The tuples of the ids for which `keep` is true, with ids in the same order.
+    pub fn retained(&self, keep: &[bool]) -> Self {
+        let mut kept = Self::new(self.columns.len());
+        for id in (0..self.len() as u32).filter(|id| keep[*id as usize]) {
+            kept.intern(self.columns.iter().map(|c| c.get(id)));
         }
-        debug_assert!(ids.values().iter().all(|id| (*id as usize) < self.len()));
-        let column = |values: &ArrayRef| {
-            // SAFETY: ids come from `intern`, which returns only positions that exist in `values`;
-            // checking each of them again would cost as much as the whole window aggregation.
-            let array = unsafe {
-                DictionaryArray::<UInt32Type>::new_unchecked(ids.clone(), Arc::clone(values))
-            };
-            Arc::new(array) as ArrayRef
-        };
-        self.values.iter().map(column).collect()
+        kept
     }
+
+    /// Dictionary columns for rows with these ids, which must come from this table.
+    pub fn columns(&mut self, ids: &UInt32Array) -> Result<Vec<ArrayRef>, ArrowError> {
+        debug_assert!(ids.values().iter().all(|id| (*id as usize) < self.len()));
+        let column = |texts: &mut TextColumn| {
+            let texts = Arc::new(texts.array()?);
+            // SAFETY: ids come from `intern`, which returns only positions that exist in `texts`;
+            // checking each of them again would cost as much as the whole window aggregation.
+            let array = unsafe { DictionaryArray::<UInt32Type>::new_unchecked(ids.clone(), texts) };
+            Ok(Arc::new(array) as ArrayRef)
+        };
+        self.columns.iter_mut().map(column).collect()
+    }
+}
+
+fn hash<'a>(key: impl Iterator<Item = &'a str>) -> u64 {
+    let mut hasher = KeyHasher::default();
+    for part in key {
+        hasher.write_usize(part.len());
+        hasher.write(part.as_bytes());
+    }
+    hasher.finish()
 }
 
 /// All series of one stream, bounded.
@@ -138,13 +186,22 @@ pub struct Registry {
     followers: Vec<u32>,
     /// There was a series too many, and it was said.
     overflows: bool,
+    generation: u64,
 }
 
 impl Registry {
     /// `limit` bounds the number of series; later ones share one overflow series.
     pub fn new(stream: Stream, limit: usize) -> Self {
         let table = KeyTable::new(stream.series_columns().len());
-        Self { stream, limit, table, last: 0, followers: Vec::new(), overflows: false }
+        Self {
+            stream,
+            limit,
+            table,
+            last: 0,
+            followers: Vec::new(),
+            overflows: false,
+            generation: 0,
+        }
     }
 
     pub fn stream(&self) -> Stream {
@@ -158,6 +215,16 @@ impl Registry {
 
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+
+    /// How often all series were forgotten: ids are those of one generation.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn clear(&mut self) {
+        let generation = self.generation + 1;
+        *self = Self { generation, ..Self::new(self.stream, self.limit) };
     }
 
     /// Id of the series with these key columns, in the order of [`Stream::series_columns`].
@@ -183,8 +250,8 @@ impl Registry {
                 tracing::warn!(
                     stream,
                     series,
-                    "no room for more series: new ones count as one, {OVERFLOW}, until a start \
-                     with --fresh; drop labels that take a new value each time"
+                    "no room for more series: new ones count as one, {OVERFLOW}, until the next \
+                     day of a run that is live; drop labels that take a new value each time"
                 );
             }
             return self.table.intern(key.iter().map(|_| OVERFLOW));
@@ -202,34 +269,27 @@ impl Registry {
         self.table.text(column, id)
     }
 
-    /// The key columns of every series, by id; `None` while there is no series.
-    pub fn save(&self) -> Option<RecordBatch> {
-        let names = self.stream.series_columns();
-        let columns = names
-            .iter()
-            .zip(&self.table.keys)
-            .map(|(name, values)| (*name, Arc::new(values.finish_cloned()) as ArrayRef));
-        // Columns of one table are of one length, and every stream has a key column.
-        RecordBatch::try_from_iter(columns).ok().filter(|b| b.num_rows() > 0)
-    }
-
-    /// Gives the series of [`Self::save`] the ids that they had; the registry is new.
-    pub fn restore(&mut self, saved: &RecordBatch) -> Result<()> {
-        let columns = saved.columns().iter().map(|c| c.as_string_opt::<i32>());
-        let columns: Vec<&StringArray> = columns.collect::<Option<_>>().unwrap_or_default();
-        if columns.len() != self.table.keys.len() {
-            let message = format!("series of {} have other columns", self.stream.name());
-            let remedy = "start over with --fresh".to_owned();
-            return Err(Error::Checkpoint { message, remedy });
-        }
-        for row in 0..saved.num_rows() {
-            self.table.intern(columns.iter().map(|c| c.value(row)));
-        }
-        Ok(())
+    /// Gives rows the ids that their series have here; they may come from another registry.
+    pub fn adopt(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let series = 1..=self.stream.series_columns().len();
+        let foreign = rows.column(1).as_dictionary::<UInt32Type>().keys();
+        let text = |column: &ArrayRef| {
+            column.as_dictionary::<UInt32Type>().values().as_string::<i32>().clone()
+        };
+        let texts: Vec<StringArray> = rows.columns()[series.clone()].iter().map(text).collect();
+        let mut known: Vec<Option<u32>> = vec![None; texts[0].len()];
+        let ids = foreign.values().iter().map(|id| {
+            let key = || texts.iter().map(|t| t.value(*id as usize)).collect::<Vec<_>>();
+            *known[*id as usize].get_or_insert_with(|| self.intern(&key()))
+        });
+        let ids: Vec<u32> = ids.collect();
+        let mut columns = rows.columns().to_vec();
+        columns.splice(series, self.columns(UInt32Array::from(ids))?);
+        Ok(RecordBatch::try_new(rows.schema(), columns)?)
     }
 
     /// Dictionary columns for rows of these series.
-    pub fn columns(&mut self, ids: UInt32Array) -> Vec<ArrayRef> {
+    pub fn columns(&mut self, ids: UInt32Array) -> Result<Vec<ArrayRef>, ArrowError> {
         self.table.columns(&ids)
     }
 }
@@ -238,6 +298,11 @@ impl Registry {
 pub struct Registries([Registry; 4]);
 
 impl Registries {
+    /// Forgets all series.
+    pub fn clear(&mut self) {
+        self.0.iter_mut().for_each(Registry::clear);
+    }
+
     /// `limit` bounds the series of each stream.
     pub fn new(limit: usize) -> Self {
         Self(Stream::ALL.map(|s| Registry::new(s, limit)))
@@ -285,16 +350,18 @@ impl Hasher for KeyHasher {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::TimestampNanosecondArray;
+
     use super::*;
 
     #[test]
     fn the_same_key_keeps_its_id_and_values_only_grow() {
         let mut r = Registry::new(Stream::Changes, 10);
         let a = r.intern(&["c", "api", "deploy"]);
-        let first = r.columns(UInt32Array::from(vec![a]));
+        let first = r.columns(UInt32Array::from(vec![a])).unwrap();
         let b = r.intern(&["c", "db", "deploy"]);
         assert_eq!((a, b, r.intern(&["c", "api", "deploy"])), (0, 1, 0));
-        let second = r.columns(UInt32Array::from(vec![b, a]));
+        let second = r.columns(UInt32Array::from(vec![b, a])).unwrap();
         assert_eq!(first[1].len(), 1);
         let text = arrow::compute::cast(&second[1], &arrow::datatypes::DataType::Utf8);
         assert_eq!(*text.unwrap(), StringArray::from(vec!["db", "api"]));
@@ -311,17 +378,27 @@ mod tests {
     }
 
     #[test]
-    fn saved_series_have_their_ids_again() {
-        let mut r = Registry::new(Stream::Changes, 10);
-        assert!(r.save().is_none());
-        for service in ["api", "", "db"] {
-            r.intern(&["c", service, "deploy"]);
+    fn rows_of_another_registry_have_the_ids_of_this_one() {
+        let rows = |r: &mut Registry, ids: Vec<u32>| {
+            let ts = TimestampNanosecondArray::from_iter_values(0..ids.len() as i64);
+            let mut columns: Vec<ArrayRef> = vec![Arc::new(ts)];
+            columns.extend(r.columns(UInt32Array::from(ids)).unwrap());
+            let rest = Stream::Changes.schema().fields().len() - columns.len();
+            let text = || Arc::new(StringArray::from(vec!["x"; columns[0].len()])) as ArrayRef;
+            let rest: Vec<ArrayRef> = (0..rest).map(|_| text()).collect();
+            columns.extend(rest);
+            RecordBatch::try_new(Stream::Changes.schema(), columns).unwrap()
+        };
+        let [mut one, mut other] = [(); 2].map(|()| Registry::new(Stream::Changes, 10));
+        for service in ["api", "gone", "", "db"] {
+            one.intern(&["c", service, "deploy"]);
         }
-        let mut other = Registry::new(Stream::Changes, 10);
-        other.restore(&r.save().unwrap()).unwrap();
-        assert_eq!((other.len(), other.intern(&["c", "db", "deploy"])), (3, 2));
-        let wrong = Registry::new(Stream::Metrics, 10).restore(&r.save().unwrap());
-        assert!(wrong.is_err());
+        for service in ["db", "web", ""] {
+            other.intern(&["c", service, "deploy"]);
+        }
+        let adopted = other.adopt(&rows(&mut one, vec![3, 0, 2, 3])).unwrap();
+        assert_eq!(adopted, rows(&mut other, vec![0, 3, 2, 0]));
+        assert_eq!(other.len(), 4);
     }
 
     proptest::proptest! {

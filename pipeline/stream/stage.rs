@@ -47,6 +47,16 @@ impl Node {
         match msg {
             Msg::Batch(rows) => Ok(self.rows(port, rows)?.map(Msg::Batch).into_iter().collect()),
             Msg::Watermark(watermark) => self.watermark(port, watermark).await,
+            Msg::Renumbered => {
+                match &mut self.stage {
+                    Stage::Window(window) => window.renumber()?,
+                    Stage::Over(over) => over.renumber(),
+                    // These look at keys as text, and keep none.
+                    Stage::Source(_) | Stage::Project { .. } | Stage::Filter { .. } => {}
+                    Stage::Session(_) | Stage::Finite(_) => {}
+                }
+                Ok(vec![Msg::Renumbered])
+            }
             Msg::End => {
                 let mut out = self.watermark(port, Nanos::MAX).await?;
                 if self.passed == Nanos::MAX {

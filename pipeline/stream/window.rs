@@ -68,6 +68,15 @@ pub struct Window {
     fired: Nanos,
 }
 
+impl WindowSpec {
+    fn frame_keys(&self) -> FrameKeys {
+        match self.interned {
+            true => FrameKeys::Series(super::keys::SeriesKeys::new(self.keys.len())),
+            false => FrameKeys::General(self.key_types.clone()),
+        }
+    }
+}
+
 /// Mergeable states of one completed bin.
 struct Bin {
     keys: BatchKeys,
@@ -79,10 +88,7 @@ struct Bin {
 
 impl Window {
     pub fn new(spec: WindowSpec) -> Self {
-        let keys = match spec.interned {
-            true => FrameKeys::Series(super::keys::SeriesKeys::new(spec.keys.len())),
-            false => FrameKeys::General(spec.key_types.clone()),
-        };
+        let keys = spec.frame_keys();
         Self { spec, keys, open: BTreeMap::new(), complete: BTreeMap::new(), fired: Nanos::MIN }
     }
 
@@ -185,6 +191,15 @@ impl Window {
         let fired = saved(self.fired, true, &[], &[], 1)?;
         out.push(fired);
         Ok(out)
+    }
+
+    /// Ids of interned keys stand for other keys from here on, before this stage and behind it.
+    pub fn renumber(&mut self) -> Result<()> {
+        let saved = self.save()?;
+        self.open.clear();
+        self.complete.clear();
+        self.keys = self.spec.frame_keys();
+        self.restore(&saved)
     }
 
     pub fn restore(&mut self, parts: &[RecordBatch]) -> Result<()> {

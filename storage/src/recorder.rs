@@ -8,8 +8,8 @@
 //!
 //! Interned columns count by their keys: their dictionary is bounded elsewhere. It grows with every
 //! new series, into another array each time, so that rows kept would keep one copy of it per batch;
-//! all of a table therefore share the newest. A buffer behind several slots goes with the last of
-//! them.
+//! all of a table therefore share the newest that begins with theirs. A buffer behind several slots
+//! goes with the last of them.
 
 use std::collections::BTreeMap;
 
@@ -65,9 +65,16 @@ struct Table {
     /// Slots before this one have been forgotten.
     floor: i64,
     /// The newest dictionary of each column; `None` for a column that has none.
-    dictionaries: Vec<Option<ArrayRef>>,
+    dictionaries: Vec<Option<Newest>>,
     /// Batches of slots that are over have older ones.
     outgrown: bool,
+}
+
+/// A dictionary, and the number of the first batch whose own one it begins with.
+#[derive(Clone, Debug)]
+struct Newest {
+    values: ArrayRef,
+    since: u64,
 }
 
 #[derive(Debug, Default)]
@@ -85,29 +92,34 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Gives a batch, and those of the slots from `reached` on, the newest dictionaries.
-    fn share(&mut self, batch: &RecordBatch, reached: i64) -> Result<RecordBatch> {
+    /// Gives a batch, which will be number `number`, and those of the slots from `reached` on, the
+    /// newest dictionaries.
+    fn share(&mut self, batch: &RecordBatch, number: u64, reached: i64) -> Result<RecordBatch> {
         self.dictionaries.resize(batch.num_columns(), None);
         let mut grown = false;
         for (newest, column) in self.dictionaries.iter_mut().zip(batch.columns()) {
             let Some(column) = column.as_any_dictionary_opt() else { continue };
-            let known = newest.as_ref().map_or(0, |newest| newest.len());
-            if newest.is_none() || column.values().len() > known {
-                *newest = Some(column.values().clone());
-                grown = true;
+            let values = column.values();
+            match newest {
+                Some(newest) if begins_with(&newest.values, values) => {}
+                Some(newest) if begins_with(values, &newest.values) => {
+                    newest.values = values.clone();
+                    grown = true;
+                }
+                _ => *newest = Some(Newest { values: values.clone(), since: number }),
             }
         }
         if grown {
             self.outgrown = true;
             self.renew(reached)?;
         }
-        with_dictionaries(batch, &self.dictionaries)
+        with_dictionaries(batch, number, &self.dictionaries)
     }
 
     fn renew(&mut self, from: i64) -> Result<()> {
         for slot in self.slots.range_mut(from..).map(|(_, slot)| slot) {
-            for (_, batch) in &mut slot.batches {
-                *batch = with_dictionaries(batch, &self.dictionaries)?;
+            for (number, batch) in &mut slot.batches {
+                *batch = with_dictionaries(batch, *number, &self.dictionaries)?;
             }
         }
         Ok(())
@@ -139,8 +151,7 @@ impl Recorder {
 
     /// Adds a batch. Rows of a slot that the table has forgotten are forgotten themselves.
     ///
-    /// The dictionaries of an interned column only ever grow: of those of two batches of a table
-    /// the longer one begins with the shorter one.
+    /// The dictionary of an interned column grows, or it is another one from here on.
     ///
     /// # Errors
     /// [`Error::Batch`] where there is no event time, or a column of a type that is not recorded:
@@ -152,7 +163,7 @@ impl Recorder {
             Some(kept) => kept,
             None => self.tables.entry(table.to_owned()).or_default(),
         };
-        let batch = kept.share(&batch, reached)?;
+        let batch = kept.share(&batch, self.pushed, reached)?;
         while let Some(first) = times.get(from) {
             let number = first.div_euclid(SLOT);
             let same = |ts: &i64| ts.div_euclid(SLOT) == number;
@@ -324,13 +335,24 @@ impl Recorder {
     }
 }
 
-fn with_dictionaries(batch: &RecordBatch, newest: &[Option<ArrayRef>]) -> Result<RecordBatch> {
-    let column = |(column, newest): (&ArrayRef, &Option<ArrayRef>)| match (
+/// True if the texts of `long` are, at first, those of `short`.
+fn begins_with(long: &ArrayRef, short: &ArrayRef) -> bool {
+    let same = || long.to_data().ptr_eq(&short.to_data());
+    let begins = || long.slice(0, short.len()).as_ref() == short.as_ref();
+    long.len() >= short.len() && (same() || begins())
+}
+
+fn with_dictionaries(
+    batch: &RecordBatch,
+    number: u64,
+    newest: &[Option<Newest>],
+) -> Result<RecordBatch> {
+    let column = |(column, newest): (&ArrayRef, &Option<Newest>)| match (
         column.as_any_dictionary_opt(),
         newest,
     ) {
-        (Some(old), Some(newest)) if newest.len() > old.values().len() => {
-            old.with_values(newest.clone())
+        (Some(old), Some(newest)) if number >= newest.since => {
+            old.with_values(newest.values.clone())
         }
         _ => column.clone(),
     };

@@ -338,6 +338,15 @@ fn an_incident_of_coarse_metrics_is_diagnosed_again() {
     assert_eq!(ask(&site.archive(), sql), "service,whole\ndb,true\n");
     let sql = "SELECT count(*) = count(DISTINCT evidence_id) AS once FROM evidence";
     assert_eq!(ask(&site.archive(), sql), "once\ntrue\n");
+    // Series are numbered anew at midnight, and none is taken for another.
+    let replayed = site.file("replayed");
+    let outage = site.file("outage");
+    fs::create_dir(&outage).unwrap();
+    fs::copy(&metrics, outage.join("metrics.csv")).unwrap();
+    done(&["replay", &text(&outage), "--cluster", "test", "--archive", &text(&replayed)]);
+    let sql = "SELECT service, metric, count(*) AS rows, avg(value) AS mean FROM metrics
+        GROUP BY service, metric ORDER BY service, metric";
+    assert_eq!(ask(&site.archive(), sql), ask(&replayed, sql));
 }
 
 /// What people import while it runs is told with the next incident.

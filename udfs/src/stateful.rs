@@ -70,6 +70,9 @@ pub trait Stateful: Send {
     /// Advances each row's series and returns one value per row.
     fn update(&mut self, rows: &Rows<'_>) -> Result<ArrayRef>;
 
+    /// Forgets the series for which `keep` is false; the others are numbered anew, in order.
+    fn retain(&mut self, keep: &[bool]);
+
     /// The state of every series, by series number; what `restore` reads back exactly.
     fn save(&self) -> BinaryArray;
 
@@ -175,6 +178,11 @@ impl<M: Member> Stateful for States<M> {
         M::advance(&mut self.states, &mut self.shared, rows)
     }
 
+    fn retain(&mut self, keep: &[bool]) {
+        let mut keep = keep.iter();
+        self.states.retain(|_| keep.next().copied().unwrap_or(true));
+    }
+
     /// What is shared stands before the state of the first series.
     fn save(&self) -> BinaryArray {
         let mut out = BinaryBuilder::new();
@@ -212,6 +220,9 @@ pub struct Function {
     /// Number of arguments from which on it judges the rows of a closed window together, which it
     /// must then be given at once.
     pub joint: Option<usize>,
+    /// What it says rests on all that a series ever did, so that no silence is long enough to
+    /// forget it.
+    pub lasting: bool,
     pub returns: fn() -> DataType,
     pub make: fn() -> Box<dyn Stateful>,
 }

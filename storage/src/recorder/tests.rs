@@ -71,6 +71,51 @@ fn a_dictionary_that_grows_is_kept_once() {
     }
 }
 
+/// Two columns of text that share keys, of which one does not change.
+fn interned(second: i64, key: i32, texts: impl Iterator<Item = String>) -> RecordBatch {
+    let ts = TimestampNanosecondArray::from(vec![second * SECOND]);
+    let texts = StringArray::from_iter_values(texts);
+    let same = StringArray::from(vec!["test"; texts.len()]);
+    let column = |values| {
+        Arc::new(DictionaryArray::new(Int32Array::from(vec![key]), Arc::new(values))) as ArrayRef
+    };
+    let columns = [("ts", Arc::new(ts) as ArrayRef), ("c", column(same)), ("k", column(texts))];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+#[test]
+fn rows_keep_their_texts_when_the_dictionary_becomes_another() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut store = CheckpointStore::open(dir.path()).unwrap();
+    let mut recorder = Recorder::new(usize::MAX, i64::MAX, "ts");
+    let mut expected = Vec::new();
+    for (epoch, (generation, length)) in [(1, (0, 90)), (2, (1, 40)), (3, (2, 70)), (4, (0, 100))] {
+        for n in 0..length {
+            let text = |i: i32| format!("series {i} of {generation}");
+            let second = expected.len() as i64;
+            expected.push(text(n));
+            recorder.push("t", interned(second, n, (0..=n).map(text))).unwrap();
+            recorder.advance(second * SECOND).unwrap();
+        }
+        let parts = recorder.save().unwrap();
+        store.write(epoch, "p", &parts, &serde_json::json!(null)).unwrap();
+    }
+    let mut loaded = Recorder::new(usize::MAX, i64::MAX, "ts");
+    loaded.load(&store.latest().unwrap().unwrap()).unwrap();
+    for recorder in [recorder, loaded] {
+        let mut found = Vec::new();
+        for batch in recorder.slice("t", 0, i64::MAX).unwrap() {
+            let [same, texts] = [1, 2].map(|column| {
+                let texts = arrow::compute::cast(batch.column(column), &DataType::Utf8).unwrap();
+                texts.as_string::<i32>().iter().map(|t| t.unwrap().to_owned()).collect::<Vec<_>>()
+            });
+            assert!(same.iter().all(|text| text == "test"));
+            found.extend(texts);
+        }
+        assert_eq!(found, expected);
+    }
+}
+
 #[test]
 fn a_chatty_table_does_not_push_out_a_quiet_one() {
     let mut recorder = Recorder::new(100_000, i64::MAX, "ts");

@@ -67,7 +67,7 @@ async fn restored(sql: &str, from: &mut Driver) -> Driver {
     to
 }
 
-fn unbroken_and_resumed(sql: &str, stream: Stream, batch: Batch, cut: usize) -> [Vec<Written>; 3] {
+fn unbroken_and_resumed(sql: &str, stream: Stream, batch: Batch, cut: usize) -> [Vec<Written>; 4] {
     let rows = telemetry();
     let (head, tail) = rows.split_at(cut);
     let mut registries = Registries::new(100);
@@ -87,16 +87,23 @@ fn unbroken_and_resumed(sql: &str, stream: Stream, batch: Batch, cut: usize) -> 
         let mut kept = before;
         kept.extend(feed(&mut first, steps(tail, &mut registries, true)).await);
         through.extend(feed(&mut unbroken, steps(tail, &mut registries, true)).await);
-        [through, resumed, kept]
+
+        let mut third = driver(sql).await;
+        let mut renumbered = feed(&mut third, steps(head, &mut registries, false)).await;
+        third.renumber().await.unwrap();
+        let mut fresh = other_registries(&rows, batch);
+        renumbered.extend(feed(&mut third, steps(tail, &mut fresh, true)).await);
+        [through, resumed, kept, renumbered]
     })
 }
 
 fn check(name: &str, sql: &str, stream: Stream, batch: Batch) {
     for cut in [4, 301, 670, 955] {
-        let [unbroken, resumed, kept] = unbroken_and_resumed(sql, stream, batch, cut);
+        let [unbroken, resumed, kept, renumbered] = unbroken_and_resumed(sql, stream, batch, cut);
         assert!(!unbroken.is_empty(), "{name} writes nothing, so this shows nothing");
         assert_eq!(resumed, unbroken, "{name} restored after {cut} rows");
         assert_eq!(kept, unbroken, "{name} saved after {cut} rows");
+        assert_eq!(renumbered, unbroken, "{name} with new ids after {cut} rows");
     }
 }
 

@@ -310,6 +310,15 @@ fn nothing_is_held_back_where_a_clock_bounds_it() {
     assert_eq!(live.watermark(), START + 30 * DAY - LATENESS);
 }
 
+/// Registries in which series have other ids.
+fn other_registries() -> Registries {
+    let mut registries = Registries::new(100);
+    for service in (0..4).rev() {
+        metrics(&[Sample { service, ..sample(0) }], &mut registries);
+    }
+    registries
+}
+
 /// What waits at a checkpoint is judged afterwards as it would have been.
 #[test]
 fn a_restored_ingest_goes_on() {
@@ -317,7 +326,7 @@ fn a_restored_ingest_goes_on() {
         [0, 2 * SECOND, 30 * DAY, 30 * DAY + SECOND, 3 * SECOND, 20 * SECOND].map(sample).to_vec();
     for cut in 0..rows.len() {
         let mut registries = Registries::new(100);
-        let mut outcomes = [Outcome::default(), Outcome::default()];
+        let mut outcomes = [Outcome::default(), Outcome::default(), Outcome::default()];
         for (stopped, outcome) in outcomes.iter_mut().enumerate() {
             let mut ingest = ingest(LATENESS, 1);
             let mut fed = Vec::new();
@@ -325,7 +334,10 @@ fn a_restored_ingest_goes_on() {
                 if at == cut && stopped == 1 {
                     let (clocks, waiting) = ingest.save();
                     ingest = super::rows::ingest(LATENESS, 1);
-                    ingest.restore(clocks, waiting);
+                    registries = other_registries();
+                    ingest.restore(clocks, waiting, &mut registries).unwrap();
+                } else if at == cut && stopped == 2 {
+                    ingest.renumber(&mut registries).unwrap();
                 }
                 let batch = metrics(&[*row], &mut registries);
                 fed.extend(ingest.push(Stream::Metrics, 0, batch).unwrap());
@@ -333,8 +345,9 @@ fn a_restored_ingest_goes_on() {
             fed.extend(ingest.end(&mut registries).unwrap());
             outcome.add(fed);
         }
-        let [unbroken, resumed] = outcomes;
+        let [unbroken, resumed, renumbered] = outcomes;
         assert_eq!(resumed, unbroken, "stopped before row {cut}");
+        assert_eq!(renumbered, unbroken, "renumbered before row {cut}");
         assert_eq!(unbroken.refused.len(), 2);
     }
 }

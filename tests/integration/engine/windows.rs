@@ -238,3 +238,61 @@ fn series_may_be_named_by_an_aggregate() {
         assert_eq!(highest, firsts, "{pick}");
     }
 }
+
+/// A series that was silent for longer than a week is forgotten, wherever its days are cut.
+#[test]
+fn a_series_is_forgotten_after_a_week_without_rows() {
+    let day = 24 * 60 * 60;
+    let sample =
+        |second: i64, service, value| Sample { ts: START + second * SECOND, service, value };
+    // Every day two values of one series; of the others one, and another when they come back.
+    let daily = (0..24).flat_map(|n| [sample(n * day, 0, 9.0), sample(n * day + 70, 0, 1.0)]);
+    let mut rows: Vec<Sample> = daily.collect();
+    for (service, away) in [(1, 5), (2, 7), (3, 10)] {
+        rows.extend([sample(day, service, 8.0), sample((1 + away) * day, service, 2.0)]);
+    }
+    rows.sort_by_key(|row| row.ts);
+    let run = |batch_rows: usize, by: &str, function: &str, cut: usize| {
+        let sql = format!(
+            "INSERT INTO signals
+             SELECT cluster, service, '' AS i, '' AS m, window.start AS a, window.end AS b,
+                    coalesce({function}(n) OVER (PARTITION BY {by} ORDER BY window), 0.0) AS score,
+                    0.0 AS o, 0.0 AS e, '' AS d, false AS g, false AS p, '' AS t
+             FROM (SELECT cluster, service, upper(service) AS loud, max(value) AS n,
+                          tumble(interval '1 minute') AS window
+                   FROM metrics GROUP BY cluster, service, window)"
+        );
+        block_on(async {
+            let mut registries = Registries::new(100);
+            let mut fed = fed(&rows, batch_rows, &mut registries);
+            let rest = fed.split_off(fed.len() * cut / 10);
+            let mut first = driver(&sql).await;
+            let mut written = feed(&mut first, fed).await;
+            let mut census = first.take_census();
+            let saved = first.save().unwrap();
+            let mut second = driver(&sql).await;
+            second.restore(&saved).unwrap();
+            written.extend(feed(&mut second, rest).await);
+            census.extend(second.take_census());
+            (sorted(written), census)
+        })
+    };
+    let last = |written: &[Written], service: u8| {
+        written.iter().rfind(|w| w.service == name(service)).unwrap().values[0]
+    };
+    for by in ["service", "loud"] {
+        let (written, census) = run(8192, by, "highest", 0);
+        assert_eq!([0, 1, 2, 3].map(|s| last(&written, s)), [9.0, 8.0, 8.0, 2.0]);
+        let counts: Vec<usize> = census.iter().map(|(_, count)| *count).collect();
+        assert_eq!(counts, [1, 4, 3, 4, 3, 2, 1], "{census:?}");
+        for batch_rows in [1, 2, 7] {
+            for cut in [0, 3, 6, 8] {
+                assert_eq!(run(batch_rows, by, "highest", cut), (written.clone(), census.clone()));
+            }
+        }
+    }
+    // What was seen once was seen, however long ago.
+    let (written, _) = run(8192, "service", "first_seen", 0);
+    let back = |service| last(&written, service);
+    assert_eq!([1, 2, 3].map(back), [0.0; 3]);
+}
