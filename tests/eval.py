@@ -12,8 +12,9 @@ Sets: nezha (incidents; causes end to end and for given times), petshop (causes)
 nab and jumpstarter (signals), loghub (templates), runbooks (the runbook of an alert),
 cases (past incidents like a new one) and calm (days without a fault); these two are
 generated, so they need neither KIT nor DATA, as are families (synthetic series of many
-shapes, each with a fault), formats (logs of many kinds of systems) and quiet (causes in
-systems of little traffic, for given times), which need the KIT.
+shapes, each with a fault), formats (logs of many kinds of systems), quiet (causes in
+systems of little traffic, for given times) and metrics_only (the same in systems of which
+nothing else is known), which need the KIT.
 One fixed configuration, the program's own, serves them all.
 
 Only this script reads `truth/`: the starts of faults, for the causes at given
@@ -50,11 +51,12 @@ SETS = {
     "families": ("", ("families",)),
     "formats": ("", ("formats",)),
     "quiet": ("", ("quiet",)),
+    "metrics_only": ("", ("metrics_only",)),
     "cases": ("", ()),
     "calm": ("", ()),
 }
 WITHOUT_KIT = ("runbooks", "cases", "calm")
-WITHOUT_DATA = ("families", "formats", "quiet", "cases", "calm")
+WITHOUT_DATA = ("families", "formats", "quiet", "metrics_only", "cases", "calm")
 # Runbooks that lie beside those of the alerts and are to be told from them.
 OTHER_RUNBOOKS = "runbooks_scoutflo"
 # Seeds of the generated days of `cases`, faults of each, and the share that is past.
@@ -247,6 +249,11 @@ class Evaluation:
     def quiet(self):
         systems = sorted(self.synthetic("quiet").glob("system-*"))
         self.attempt("quiet", "causes at given times", lambda: self.oracle("quiet", systems))
+
+    def metrics_only(self):
+        systems = sorted(self.synthetic("metrics_only").glob("system-*"))
+        self.attempt("metrics_only", "causes at given times",
+                     lambda: self.oracle("metrics_only", systems))
 
     def runbooks(self):
         """One runbook per alert, named after it, among others."""

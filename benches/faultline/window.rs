@@ -65,11 +65,15 @@ pub fn bench(c: &mut Criterion) {
         plain(&mut group, id("datafusion, keys as views"), &runtime, job, &view_table);
         plain(&mut group, id("datafusion, dictionaries"), &runtime, job, &dictionary_table);
     }
-    let id = BenchmarkId::new("hop 5 minutes by 1 minute", "faultline");
-    let call = "hop(interval '1 minute', interval '5 minutes')";
-    engine(&mut group, id, &runtime, (call, HOPS), async |driver| {
-        drive(driver, rows.iter().cloned()).await
-    });
+    for (name, call, windows) in [
+        ("hop 5 minutes by 1 minute", "hop(interval '1 minute', interval '5 minutes')", HOPS),
+        ("session of a gap of 1 minute", "session(interval '1 minute')", 1),
+    ] {
+        let id = BenchmarkId::new(name, "faultline");
+        engine(&mut group, id, &runtime, (call, windows), async |driver| {
+            drive(driver, rows.iter().cloned()).await
+        });
+    }
     group.finish();
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_plan::PhysicalExpr;
 use datafusion_functions_aggregate_common::aggregate::groups_accumulator::GroupsAccumulatorAdapter;
@@ -61,6 +61,17 @@ impl Inputs {
             });
         }
         Ok(inputs)
+    }
+
+    /// Adds one row to an accumulator of every aggregate.
+    pub fn update(&self, row: usize, accumulators: &mut [Box<dyn Accumulator>]) -> Result<()> {
+        for ((args, filter), accumulator) in self.args.iter().zip(&self.filters).zip(accumulators) {
+            if filter.as_ref().is_none_or(|f| f.is_valid(row) && f.value(row)) {
+                let one: Vec<ArrayRef> = args.iter().map(|arg| arg.slice(row, 1)).collect();
+                accumulator.update_batch(&one)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -38,12 +38,15 @@ struct TextColumn {
 
 impl TextColumn {
     fn get(&self, id: u32) -> &str {
-        let id = id as usize;
-        let Some(id) = id.checked_sub(self.told.len()) else { return self.told.value(id) };
-        let offsets = self.fresh.offsets_slice();
-        let (from, to) = (offsets[id] as usize, offsets[id + 1] as usize);
-        // SAFETY: the builder takes `str` only, and offsets are where these begin and end.
-        unsafe { std::str::from_utf8_unchecked(&self.fresh.values_slice()[from..to]) }
+        let (mut id, mut offsets) = (id as usize, self.told.value_offsets());
+        let mut bytes = self.told.value_data();
+        if id + 1 >= offsets.len() {
+            id -= offsets.len() - 1;
+            (offsets, bytes) = (self.fresh.offsets_slice(), self.fresh.values_slice());
+        }
+        let text = &bytes[offsets[id] as usize..offsets[id + 1] as usize];
+        // SAFETY: array and builder take `str` only, and offsets are where these begin and end.
+        unsafe { std::str::from_utf8_unchecked(text) }
     }
 
     fn bytes(&self) -> usize {

@@ -1,20 +1,23 @@
 //! Session windows: per key, rows that are never more than a gap apart.
 
 use std::collections::BTreeMap;
+use std::hash::Hasher;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::take;
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Accumulator;
 use datafusion::physical_plan::PhysicalExpr;
+use hashbrown::HashTable;
 
-use super::frame::Aggregate;
-use super::keys::{GeneralKeys, to_plain};
+use super::frame::{Aggregate, Inputs};
+use super::keys::{plain, to_plain};
 use super::rows::{Rows, unnamed};
+use super::series::KeyHasher;
 use super::window::{conform, window_column};
 use crate::error::Result;
 use crate::model::Nanos;
@@ -32,25 +35,39 @@ pub struct SessionSpec {
 /// A running session aggregation.
 pub struct Session {
     spec: SessionSpec,
-    /// At most one session per key is open, because rows come in order of event time.
-    open: BTreeMap<Key, State>,
-    /// Sessions that a later row closed before the watermark did, with their keys.
-    closed: Vec<(Key, State)>,
+    /// Between key columns and their bytes, which sort as the columns do.
+    keys: RowConverter,
+    /// The open sessions, at most one per key, because rows come in order of event time; `None`
+    /// where a place is free.
+    open: Vec<Option<State>>,
+    free: Vec<u32>,
+    /// Places of the open sessions by their key.
+    places: HashTable<u32>,
+    /// The places of open sessions, each once, by a moment before which it does not end.
+    ends: BTreeMap<Nanos, Vec<u32>>,
+    /// Sessions that a later row closed before the watermark did.
+    closed: Vec<State>,
 }
 
-/// Key values in comparable form: rendered once per row's group, so that output order is defined.
-type Key = Vec<String>;
-
 struct State {
+    key: Box<[u8]>,
     start: Nanos,
     last: Nanos,
-    keys: Vec<ScalarValue>,
     accumulators: Vec<Box<dyn Accumulator>>,
 }
 
 impl Session {
-    pub fn new(spec: SessionSpec) -> Self {
-        Self { spec, open: BTreeMap::new(), closed: Vec::new() }
+    pub fn new(spec: SessionSpec) -> Result<Self> {
+        let fields = spec.key_types.iter().map(|t| SortField::new(plain(t))).collect();
+        Ok(Self {
+            keys: RowConverter::new(fields)?,
+            spec,
+            open: Vec::new(),
+            free: Vec::new(),
+            places: HashTable::new(),
+            ends: BTreeMap::new(),
+            closed: Vec::new(),
+        })
     }
 
     pub fn spec(&self) -> &SessionSpec {
@@ -61,180 +78,193 @@ impl Session {
         let n = rows.batch.num_rows();
         let array = |e: &Arc<dyn PhysicalExpr>| Ok(e.evaluate(&rows.batch)?.into_array(n)?);
         let columns: Vec<ArrayRef> = self.spec.keys.iter().map(array).collect::<Result<_>>()?;
-        let columns = to_plain(&columns)?;
-        let mut groups = Vec::new();
-        let mut table = GeneralKeys::new(&self.spec.key_types)?;
-        table.intern(&columns, n, &mut groups)?;
-        let mut members = vec![Vec::<u32>::new(); table.len()];
-        for (row, group) in groups.iter().enumerate() {
-            members[*group].push(row as u32);
-        }
-        for rows_of_key in members {
-            self.update_key(rows, &columns, &rows_of_key)?;
+        let keys = self.key_rows(&columns)?;
+        let inputs = Inputs::evaluate(&self.spec.aggregates, &rows.batch)?;
+        for (row, ts) in rows.ts.iter().enumerate() {
+            let key = key_of(keys.as_ref(), row);
+            let place = match self.find(key) {
+                Some(place) => place,
+                None => self.open(self.session(key, *ts)?),
+            };
+            let fresh = match &self.open[place as usize] {
+                Some(open) if ts - open.last >= self.spec.gap => Some(self.session(key, *ts)?),
+                _ => None,
+            };
+            let Some(session) = &mut self.open[place as usize] else { continue };
+            if let Some(fresh) = fresh {
+                self.closed.push(std::mem::replace(session, fresh));
+            }
+            session.last = *ts;
+            // Row by row: sums over lanes would round otherwise in batches of another size.
+            inputs.update(row, &mut session.accumulators)?;
         }
         Ok(())
     }
 
-    /// Adds the rows of one key, splitting them where a gap lies between two of them.
-    fn update_key(&mut self, rows: &Rows, columns: &[ArrayRef], members: &[u32]) -> Result<()> {
-        let Some(first) = members.first() else { return Ok(()) };
-        let scalar = |c: &ArrayRef| Ok(ScalarValue::try_from_array(c, *first as usize)?);
-        let keys: Vec<ScalarValue> = columns.iter().map(scalar).collect::<Result<_>>()?;
-        let key: Key = keys.iter().map(|k| format!("{k:?}")).collect();
-        let mut from = 0;
-        while from < members.len() {
-            let mut last = rows.ts[members[from] as usize];
-            let mut to = from + 1;
-            while to < members.len() && rows.ts[members[to] as usize] - last < self.spec.gap {
-                last = rows.ts[members[to] as usize];
-                to += 1;
+    /// The keys of a batch, if there are key columns.
+    fn key_rows(&self, columns: &[ArrayRef]) -> Result<Option<arrow::row::Rows>> {
+        let keys = || Ok(self.keys.convert_columns(&to_plain(columns)?)?);
+        (!columns.is_empty()).then(keys).transpose()
+    }
+
+    fn find(&self, key: &[u8]) -> Option<u32> {
+        let same = |place: &u32| {
+            self.open[*place as usize].as_ref().is_some_and(|session| *session.key == *key)
+        };
+        self.places.find(hash(key), same).copied()
+    }
+
+    /// A session that begins with a row.
+    fn session(&self, key: &[u8], at: Nanos) -> Result<State> {
+        let make = |a: &Aggregate| Ok(a.function.create_accumulator()?);
+        let accumulators = self.spec.aggregates.iter().map(make).collect::<Result<_>>()?;
+        Ok(State { key: Box::from(key), start: at, last: at, accumulators })
+    }
+
+    /// Gives a session of a key that has none a place.
+    fn open(&mut self, session: State) -> u32 {
+        let hashed = hash(&session.key);
+        let end = session.last + self.spec.gap;
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.open[place as usize] = Some(session);
+                place
             }
-            let start = rows.ts[members[from] as usize];
-            let expired = self.open.get(&key).is_some_and(|s| start - s.last >= self.spec.gap);
-            if expired && let Some(done) = self.open.remove(&key) {
-                self.closed.push((key.clone(), done));
+            None => {
+                self.open.push(Some(session));
+                self.open.len() as u32 - 1
             }
-            if !self.open.contains_key(&key) {
-                let accumulators = self.accumulators()?;
-                let state = State { start, last, keys: keys.clone(), accumulators };
-                self.open.insert(key.clone(), state);
-            }
-            if let Some(state) = self.open.get_mut(&key) {
-                state.last = last;
-                let picked = UInt32Array::from(members[from..to].to_vec());
-                accumulate(&self.spec.aggregates, &mut state.accumulators, &rows.batch, &picked)?;
-            }
-            from = to;
-        }
-        Ok(())
+        };
+        self.ends.entry(end).or_default().push(place);
+        let open = &self.open;
+        self.places.insert_unique(hashed, place, |place| {
+            open[*place as usize].as_ref().map_or(0, |session| hash(&session.key))
+        });
+        place
     }
 
     /// Fires the sessions whose gap lies wholly before the watermark, by end, start and key: in the
     /// same order however often a watermark comes.
     pub fn advance(&mut self, watermark: Nanos) -> Result<Vec<Rows>> {
         let gap = self.spec.gap;
-        let due: Vec<Key> = self
-            .open
-            .iter()
-            .filter(|(_, s)| s.last + gap <= watermark)
-            .map(|(k, _)| k.clone())
-            .collect();
-        for key in due {
-            if let Some(state) = self.open.remove(&key) {
-                self.closed.push((key, state));
+        let due = |session: &State| session.last + gap <= watermark;
+        let mut fired: Vec<State> = self.closed.extract_if(.., |session| due(session)).collect();
+        while let Some(entry) = self.ends.first_entry().filter(|entry| *entry.key() <= watermark) {
+            for place in entry.remove() {
+                let Some(session) = self.open[place as usize].take_if(|session| due(session))
+                else {
+                    let last = self.open[place as usize].as_ref().map_or(0, |s| s.last);
+                    self.ends.entry(last + gap).or_default().push(place);
+                    continue;
+                };
+                let found = self.places.find_entry(hash(&session.key), |other| *other == place);
+                if let Ok(found) = found {
+                    found.remove();
+                }
+                self.free.push(place);
+                fired.push(session);
             }
         }
-        let (mut fired, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.closed)
-            .into_iter()
-            .partition(|(_, s)| s.last + gap <= watermark);
-        self.closed = waiting;
         if fired.is_empty() {
             return Ok(Vec::new());
         }
-        fired.sort_by(|(ka, a), (kb, b)| (a.last, a.start, ka).cmp(&(b.last, b.start, kb)));
+        fired.sort_by(|a, b| (a.last, a.start, &a.key).cmp(&(b.last, b.start, &b.key)));
         Ok(vec![self.rows(fired)?])
     }
 
-    fn rows(&self, mut fired: Vec<(Key, State)>) -> Result<Rows> {
-        let starts: Vec<Nanos> = fired.iter().map(|(_, s)| s.start).collect();
-        let mut columns = Vec::new();
-        for i in 0..self.spec.keys.len() {
-            columns.push(ScalarValue::iter_to_array(fired.iter().map(|(_, s)| s.keys[i].clone()))?);
-        }
-        let ends: Vec<Nanos> = fired.iter().map(|(_, s)| s.last + self.spec.gap).collect();
+    fn rows(&self, mut fired: Vec<State>) -> Result<Rows> {
+        let starts: Vec<Nanos> = fired.iter().map(|s| s.start).collect();
+        let ends: Vec<Nanos> = fired.iter().map(|s| s.last + self.spec.gap).collect();
+        let mut columns = self.key_columns(&fired)?;
         columns.insert(self.spec.window_at, window_column(&starts, |i| ends[i]));
         for i in 0..self.spec.aggregates.len() {
-            let values: Vec<ScalarValue> = fired
-                .iter_mut()
-                .map(|(_, s)| Ok(s.accumulators[i].evaluate()?))
-                .collect::<Result<_>>()?;
+            let value = |s: &mut State| Ok(s.accumulators[i].evaluate()?);
+            let values = fired.iter_mut().map(value).collect::<Result<Vec<_>>>()?;
             columns.push(ScalarValue::iter_to_array(values)?);
         }
         let batch = conform(&self.spec.output, columns, starts.len())?;
         Ok(Rows { ts: ScalarBuffer::from(starts), batch })
     }
 
-    fn accumulators(&self) -> Result<Vec<Box<dyn Accumulator>>> {
-        self.spec.aggregates.iter().map(|a| Ok(a.function.create_accumulator()?)).collect()
+    fn key_columns<'a>(
+        &self,
+        sessions: impl IntoIterator<Item = &'a State>,
+    ) -> Result<Vec<ArrayRef>> {
+        if self.spec.keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let parser = self.keys.parser();
+        Ok(self.keys.convert_rows(sessions.into_iter().map(|s| parser.parse(&s.key)))?)
     }
 
-    /// One batch per session, `[start, last, open, keys…, states…]`.
+    /// A row per session, `[start, last, open, keys…, states…]`.
     pub fn save(&mut self) -> Result<Vec<RecordBatch>> {
-        let aggregates = &self.spec.aggregates;
-        let open = self.open.values_mut().map(|s| (s, 1));
-        let closed = self.closed.iter_mut().map(|(_, s)| (s, 0));
-        open.chain(closed).map(|(state, is_open)| save_one(aggregates, state, is_open)).collect()
+        let sessions = || self.open.iter().flatten().chain(&self.closed);
+        let (all, open) = (sessions().count(), self.places.len());
+        if all == 0 {
+            return Ok(Vec::new());
+        }
+        let integers = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
+        let mut columns = vec![
+            integers(sessions().map(|s| s.start).collect()),
+            integers(sessions().map(|s| s.last).collect()),
+            integers((0..all).map(|n| i64::from(n < open)).collect()),
+        ];
+        columns.extend(self.key_columns(sessions())?);
+        for (i, aggregate) in self.spec.aggregates.iter().enumerate() {
+            let mut states: Vec<Vec<ScalarValue>> = Vec::new();
+            for session in self.open.iter_mut().flatten().chain(&mut self.closed) {
+                let state = session.accumulators[i].state()?;
+                // Accumulators may give their state away when it is read: put it back.
+                session.accumulators[i] = aggregate.function.create_accumulator()?;
+                let parts = state.iter().map(|s| Ok(s.to_array()?)).collect::<Result<Vec<_>>>()?;
+                session.accumulators[i].merge_batch(&parts)?;
+                states.push(state);
+            }
+            for part in 0..states[0].len() {
+                let values = states.iter().map(|state| state[part].clone());
+                columns.push(ScalarValue::iter_to_array(values)?);
+            }
+        }
+        Ok(vec![unnamed(columns)?])
     }
 
     pub fn restore(&mut self, parts: &[RecordBatch]) -> Result<()> {
         for part in parts {
-            let int = |i: usize| part.column(i).as_primitive::<Int64Type>().value(0);
-            let n = self.spec.keys.len();
-            let scalar = |c: &ArrayRef| Ok(ScalarValue::try_from_array(c, 0)?);
-            let keys: Vec<ScalarValue> =
-                part.columns()[3..3 + n].iter().map(scalar).collect::<Result<_>>()?;
-            let key: Key = keys.iter().map(|k| format!("{k:?}")).collect();
-            let mut accumulators = self.accumulators()?;
-            let mut at = 3 + n;
-            for (a, acc) in self.spec.aggregates.iter().zip(&mut accumulators) {
-                let fields = a.function.state_fields()?.len();
-                acc.merge_batch(&part.columns()[at..at + fields])?;
-                at += fields;
+            let int = |i: usize| part.column(i).as_primitive::<Int64Type>().values();
+            let (keys, mut states) = part.columns()[3..].split_at(self.spec.keys.len());
+            let keys = self.key_rows(keys)?;
+            let mut sessions = Vec::new();
+            for (row, (start, last)) in int(0).iter().zip(int(1)).enumerate() {
+                let begun = self.session(key_of(keys.as_ref(), row), *start)?;
+                sessions.push(State { last: *last, ..begun });
             }
-            let state = State { start: int(0), last: int(1), keys, accumulators };
-            match int(2) {
-                1 => drop(self.open.insert(key, state)),
-                _ => self.closed.push((key, state)),
+            for (i, aggregate) in self.spec.aggregates.iter().enumerate() {
+                let (own, rest) = states.split_at(aggregate.function.state_fields()?.len());
+                states = rest;
+                for (row, session) in sessions.iter_mut().enumerate() {
+                    let state: Vec<ArrayRef> = own.iter().map(|c| c.slice(row, 1)).collect();
+                    session.accumulators[i].merge_batch(&state)?;
+                }
+            }
+            for (session, open) in sessions.into_iter().zip(int(2)) {
+                match open {
+                    1 => drop(self.open(session)),
+                    _ => self.closed.push(session),
+                }
             }
         }
         Ok(())
     }
 }
 
-fn accumulate(
-    aggregates: &[Aggregate],
-    accumulators: &mut [Box<dyn Accumulator>],
-    batch: &RecordBatch,
-    picked: &UInt32Array,
-) -> Result<()> {
-    let columns: Vec<ArrayRef> =
-        batch.columns().iter().map(|c| take(c, picked, None)).collect::<Result<_, _>>()?;
-    let batch = RecordBatch::try_new(batch.schema(), columns)?;
-    for (a, acc) in aggregates.iter().zip(accumulators) {
-        let batch = match &a.filter {
-            Some(f) => {
-                let mask = f.evaluate(&batch)?.into_array(batch.num_rows())?;
-                arrow::compute::filter_record_batch(&batch, mask.as_boolean())?
-            }
-            None => batch.clone(),
-        };
-        let array =
-            |e: &Arc<dyn PhysicalExpr>| Ok(e.evaluate(&batch)?.into_array(batch.num_rows())?);
-        let args: Vec<ArrayRef> = a.args.iter().map(array).collect::<Result<_>>()?;
-        // Row by row: sums over lanes would round otherwise in batches of another size.
-        for row in 0..batch.num_rows() {
-            let one: Vec<ArrayRef> = args.iter().map(|arg| arg.slice(row, 1)).collect();
-            acc.update_batch(&one)?;
-        }
-    }
-    Ok(())
+/// The bytes of a row's key; without key columns there is one key, the empty one.
+fn key_of(keys: Option<&arrow::row::Rows>, row: usize) -> &[u8] {
+    keys.map_or(&[], |keys| keys.row(row).data())
 }
 
-fn save_one(aggregates: &[Aggregate], state: &mut State, is_open: i64) -> Result<RecordBatch> {
-    let mut columns: Vec<ArrayRef> = [state.start, state.last, is_open]
-        .into_iter()
-        .map(|v| Arc::new(Int64Array::from(vec![v])) as ArrayRef)
-        .collect();
-    for key in &state.keys {
-        columns.push(key.to_array()?);
-    }
-    for (a, acc) in aggregates.iter().zip(&mut state.accumulators) {
-        let saved: Vec<ArrayRef> =
-            acc.state()?.iter().map(|s| Ok(s.to_array()?)).collect::<Result<_>>()?;
-        // Accumulators may give their state away when it is read: put it back.
-        *acc = a.function.create_accumulator()?;
-        acc.merge_batch(&saved)?;
-        columns.extend(saved);
-    }
-    unnamed(columns)
+fn hash(key: &[u8]) -> u64 {
+    let mut hasher = KeyHasher::default();
+    hasher.write(key);
+    hasher.finish()
 }

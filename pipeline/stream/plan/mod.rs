@@ -268,7 +268,7 @@ impl Planner<'_> {
             WindowKind::Session { gap } => {
                 let window_at = *window_at;
                 let spec = SessionSpec { gap, keys, key_types, window_at, aggregates, output };
-                (Stage::Session(Session::new(spec)), gap)
+                (Stage::Session(Session::new(spec)?), gap)
             }
         };
         self.width = self.width.max(width);

@@ -164,6 +164,18 @@ fn filters_and_windows_without_keys() {
     let expected =
         vec![all(0, [1.0, 4.0, -1.0]), all(1, [1.0, 2.0, 2.0]), all(3, [0.0, -3.0, -3.0])];
     assert_eq!(run(&sql, &rows, 2), expected);
+
+    let sql = job("session(interval '30 seconds')", "'all'", values);
+    let session = |from: i64, to: i64, values| {
+        let (start, end) = (start + from * SECOND, start + (to + 30) * SECOND);
+        Written { service: "all".to_owned(), start, end, values }
+    };
+    let expected = vec![
+        session(0, 0, [0.0, -1.0, -1.0]),
+        session(59, 60, [2.0, 4.0, 2.0]),
+        session(200, 200, [0.0, -3.0, -3.0]),
+    ];
+    assert_eq!(run(&sql, &rows, 2), expected);
 }
 
 /// A series is watched from the end of its own first window on, however many windows close at once.
