@@ -24,10 +24,7 @@ use crate::stream::ingest::Feed as Fed;
 use crate::stream::ingest::{Clocks, Held, Ingest, IngestConfig, JUMP, Refusal, Refused};
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
-use crate::stream::series::Registries;
-
-/// Series of one stream beyond which new ones share an overflow series.
-const SERIES_MAX: usize = 2_000_000;
+use crate::stream::series::{Registries, SERIES_MAX};
 
 /// How long a source that has nothing is left alone.
 const POLL: Duration = Duration::from_millis(200);
@@ -247,6 +244,9 @@ impl Feed {
     /// replay ends, and its files remember ids.
     fn renumber(&mut self) -> Result<Result<(), Gone>> {
         let day = self.ingest.watermark().div_euclid(DAY);
+        if self.ingest.watermark() == Nanos::MIN {
+            return Ok(Ok(()));
+        }
         if self.numbered.replace(day).is_none_or(|before| before == day) {
             return Ok(Ok(()));
         }
@@ -288,7 +288,7 @@ impl Feed {
         share.parts.push((TEMPLATE_IDS.to_owned(), to_bytes(history)?));
         share.templates = self.logs.known();
         share.parts.push((CALLERS.to_owned(), to_bytes(&self.callers)?));
-        let (clocks, waiting) = self.ingest.save();
+        let (clocks, waiting) = self.ingest.save()?;
         let mut held = Vec::new();
         for (i, rows) in waiting.into_iter().enumerate() {
             held.push((rows.stream.name().to_owned(), rows.jump));

@@ -82,11 +82,12 @@ impl Driver {
 
     /// How many series the job's first stateful stage watches, from which event time on.
     pub fn take_census(&mut self) -> Vec<(Nanos, usize)> {
-        let over = self.job.nodes.iter_mut().find_map(|n| match &mut n.stage {
-            Stage::Over(over) => Some(over),
+        let all = self.job.nodes.iter_mut().filter_map(|n| match &mut n.stage {
+            Stage::Over(over) => Some(over.take_census()),
             _ => None,
         });
-        over.map_or_else(Vec::new, super::over::Over::take_census)
+        // The others are taken, too, so that they do not pile up.
+        all.reduce(|first, _| first).unwrap_or_default()
     }
 
     /// The state of every stage; the job goes on unchanged.

@@ -19,7 +19,7 @@ use super::schema::Stream;
 use super::series::Registries;
 pub use super::verdict::{JUMP_ROWS, Refusal};
 use super::verdict::{Judged, Partition, Rules, Verdict, in_order, time_of};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{DAY, Nanos, SECOND};
 
 /// A row this far ahead of its partition is not believed at once, where no clock bounds it.
@@ -287,8 +287,8 @@ impl Ingest {
         Some(first.div_euclid(STEP).saturating_add(1).saturating_mul(STEP))
     }
 
-    /// Clocks and waiting rows for a checkpoint.
-    pub fn save(&self) -> (Clocks, Vec<Held>) {
+    /// Clocks and waiting rows for a checkpoint; with these no other series than theirs.
+    pub fn save(&self) -> Result<(Clocks, Vec<Held>)> {
         let partition = |((stream, partition), p): (&(Stream, u32), &Partition)| PartitionClock {
             stream: stream.name().to_owned(),
             partition: *partition,
@@ -300,13 +300,23 @@ impl Ingest {
             merged: self.merged,
             partitions: self.partitions.iter().map(partition).collect(),
         };
-        let held = |stream, jump, batch| Held { stream, jump, batch };
-        let waiting =
-            self.waiting.iter().flat_map(|(s, r)| r.batches().map(move |b| held(*s, None, b)));
-        let jumps = self.partitions.iter().flat_map(|((s, partition), p)| {
-            p.jump.iter().map(move |b| held(*s, Some(*partition), b.clone()))
-        });
-        (clocks, waiting.chain(jumps).collect())
+        let mut own = Registries::new(usize::MAX);
+        let mut held = |stream, jump, batch: &RecordBatch| {
+            let batch = own.get_mut(stream).adopt(batch)?;
+            Ok::<_, Error>(Held { stream, jump, batch })
+        };
+        let mut out = Vec::new();
+        for (stream, waiting) in &self.waiting {
+            for batch in waiting.batches() {
+                out.push(held(*stream, None, batch)?);
+            }
+        }
+        for ((stream, partition), p) in &self.partitions {
+            for row in &p.jump {
+                out.push(held(*stream, Some(*partition), row)?);
+            }
+        }
+        Ok((clocks, out))
     }
 
     /// Numbers series anew, so that those are forgotten of which no row waits.

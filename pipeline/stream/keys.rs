@@ -16,7 +16,7 @@ const UNKNOWN: u32 = u32::MAX;
 /// Keys made of columns that were interned together: one array lookup per row.
 ///
 /// The dictionary keys of such columns are one id per row from one append-only registry, so the
-/// group of an id never changes and is resolved through its text once.
+/// group of an id is resolved through its text once, until ids are given anew.
 pub struct SeriesKeys {
     groups: KeyTable,
     of_series: Vec<u32>,

@@ -1,5 +1,6 @@
 //! Stateful functions: `f(args) OVER (PARTITION BY series ORDER BY window)`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, StructArray};
@@ -12,6 +13,7 @@ use faultline_udfs::stateful::{Function, Rows as Call, Stateful};
 
 use super::keys::{GeneralKeys, SeriesKeys, to_plain};
 use super::rows::{Rows, unnamed};
+use super::series::SERIES_MAX;
 use super::window::conform;
 use crate::error::{Error, Result};
 use crate::model::{DAY, Nanos};
@@ -32,9 +34,9 @@ pub struct OverSpec {
     pub output: SchemaRef,
 }
 
-/// A series that has had no row for so long is forgotten, when the next day begins: it comes back
-/// as a new one. What happens once a week is remembered.
-const FORGOTTEN_AFTER: Nanos = 8 * DAY;
+/// A series that had no row on so many days that had any is forgotten, when the next day begins: it
+/// comes back as a new one. What happens once a week is remembered.
+const REMEMBERED_DAYS: usize = 8;
 
 enum Partitions {
     Series(SeriesKeys),
@@ -48,8 +50,8 @@ pub struct Over {
     states: Vec<Box<dyn Stateful>>,
     /// By series: the end of its last window.
     last: Vec<Nanos>,
-    /// Day of event time that rows have come to.
-    day: Option<i64>,
+    /// The last days of event time that had rows, today and those that are remembered.
+    days: VecDeque<i64>,
     /// Number of series from a window's end on, told when it changed.
     census: Vec<(Nanos, usize)>,
     counted: usize,
@@ -62,8 +64,8 @@ impl Over {
             false => Partitions::General(GeneralKeys::new(&spec.key_types)?),
         };
         let states = spec.calls.iter().map(|c| (c.function.make)()).collect();
-        let (last, census) = (Vec::new(), Vec::new());
-        Ok(Self { spec, partitions, states, last, day: None, census, counted: 0 })
+        let (last, days, census) = (Vec::new(), VecDeque::new(), Vec::new());
+        Ok(Self { spec, partitions, states, last, days, census, counted: 0 })
     }
 
     pub fn spec(&self) -> &OverSpec {
@@ -125,30 +127,44 @@ impl Over {
     /// Comes to the row `from`; returns the first row behind it that is of a later day.
     fn enter(&mut self, ends: &[Nanos], from: usize) -> Result<usize> {
         let Some(end) = ends.get(from) else { return Ok(from) };
-        let today = self.day.map_or(end.div_euclid(DAY), |day| day.max(end.div_euclid(DAY)));
-        if self.day.replace(today).is_some_and(|day| day < today) {
-            self.forget(today * DAY)?;
+        let today = end.div_euclid(DAY);
+        if self.days.back().is_none_or(|day| *day < today) {
+            self.days.push_back(today);
+            self.forget(*end)?;
         }
-        let until = (today + 1) * DAY;
+        let until = (self.days.back().unwrap_or(&today) + 1) * DAY;
         Ok(from + ends[from..].iter().take_while(|end| **end < until).count())
     }
 
-    /// Forgets the series that have had nothing for long by `now`.
+    /// A new day begins with a row at `now`: forgets the series that have had nothing for long, and
+    /// of too many those that were silent longest.
     fn forget(&mut self, now: Nanos) -> Result<()> {
-        if self.spec.calls.iter().any(|call| call.function.lasting) {
-            return Ok(());
+        let mut oldest = i64::MIN;
+        while self.days.len() > REMEMBERED_DAYS + 1 {
+            self.days.pop_front();
         }
-        let keep: Vec<bool> = self.last.iter().map(|l| *l >= now - FORGOTTEN_AFTER).collect();
+        let lasting = self.spec.calls.iter().any(|call| call.function.lasting);
+        if self.days.len() > REMEMBERED_DAYS && !lasting {
+            oldest = self.days[0];
+        }
+        let had = |last: &Nanos, oldest: i64| last.div_euclid(DAY) >= oldest;
+        let today = self.days.len() - 1;
+        let mut days = self.days.range(..today);
+        while self.last.iter().filter(|last| had(last, oldest)).count() > SERIES_MAX {
+            let Some(day) = days.next() else { break };
+            oldest = day + 1;
+        }
+        let keep: Vec<bool> = self.last.iter().map(|last| had(last, oldest)).collect();
         if keep.iter().all(|keep| *keep) {
             return Ok(());
         }
         self.states.iter_mut().for_each(|state| state.retain(&keep));
-        self.last.retain(|last| *last >= now - FORGOTTEN_AFTER);
+        self.last.retain(|last| had(last, oldest));
         match &mut self.partitions {
             Partitions::Series(table) => table.retain(&keep),
             Partitions::General(table) => table.retain(&BooleanArray::from(keep))?,
         }
-        if self.counted > 0 {
+        if self.spec.window.is_some() {
             self.counted = self.last.len();
             self.census.push((now, self.counted));
         }
@@ -197,8 +213,8 @@ impl Over {
         }
     }
 
-    /// One batch, a row per series: its key columns, the end of its last window, and the state of
-    /// every call.
+    /// A row per series, its key columns, the end of its last window, and the state of every call;
+    /// and the days.
     pub fn save(&mut self) -> Result<Vec<RecordBatch>> {
         let count = self.series_count();
         let mut columns = match &mut self.partitions {
@@ -207,39 +223,43 @@ impl Over {
         };
         columns.push(Arc::new(Int64Array::from(self.last.clone())));
         columns.extend(self.states.iter().map(|s| Arc::new(s.save()) as ArrayRef));
-        Ok(vec![unnamed(columns)?])
+        let days = Int64Array::from_iter_values(self.days.iter().copied());
+        Ok(vec![unnamed(columns)?, unnamed(vec![Arc::new(days)])?])
     }
 
     pub fn restore(&mut self, parts: &[RecordBatch]) -> Result<()> {
-        for part in parts {
-            let unreadable = |message: String| {
-                let remedy = "start over with --fresh".to_owned();
-                Error::Checkpoint { message, remedy }
-            };
-            let (keys, rest) = part.columns().split_at(self.spec.keys.len());
-            let last = rest.first().and_then(|c| c.as_primitive_opt::<Int64Type>());
-            let last = last.ok_or_else(|| unreadable("series have no last window".to_owned()))?;
-            self.last = last.values().to_vec();
-            self.day = self.last.iter().max().map(|end| end.div_euclid(DAY));
-            match &mut self.partitions {
-                Partitions::Series(table) => {
-                    let text: Vec<_> = keys.iter().map(|c| c.as_string::<i32>()).collect();
-                    for row in 0..part.num_rows() {
-                        table.intern_text(text.iter().map(|t| t.value(row)));
-                    }
-                }
-                Partitions::General(table) => {
-                    table.intern(keys, part.num_rows(), &mut Vec::new())?;
+        let unreadable = |message: String| {
+            let remedy = "start over with --fresh".to_owned();
+            Error::Checkpoint { message, remedy }
+        };
+        let other =
+            || unreadable("a stateful function has the state of another version".to_owned());
+        let integers = |column: Option<&ArrayRef>| {
+            let column = column.and_then(|c| c.as_primitive_opt::<Int64Type>());
+            column.map(|c| c.values().to_vec()).ok_or_else(other)
+        };
+        let [series, days] = parts else { return Err(other()) };
+        self.days = integers(days.columns().first())?.into();
+        let (keys, rest) = series.columns().split_at(self.spec.keys.len());
+        self.last = integers(rest.first())?;
+        match &mut self.partitions {
+            Partitions::Series(table) => {
+                let text: Vec<_> = keys.iter().map(|c| c.as_string::<i32>()).collect();
+                for row in 0..series.num_rows() {
+                    table.intern_text(text.iter().map(|t| t.value(row)));
                 }
             }
-            for (state, saved) in self.states.iter_mut().zip(&rest[1..]) {
-                let saved: &BinaryArray = saved.as_binary_opt::<i32>().ok_or_else(|| {
-                    unreadable("the state of a stateful function is not binary".to_owned())
-                })?;
-                state.restore(saved).map_err(|e| unreadable(e.strip_backtrace()))?;
+            Partitions::General(table) => {
+                table.intern(keys, series.num_rows(), &mut Vec::new())?;
             }
         }
-        self.counted = self.series_count();
+        for (state, saved) in self.states.iter_mut().zip(&rest[1..]) {
+            let saved: &BinaryArray = saved.as_binary_opt::<i32>().ok_or_else(other)?;
+            state.restore(saved).map_err(|e| unreadable(e.strip_backtrace()))?;
+        }
+        if self.spec.window.is_some() {
+            self.counted = self.series_count();
+        }
         Ok(())
     }
 }

@@ -67,8 +67,8 @@ impl Reorder {
         self.parts.iter().flat_map(|p| p.times().iter().copied()).min()
     }
 
-    pub fn batches(&self) -> impl Iterator<Item = RecordBatch> {
-        self.parts.iter().map(|p| p.batch.clone())
+    pub fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
+        self.parts.iter().map(|p| &p.batch)
     }
 
     /// Gives the rows the ids that their series have in this registry.

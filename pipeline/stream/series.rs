@@ -1,11 +1,12 @@
 //! Interning of series keys, so that no per-row string work remains behind the sources.
 
+use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray,
-    StringBuilder, UInt32Array,
+    ArrayBuilder, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, StringBuilder,
+    UInt32Array,
 };
 use arrow::compute::concat;
 use arrow::datatypes::UInt32Type;
@@ -18,11 +19,15 @@ use crate::error::Result;
 /// Value of every key column of rows that came after the registry was full.
 pub const OVERFLOW: &str = "__overflow__";
 
+/// Series of one stream beyond which new ones share an overflow series, and beyond which a stateful
+/// function forgets those that were silent longest.
+pub const SERIES_MAX: usize = 2_000_000;
+
 /// Distinct tuples of text columns: id → columns. Ids are dense, start at 0 and never change.
 ///
 /// The dictionary columns made from a table share one key buffer, the id of each row, and value
-/// arrays that only ever grow at the end. Operators may therefore cache anything per id for as
-/// long as they live.
+/// arrays that only ever grow at the end. Operators may therefore cache anything per id until they
+/// are told that another table has taken its place ([`Msg::Renumbered`](super::rows::Msg)).
 pub struct KeyTable {
     /// Ids by the hash of their tuple; texts are kept once, in the columns.
     ids: HashTable<u32>,
@@ -280,10 +285,10 @@ impl Registry {
             column.as_dictionary::<UInt32Type>().values().as_string::<i32>().clone()
         };
         let texts: Vec<StringArray> = rows.columns()[series.clone()].iter().map(text).collect();
-        let mut known: Vec<Option<u32>> = vec![None; texts[0].len()];
+        let mut known: HashMap<u32, u32> = HashMap::new();
         let ids = foreign.values().iter().map(|id| {
             let key = || texts.iter().map(|t| t.value(*id as usize)).collect::<Vec<_>>();
-            *known[*id as usize].get_or_insert_with(|| self.intern(&key()))
+            *known.entry(*id).or_insert_with(|| self.intern(&key()))
         });
         let ids: Vec<u32> = ids.collect();
         let mut columns = rows.columns().to_vec();

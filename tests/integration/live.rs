@@ -316,19 +316,26 @@ fn an_incident_of_coarse_metrics_is_diagnosed_again() {
     );
     fs::write(site.file("faultline.toml"), config).unwrap();
     let mut random = Random::new(3);
-    let mut rows = "ts,service,instance,metric,value\n".to_owned();
-    for sample in 0..300 {
-        let ts = timestamp::format((1_780_000_000 + sample * 300) * 1_000_000_000);
-        for service in ["web", "api", "db"] {
-            for (metric, usual) in [("latency_p50_ms", 20.0), ("cpu_usage", 0.3)] {
-                let fault = if service == "db" && sample >= 288 { 4.0 } else { 1.0 };
-                let value = usual * fault * (1.0 + 0.1 * random.unit());
-                rows += &format!("{ts},{service},{service}-0,{metric},{value:.4}\n");
+    let mut rows = |samples: std::ops::Range<i64>, services: [&str; 3]| {
+        let mut rows = Vec::new();
+        for sample in samples {
+            let ts = timestamp::format((1_780_000_000 + sample * 300) * 1_000_000_000);
+            for service in services {
+                for (metric, usual) in [("latency_p50_ms", 20.0), ("cpu_usage", 0.3)] {
+                    let fault = if service == "db" && sample >= 288 { 4.0 } else { 1.0 };
+                    let value = usual * fault * (1.0 + 0.1 * random.unit());
+                    rows.push(format!("{ts},{service},{service}-0,{metric},{value:.4}"));
+                }
             }
         }
-    }
-    fs::write(&metrics, rows).unwrap();
+        rows
+    };
+    append(&metrics, &["ts,service,instance,metric,value".to_owned()]);
+    append(&metrics, &rows(0..60, ["web", "api", "db"]));
     let live = site.start();
+    // It is past midnight, so that series are numbered anew, and now come in another order.
+    live.has_taken(&[&metrics]);
+    append(&metrics, &rows(60..300, ["db", "web", "api"]));
     live.says("INCIDENT");
     live.says("UPDATE");
     live.has_taken(&[&metrics]);
@@ -338,7 +345,7 @@ fn an_incident_of_coarse_metrics_is_diagnosed_again() {
     assert_eq!(ask(&site.archive(), sql), "service,whole\ndb,true\n");
     let sql = "SELECT count(*) = count(DISTINCT evidence_id) AS once FROM evidence";
     assert_eq!(ask(&site.archive(), sql), "once\ntrue\n");
-    // Series are numbered anew at midnight, and none is taken for another.
+    // None is taken for another.
     let replayed = site.file("replayed");
     let outage = site.file("outage");
     fs::create_dir(&outage).unwrap();

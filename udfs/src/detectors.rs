@@ -77,7 +77,7 @@ pub const FUNCTIONS: [Function; 11] = [
         args: &[DataType::Float64],
         optional: 0,
         joint: None,
-        lasting: false,
+        lasting: true,
         returns: || DataType::Float64,
         make: || Box::new(States::<Alone<Highest>>::default()),
     },

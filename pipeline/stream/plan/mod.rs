@@ -135,7 +135,7 @@ struct Shape {
     node: usize,
     /// What each row stands for, where rows stand for closed windows.
     window: Option<WindowKind>,
-    /// Dictionary columns are interned together and stable.
+    /// Dictionary columns are interned together, and stable until they are renumbered.
     interned: bool,
 }
 

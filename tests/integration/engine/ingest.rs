@@ -332,7 +332,7 @@ fn a_restored_ingest_goes_on() {
             let mut fed = Vec::new();
             for (at, row) in rows.iter().enumerate() {
                 if at == cut && stopped == 1 {
-                    let (clocks, waiting) = ingest.save();
+                    let (clocks, waiting) = ingest.save().unwrap();
                     ingest = super::rows::ingest(LATENESS, 1);
                     registries = other_registries();
                     ingest.restore(clocks, waiting, &mut registries).unwrap();

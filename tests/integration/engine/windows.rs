@@ -257,12 +257,15 @@ fn a_series_is_forgotten_after_a_week_without_rows() {
     let day = 24 * 60 * 60;
     let sample =
         |second: i64, service, value| Sample { ts: START + second * SECOND, service, value };
-    // Every day two values of one series; of the others one, and another when they come back.
+    // Every day two values of one series; of the others one, and another when they come back. What
+    // is not the first has a rate.
     let daily = (0..24).flat_map(|n| [sample(n * day, 0, 9.0), sample(n * day + 70, 0, 1.0)]);
     let mut rows: Vec<Sample> = daily.collect();
     for (service, away) in [(1, 5), (2, 7), (3, 10)] {
         rows.extend([sample(day, service, 8.0), sample((1 + away) * day, service, 2.0)]);
     }
+    // Days on which nothing came at all do not count.
+    rows.extend((0..9).map(|n| sample(60 * day + 70 * n, 0, 3.0 + n as f64)));
     rows.sort_by_key(|row| row.ts);
     let run = |batch_rows: usize, by: &str, function: &str, cut: usize| {
         let sql = format!(
@@ -293,18 +296,26 @@ fn a_series_is_forgotten_after_a_week_without_rows() {
         written.iter().rfind(|w| w.service == name(service)).unwrap().values[0]
     };
     for by in ["service", "loud"] {
-        let (written, census) = run(8192, by, "highest", 0);
-        assert_eq!([0, 1, 2, 3].map(|s| last(&written, s)), [9.0, 8.0, 8.0, 2.0]);
+        let (written, census) = run(8192, by, "counter_rate", 0);
+        assert_eq!([0, 1, 2, 3].map(|s| last(&written, s) > 0.0), [true, true, true, false]);
+        let back = written.iter().find(|w| w.start >= START + 60 * day * SECOND);
+        assert!(back.unwrap().values[0] > 0.0);
         let counts: Vec<usize> = census.iter().map(|(_, count)| *count).collect();
         assert_eq!(counts, [1, 4, 3, 4, 3, 2, 1], "{census:?}");
+        // It is told as of a row that came, not of the midnight before.
+        assert!(census.iter().all(|(at, _)| written.iter().any(|w| w.end == *at)), "{census:?}");
         for batch_rows in [1, 2, 7] {
             for cut in [0, 3, 6, 8] {
-                assert_eq!(run(batch_rows, by, "highest", cut), (written.clone(), census.clone()));
+                assert_eq!(
+                    run(batch_rows, by, "counter_rate", cut),
+                    (written.clone(), census.clone())
+                );
             }
         }
     }
     // What was seen once was seen, however long ago.
-    let (written, _) = run(8192, "service", "first_seen", 0);
-    let back = |service| last(&written, service);
-    assert_eq!([1, 2, 3].map(back), [0.0; 3]);
+    for (function, said) in [("first_seen", 0.0), ("highest", 8.0)] {
+        let (written, _) = run(8192, "service", function, 0);
+        assert_eq!([1, 2, 3].map(|service| last(&written, service)), [said; 3]);
+    }
 }
