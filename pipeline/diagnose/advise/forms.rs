@@ -1,6 +1,8 @@
 //! Secrets that only the words around them tell: commands, settings and prose, as runbooks have
-//! them. `<key>` stands for a name whose value is a secret, `<word>` for such a name in prose, and
-//! `<value>` for a value in any quotes or none.
+//! them. `<key>` stands for a name whose value is a secret, `<word>` for such a name in prose,
+//! `<name>` for one of them, `<password>` for one whose value may be an ordinary word, and
+//! `<value>` for a value in any quotes or none. `<note>` and `<whose>` are what prose puts between
+//! a name and its value: "(prod)", "for the bastion".
 
 use super::secrets::Check;
 
@@ -11,6 +13,39 @@ const WORD: &str = concat!(
     r"(?i-u:pass(?:words?|wd|phrase|code|wort)?|\bpwd?|\bpin|kennwort|mot de passe|senha|secrets?|",
     r"tokens?|credentials?|(?:api|access|secret|private|licen[cs]e)[ _-]?keys?)",
 );
+
+/// One name, as a label has it: "tokens: 100" counts and tells no secret.
+const NAME: &str = concat!(
+    r"(?:<password>|(?i-u:secret|token|credential|(?:api|access|secret|private|licen[cs]e)",
+    r"[ _-]?key))",
+);
+
+const PASSWORD: &str =
+    r"(?i-u:pass(?:word|wd|phrase|code|wort)|\bpwd?|\bpin(?: code)?|kennwort|mot de passe|senha)";
+
+const NOTE: &str = r"[ \t]{0,4}\([^()\n]{1,40}\)";
+
+/// A full stop ends a sentence, but not a part of the name of a host.
+const WHOSE: &str = concat!(
+    r"[ \t]{1,4}(?i-u:for|of|on|in|at|to)[ \t]",
+    r"(?:[^\n.:;=|()<]|\.[^\s.]){1,40}?(?:<note>)?",
+);
+
+/// Quotes and emphasis around a name or a value.
+const MARKS: &str = r#"["'`*_]{0,3}"#;
+
+const BECOMES: &str = r"\s{0,4}(?:=>|:=|->|→|[:=])";
+
+/// From such a sign to the value: the end of an emphasized label, the beginning of other emphasis.
+const GAP: &str = r"(?:<marks>[ \t]{1,4})?[*_]{0,3}";
+
+/// A value with nothing after it on its line or in its cell; a longer text may be a sentence.
+const ALONE: &str = r#"(?:<quoted>|(\w[^\s|]{2,}))["'`”*_.,;]{0,3}[ \t]*(?:[|(,;]|$)"#;
+
+const BULLET: &str = r"(?:[-*+•]|[0-9]{1,2}[.)])[ \t]{1,4}";
+
+/// An item of a nested list, by its first word or the one behind a label.
+const ITEM: &str = r"\n[ \t]{1,16}<bullet>(?:\w{1,20}:[ \t])?<marks>(?:(\w\S*)|<)[^\n]*";
 
 /// What may follow in the same identifier.
 const KEY: &str = concat!(
@@ -39,14 +74,24 @@ const QUOTED: &str = concat!(
 /// The pattern without its abbreviations.
 pub fn expanded(pattern: &str) -> String {
     pattern
+        .replace("<alone>", ALONE)
         .replace("<value>", &format!(r#"(?:{QUOTED}|([^\s"'`“\\|<-][^\s|]*))"#))
         .replace("<quoted>", QUOTED)
         .replace("<pass>", PASS)
         .replace("<key>", KEY)
         .replace("<word>", WORD)
+        .replace("<name>", NAME)
+        .replace("<password>", PASSWORD)
+        .replace("<whose>", WHOSE)
+        .replace("<note>", NOTE)
+        .replace("<gap>", GAP)
+        .replace("<item>", ITEM)
+        .replace("<bullet>", BULLET)
+        .replace("<marks>", MARKS)
+        .replace("<becomes>", BECOMES)
 }
 
-pub const FORMS: [Form; 53] = [
+pub const FORMS: [Form; 62] = [
     // Commands.
     (
         "option",
@@ -210,6 +255,13 @@ pub const FORMS: [Form; 53] = [
         ),
     ),
     ("element", Check::None, r"<[^<>\n]{0,120}<key>[^<>\n]{0,120}>\s{0,4}([^<>]+?)\s{0,4}</"),
+    // Before what would take the note for the value.
+    (
+        "assignment",
+        Check::LabelledOdd,
+        r"<word><marks><becomes><marks><note><marks>[ \t]{1,4}<value>",
+    ),
+    ("assignment", Check::Labelled, r"(?m)<password><marks><becomes><marks><note><gap><alone>"),
     (
         "quoted-assignment",
         Check::None,
@@ -228,7 +280,28 @@ pub const FORMS: [Form; 53] = [
         Check::None,
         r#"<key>[\\"']{0,2}\s{0,4}(?:=>|:=|[:=])\s{0,4}([^\s"',;&\\]{3,})"#,
     ),
-    ("cell", Check::None, r"(?m)<key>[^\n|]{0,30}\|[ \t]{0,4}([^\n|]+?)[ \t]{0,4}(?:\||$)"),
+    // Labels of prose.
+    (
+        "assignment",
+        Check::LabelledOdd,
+        concat!(
+            r"(?:<word><marks>(?:<note>)?|<name>s?<whose>)<marks>",
+            r"(?:<becomes>|[ \t]{1,4}[-–—][ \t])<gap><value>",
+        ),
+    ),
+    (
+        "assignment",
+        Check::Labelled,
+        concat!(
+            r"(?m)(?:<name><marks>(?:<note>)?|<password><whose>)<marks>",
+            r"<becomes><gap><alone>",
+        ),
+    ),
+    (
+        "cell",
+        Check::None,
+        r"(?m)(?:<key>|<name>)[^\n|]{0,30}\|[ \t]{0,4}([^\n|]+?)[ \t]{0,4}(?:\||$)",
+    ),
     ("directive", Check::Worded, r"\b(?:requirepass|masterauth)[ \t]{1,8}<value>"),
     ("directive", Check::Worded, r"\b[A-Za-z0-9.]{0,40}[_-](?:<key>)[ \t]{1,8}<value>"),
     (
@@ -253,6 +326,26 @@ pub const FORMS: [Form; 53] = [
     ),
     ("webhook", Check::None, r"/api/webhooks/[0-9]{1,24}/([A-Za-z0-9_-]+)"),
     // Prose.
+    (
+        "prose",
+        Check::Labelled,
+        r#"(?:<password>["'`*_]{1,3}|<word><marks><note><marks>)[ \t]{1,4}(?:<quoted>)"#,
+    ),
+    ("prose", Check::LabelledOdd, r"<word><marks><note><marks>[ \t]{1,4}(\w\S{3,})"),
+    (
+        "prose",
+        Check::LabelledOdd,
+        r#"(?m)<name>,[ \t]{1,4}["'`]?(\w[^\s,"'`=(]{3,})["'`]?[ \t]*(?:,|$)"#,
+    ),
+    (
+        "prose",
+        Check::LabelledOdd,
+        concat!(
+            r"(?m)^<bullet><marks>(?:[\w-]{1,20}[ \t])?<word><marks>(?:<note>|<whose>)?<marks>:?",
+            r"<marks>[ \t]*<item>(?:<item>)?(?:<item>)?",
+        ),
+    ),
+    ("prose", Check::None, r"<password>[ \t]{1,4}([0-9]{4,})(?:[\s.,;)]|$)"),
     ("prose", Check::Phrase, r"(?i-u:passphrase)(?:\sis|['’]s)\s{1,4}([a-z0-9][^\n]*)"),
     (
         "prose",
@@ -278,7 +371,7 @@ pub const FORMS: [Form; 53] = [
         Check::None,
         concat!(
             r#"(?m)<word>\b(?:\s{1,4}(?:<quoted>)|\s{0,4}\(([^\s)]+)\)|[^\n.]{0,40}\n{1,3}[ \t]*("#,
-            r#"?:[-*][ \t])?(\S+)[ \t]*$)"#,
+            r#"?:<bullet>)?(\S+)[ \t]*$)"#,
         ),
     ),
 ];
@@ -287,106 +380,22 @@ pub const FORMS: [Form; 53] = [
 pub const BESIDE: Form = ("prose", Check::Odd, r#"<word>\s{1,4}["'`(]?(\S{4,})"#);
 
 /// Words of a sentence rather than of a secret.
-const FUNCTION_WORDS: [&str; 91] = [
-    "a",
-    "about",
-    "after",
-    "all",
-    "also",
-    "always",
-    "an",
-    "and",
-    "any",
-    "are",
-    "as",
-    "at",
-    "be",
-    "because",
-    "been",
-    "before",
-    "both",
-    "but",
-    "by",
-    "called",
-    "can",
-    "cannot",
-    "currently",
-    "do",
-    "does",
-    "each",
-    "either",
-    "every",
-    "for",
-    "from",
-    "has",
-    "have",
-    "he",
-    "her",
-    "his",
-    "how",
-    "if",
-    "in",
-    "into",
-    "is",
-    "it",
-    "its",
-    "just",
-    "may",
-    "must",
-    "my",
-    "never",
-    "no",
-    "not",
-    "now",
-    "of",
-    "on",
-    "once",
-    "one",
-    "only",
-    "or",
-    "our",
-    "out",
-    "over",
-    "per",
-    "set",
-    "she",
-    "should",
-    "simply",
-    "so",
-    "some",
-    "still",
-    "than",
-    "that",
-    "the",
-    "their",
-    "then",
-    "there",
-    "these",
-    "they",
-    "this",
-    "those",
-    "to",
-    "too",
-    "under",
-    "until",
-    "up",
-    "was",
-    "we",
-    "were",
-    "when",
-    "which",
-    "will",
-    "with",
-    "you",
-    "your",
-];
+const FUNCTION_WORDS: &str = "\
+    a about after all also always an and any are as at be because been before both but by called \
+    can cannot currently do does each either every for from has have he her his how if in into is \
+    it its just may must my never no not now of on once one only or our out over per set she \
+    should simply so some still than that the their then there these they this those to too under \
+    until up was we were when which will with you your";
+
+/// Units of amounts in lower case.
+const UNITS: &str = "b kb mb gb kib mib gib k ns us ms s sec m min h hours d days rps qps";
 
 /// Words after the first that a phrase may have.
 const PHRASE_WORDS: usize = 7;
 
 fn is_function_word(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
-    FUNCTION_WORDS.contains(&word.as_str())
+    FUNCTION_WORDS.split(' ').any(|known| known == word)
 }
 
 /// Not a word that only joins others.
@@ -400,6 +409,18 @@ pub fn is_odd(text: &str) -> bool {
     let has = |test: fn(char) -> bool| text.chars().any(test);
     let sign = |c: char| c.is_ascii_punctuation() && !"-_./:'(),".contains(c);
     text.len() >= 4 && has(char::is_alphabetic) && (has(|c| c.is_ascii_digit()) || has(sign))
+}
+
+/// What a label may stand before: no word that only joins others, amount or address of the web.
+pub fn is_labelled(text: &str) -> bool {
+    is_worded(text) && !is_amount(text) && !text.contains("//")
+}
+
+fn is_amount(text: &str) -> bool {
+    let text = text.trim_end_matches(|c: char| ".,;:!?)".contains(c));
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let unit = unit.trim_start_matches(['/', '-']).to_ascii_lowercase();
+    text.starts_with(|c: char| c.is_ascii_digit()) && UNITS.split(' ').any(|known| known == unit)
 }
 
 /// Bytes of a phrase at the beginning of a line: its first word whatever it is, and those after it

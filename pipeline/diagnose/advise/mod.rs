@@ -39,6 +39,7 @@ pub use client::Guarded;
 pub use embed::Embedder;
 pub use endpoint::is_forbidden;
 pub use record::Mode;
+pub use redact::without_secrets;
 pub use settings::{EmbeddingsConfig, LlmConfig};
 
 use crate::model::{Diagnosis, Nanos};

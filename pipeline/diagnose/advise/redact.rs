@@ -32,6 +32,16 @@ impl Redacted {
     }
 }
 
+/// Text for people elsewhere, as in a chat room: without secrets, but with names and addresses.
+pub fn without_secrets(text: &str) -> String {
+    let text = super::fold::fold_lines(text);
+    let mut text = replaced(&text, &forms::cells(&text), |_| Some(mark(CELL)));
+    for rule in RULES.iter().filter(|rule| matches!(rule.class, Class::Secret)) {
+        text = replaced(&text, &rule.find(&text), |_| Some(mark(rule.kind)));
+    }
+    text
+}
+
 fn walked(value: &Value, pseudonyms: &mut Pseudonyms) -> Value {
     match value {
         Value::String(text) => Value::String(redact(text, pseudonyms)),
@@ -88,7 +98,7 @@ fn replaced(
 }
 
 fn in_mark(text: &str, at: usize) -> bool {
-    text[..at].rfind(MARK).is_some_and(|start| at < start + mark_length(&text[start..]))
+    text[..at].rfind('<').is_some_and(|start| at < start + mark_length(&text[start..]))
 }
 
 /// Length of the mark of something redacted that a text begins with; 0 if there is none. What only
@@ -154,6 +164,73 @@ mod tests {
             assert_eq!(redact(&text, &mut names), text, "redacting twice changes nothing");
         }
         assert!(missed.is_empty(), "{}", missed.join("\n"));
+    }
+
+    #[test]
+    fn a_secret_is_found_behind_what_says_whose_it_is() {
+        for line in [
+            "token (prod): ⟦S3cretFive99⟧",
+            "API key (staging): ⟦q8Zt41xxW⟧",
+            "**token** (prod) `⟦abcDef12⟧`",
+            "token (prod) ⟦S3cretSix66⟧ is the one to use",
+            "**API key**: ⟦rosebud⟧",
+            "`token` (prod): `⟦rosebud⟧`",
+            "The root pw for the bastion: ⟦blueFish77⟧",
+            "**Password for db1.prod (EU):** ⟦rosebud⟧, ask before you change it",
+            "password for prod: \"⟦open sesame⟧\"",
+            "| Password for prod: ⟦hunter22⟧ |",
+            "| API key | ⟦rosebud⟧ |",
+            "db password of prod = ⟦tigerCat1⟧",
+            "secret: (prod) ⟦hunter6⟧",
+            "password: (prod) ⟦rosebud⟧",
+            "- password\n  - ⟦S3cretItem9⟧",
+            "1. API key\n   1. ⟦rosebud⟧",
+            "+ token for prod\n  + `⟦S3cretItem8⟧`",
+            "- db password\n  - ⟦S3cretItem7⟧ (rotated in May)\n  - staging: `⟦S3cretItem6⟧`",
+            "passcode ⟦482913⟧",
+            "PIN for the cage: ⟦4711⟧",
+            "the admin password, ⟦S3cretComma1⟧, must be changed",
+            "Use the admin password, `⟦hunter77⟧`",
+        ] {
+            let (text, mut names) = redacted(&line.replace(['⟦', '⟧'], ""));
+            let secrets = line.split('⟦').skip(1).filter_map(|part| part.split('⟧').next());
+            let mut words = secrets.flat_map(str::split_whitespace);
+            assert!(words.all(|word| !text.contains(word)), "{text}");
+            assert_eq!(redact(&text, &mut names), text, "redacting twice changes nothing");
+        }
+    }
+
+    #[test]
+    fn labels_that_tell_no_secret_keep_what_follows() {
+        for line in [
+            "reset the password for prod: see the wiki",
+            "the password for prod: in the vault",
+            "token bucket for tenants: 100 rps",
+            "the secret of good alerts",
+            "Number of tokens in the bucket: 100",
+            "tokens for batch jobs: 128k",
+            "TTL of the token in prod: 3600s",
+            "rotate the secret in prod: monthly",
+            "The docs of the access key for prod: https://wiki.example.org/key2",
+            "passwords, oauth2, and certificates",
+            "The token, node-1 says, is stale",
+            "\"nextToken\": \"\",",
+            "password 3 times wrong",
+            "- rotate the token\n  - restart node-1 first\n- API key\n- node-1 holds it",
+        ] {
+            let (text, names) = redacted(line);
+            assert_eq!(names.restore(&text), line);
+        }
+        let (text, _) = redacted("rotate the API key (staging) every 90 days");
+        assert_eq!(text, "rotate the API key (<redacted prose>) every 90 days");
+        let (text, _) = redacted("API key (staging): see the wiki, TTL 3600s");
+        assert_eq!(text, "API key (<redacted prose>): see the wiki, TTL 3600s");
+    }
+
+    #[test]
+    fn a_mark_is_never_cut() {
+        let (text, _) = redacted("sshpass -pS3cret⟧ ssh; **token** (prod) `abcDef12`");
+        assert_eq!(text.matches(MARK).count(), text.matches('>').count(), "{text}");
     }
 
     #[test]

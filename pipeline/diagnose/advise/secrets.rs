@@ -30,6 +30,10 @@ pub enum Check {
     Worded,
     /// Like no word.
     Odd,
+    /// What a label may stand before.
+    Labelled,
+    /// The same, and like no word.
+    LabelledOdd,
     /// As much of the line as belongs to a phrase.
     Phrase,
 }
@@ -42,7 +46,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Byte ranges of what has to go: the groups of a match, or all of it where it has none.
+    /// Byte ranges of what has to go: the groups of a match, or all of it if the pattern has none.
     pub fn find(&self, text: &str) -> Vec<(usize, usize)> {
         let mut out = Vec::new();
         for found in self.pattern.captures_iter(text) {
@@ -59,8 +63,8 @@ impl Rule {
 
 fn parts(found: &Captures<'_>) -> Vec<(usize, usize)> {
     let groups: Vec<_> = found.iter().skip(1).flatten().map(|m| (m.start(), m.end())).collect();
-    match (groups.is_empty(), found.get(0)) {
-        (true, Some(all)) => vec![(all.start(), all.end())],
+    match found.get(0) {
+        Some(all) if found.len() == 1 => vec![(all.start(), all.end())],
         _ => groups,
     }
 }
@@ -75,6 +79,8 @@ impl Check {
             Self::Random => is_random(text),
             Self::Worded => forms::is_worded(text),
             Self::Odd => forms::is_odd(text),
+            Self::Labelled => forms::is_labelled(text),
+            Self::LabelledOdd => forms::is_labelled(text) && forms::is_odd(text),
             Self::Phrase => return forms::phrase(text),
         };
         if holds { text.len() } else { 0 }

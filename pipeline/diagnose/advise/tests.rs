@@ -61,6 +61,7 @@ fn brief(scores: [f64; 4]) -> Brief {
             incident_id: "i".to_owned(),
             diagnosed_at: AT + 5 * MINUTE,
             complete_at: AT + 5 * MINUTE,
+            reporting: Default::default(),
             method: "statistical".to_owned(),
             causes,
             evidence,
