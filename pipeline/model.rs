@@ -1,5 +1,6 @@
 //! The nouns that agents exchange. Times are event time: UTC nanoseconds since the epoch.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -176,6 +177,9 @@ pub struct Diagnosis {
     pub method: String,
     pub causes: Vec<Cause>,
     pub evidence: Vec<Evidence>,
+    /// Instances of the causes' services that sent samples of metrics in the window.
+    #[serde(default)]
+    pub reporting: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Score that the best cause stays below at nineteen of twenty moments at which nothing is wrong:

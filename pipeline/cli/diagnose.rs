@@ -16,7 +16,8 @@ use crate::diagnose::{self, Period, Request, Slices};
 use crate::error::{Error, Result};
 use crate::knowledge::{Library, Model, Writer, intake, load, recall, table_specs};
 use crate::model::{
-    Cause, DAY, Diagnosis, Incident, IncidentState, Nanos, SECOND, Severity, stable_id,
+    Cause, DAY, Diagnosis, Evidence, Incident, IncidentState, Nanos, SECOND, Severity, Signal,
+    stable_id,
 };
 use crate::monitor::calls::{Callers, Calls};
 use crate::monitor::logs::LogStage;
@@ -26,7 +27,7 @@ use crate::stream::ingest::{Feed, Ingest, IngestConfig, JUMP};
 use crate::stream::interval;
 use crate::stream::rows::Rows;
 use crate::stream::schema::Stream;
-use crate::stream::series::Registries;
+use crate::stream::series::{Registries, SERIES_MAX};
 
 /// Rank the causes of what was wrong at given moments of an outage directory.
 #[derive(Debug, clap::Args)]
@@ -160,6 +161,9 @@ impl Beside {
     }
 }
 
+/// How many times as much as before, or as little, is a symptom.
+const SYMPTOM: f64 = 1.5;
+
 /// The incident that a moment may be, for what is known of old about such ones.
 fn incident(request: &Request, diagnosis: &Diagnosis) -> Incident {
     let services: BTreeSet<String> = diagnosis.causes.iter().map(|c| c.service.clone()).collect();
@@ -173,8 +177,37 @@ fn incident(request: &Request, diagnosis: &Diagnosis) -> Incident {
         last_seen_at: request.until,
         closed_at: None,
         services: services.into_iter().collect(),
-        signals: Vec::new(),
+        signals: diagnosis.evidence.iter().filter_map(|e| signal(request, e)).collect(),
     }
+}
+
+/// What a detector would have told of the metric or the lines that a piece of evidence is about, by
+/// which past incidents are known again; nothing where it moved little.
+fn signal(request: &Request, evidence: &Evidence) -> Option<Signal> {
+    let (metric, detail) = match evidence.kind.as_str() {
+        "metric" => (evidence.subject.clone(), String::new()),
+        "log" => ("log:".to_owned(), evidence.subject.clone()),
+        _ => return None,
+    };
+    let (observed, expected) = (evidence.observed, evidence.expected);
+    let moved = observed.abs().max(expected.abs()) > SYMPTOM * observed.abs().min(expected.abs());
+    moved.then(|| Signal {
+        id: evidence.id.clone(),
+        job: String::new(),
+        severity: Severity::Warning,
+        cluster: request.cluster.clone(),
+        service: evidence.service.clone(),
+        instance: evidence.instance.clone(),
+        metric,
+        window_start: evidence.from,
+        window_end: evidence.to,
+        score: 0.0,
+        observed,
+        expected,
+        direction: if observed < expected { "down" } else { "up" }.to_owned(),
+        predicted: false,
+        detail,
+    })
 }
 
 /// The cluster that the user named, or the only one.
@@ -221,7 +254,7 @@ fn read(
     moments: &mut [Moment],
     clusters: &mut BTreeSet<String>,
 ) -> Result<String> {
-    let mut registries = Registries::new(2_000_000);
+    let mut registries = Registries::new(SERIES_MAX);
     let config = IngestConfig {
         lateness: 5 * SECOND,
         not_after: now() + DAY,

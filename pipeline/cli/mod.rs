@@ -169,9 +169,12 @@ fn fail(error: &Error) -> ExitCode {
     ExitCode::from(if error.is_bad_input() { BAD_INPUT } else { 1 })
 }
 
+/// Deltalake logs a commit that met another one as an error, also where it is made once more.
+const LOGGED: &str = "warn,faultline=info,deltalake_core::kernel::transaction=off";
+
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("FAULTLINE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("warn,faultline=info"));
+    let filter =
+        EnvFilter::try_from_env("FAULTLINE_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     // A message that nobody can read must not end the program, which telling so there would.
     let log = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let log = log.with_writer(std::io::stderr);

@@ -264,7 +264,11 @@ fn causes(case: &ClosedCase, paint: Paint, out: &mut String) {
     for (rank, cause) in told.filter(|(rank, c)| *rank == 0 || c.confidence >= LEAST_TOLD) {
         let label = format!("cause {}", rank + 1);
         let who = if cause.instance.is_empty() { &cause.service } else { &cause.instance };
-        let text = format!("{} · {} · confidence {:.2}", safe(who), cause.kind, cause.confidence);
+        let mut text =
+            format!("{} · {} · confidence {:.2}", safe(who), cause.kind, cause.confidence);
+        if rank == 0 && case.diagnosis.method == "llm" {
+            text += " · order by the language model";
+        }
         *out += &format!(
             "   {}   {}\n",
             paint.bold(&label),

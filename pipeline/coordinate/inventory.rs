@@ -8,6 +8,8 @@ use crate::model::{Cause, Diagnosis, Incident};
 #[derive(Debug, Default)]
 pub struct Inventory<'a> {
     instances: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// Those of which samples of metrics still come.
+    reporting: BTreeMap<&'a str, BTreeSet<&'a str>>,
 }
 
 impl<'a> Inventory<'a> {
@@ -16,7 +18,10 @@ impl<'a> Inventory<'a> {
         // What the past knows may be gone by now, or be in another cluster.
         let evidence = diagnosis.evidence.iter().filter(|e| !e.is_learned());
         let evidence = evidence.map(|e| (&e.service, &e.instance));
-        let mut inventory = Self::default();
+        let reporting = diagnosis.reporting.iter();
+        let reporting =
+            reporting.map(|(s, i)| (s.as_str(), i.iter().map(String::as_str).collect()));
+        let mut inventory = Self { reporting: reporting.collect(), ..Self::default() };
         for (service, instance) in signals.chain(evidence) {
             if service.is_empty() {
                 continue;
@@ -39,8 +44,16 @@ impl<'a> Inventory<'a> {
         known.contains(cause.instance.as_str()).then_some(cause.instance.as_str())
     }
 
-    /// How many instances of the service are known; there may be more.
+    /// How many instances of the service are known to serve; there may be more.
     pub fn instance_count(&self, service: &str) -> usize {
-        self.instances.get(service).map_or(0, BTreeSet::len)
+        let known = self.reporting.get(service).or_else(|| self.instances.get(service));
+        known.map_or(0, BTreeSet::len)
+    }
+
+    /// Whether another instance than the one to blame serves meanwhile.
+    pub fn others_serve(&self, cause: &Cause) -> bool {
+        let service = cause.service.as_str();
+        let known = self.reporting.get(service).or_else(|| self.instances.get(service));
+        known.is_some_and(|known| known.iter().any(|instance| *instance != cause.instance))
     }
 }

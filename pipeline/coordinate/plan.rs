@@ -194,6 +194,7 @@ mod tests {
             incident_id: "i".into(),
             diagnosed_at: ONSET + 2 * MINUTE,
             complete_at: ONSET + 2 * MINUTE,
+            reporting: Default::default(),
             method: "statistical".into(),
             causes,
             evidence: Vec::new(),
@@ -278,6 +279,23 @@ mod tests {
             plan(&incident(), &diagnosis(vec![cause("front", "front-0", "crash", 0.9)]), &[]);
         assert_eq!(plan.steps[0].action, Action::RolloutRestart { service: "front".into() });
         assert_eq!((plan.steps[0].risk, plan.steps[0].reversible), (Risk::High, false));
+    }
+
+    #[test]
+    fn what_still_reports_serves_meanwhile() {
+        let serving = |instances: &[&str]| {
+            let mut known = diagnosis(vec![cause("front", "front-0", "crash", 0.9)]);
+            let instances = instances.iter().map(|i| (*i).to_owned()).collect();
+            known.reporting.insert("front".to_owned(), instances);
+            let step = plan(&incident(), &known, &[]).steps.swap_remove(0);
+            (step.action, step.risk)
+        };
+        let delete = Action::DeletePod { service: "front".into(), instance: "front-0".into() };
+        let restart = Action::RolloutRestart { service: "front".into() };
+        assert_eq!(serving(&["front-1"]), (delete.clone(), Risk::Low));
+        assert_eq!(serving(&["front-0", "front-1"]), (delete, Risk::Low));
+        assert_eq!(serving(&["front-0"]), (restart.clone(), Risk::High));
+        assert_eq!(serving(&[]), (restart, Risk::High));
     }
 
     #[test]

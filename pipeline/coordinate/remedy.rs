@@ -106,12 +106,13 @@ fn roll_back(change: &Change, incident: &Incident) -> Remedy {
 /// Deletes the pod to blame where others remain, and restarts the whole service otherwise.
 fn restart(cause: &Cause, inventory: &Inventory, because: &str) -> Remedy {
     let service = cause.service.clone();
-    let replicas = inventory.instance_count(&service);
     let (action, risk) = match inventory.instance(cause) {
-        Some(instance) if replicas > 1 => {
+        Some(instance) if inventory.others_serve(cause) => {
             (Action::DeletePod { service, instance: instance.to_owned() }, Risk::Low)
         }
-        _ if replicas > 1 => (Action::RolloutRestart { service }, Risk::Medium),
+        _ if inventory.instance_count(&service) > 1 => {
+            (Action::RolloutRestart { service }, Risk::Medium)
+        }
         // As far as is known, nothing would serve meanwhile.
         _ => (Action::RolloutRestart { service }, Risk::High),
     };

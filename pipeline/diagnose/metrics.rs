@@ -373,18 +373,25 @@ impl MetricLane {
         self.suspect = Some((v, share));
     }
 
-    /// Silence of `v`, as far as those who call it fare as badly as anybody: collecting metrics
-    /// fails too.
+    /// Silence of `v`, as far as those who call it fare as badly as anybody else: collecting metrics
+    /// fails too. What is left of `v` may be slow just because the rest is gone.
     fn missed(&self, graph: &CallGraph, v: usize) -> f64 {
         let worst = |of: &mut dyn Iterator<Item = usize>| {
             of.map(|c| performance(&self.raw[c])).fold(0.0, f64::max)
         };
-        let all = worst(&mut (0..self.raw.len()));
+        let all = worst(&mut (0..self.raw.len()).filter(|c| *c != v));
         let needed = match graph.callers(v) {
             callers if callers.is_empty() || all == 0.0 => UNKNOWN,
             callers => worst(&mut callers.iter().copied()) / all,
         };
         self.raw[v].silence * needed
+    }
+
+    /// The one instance of `v` that is silent, empty where several are; `None` where none is.
+    pub fn silent(&self, v: usize) -> Option<String> {
+        let mut silent = self.silences.iter().filter(|s| s.service == v);
+        let first = silent.next()?;
+        Some(silent.next().map_or_else(|| first.instance.clone(), |_| String::new()))
     }
 
     /// Share of what its callers show that `v` accounts for as what they have in common.

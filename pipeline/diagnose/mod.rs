@@ -31,6 +31,8 @@ pub mod telemetry;
 mod tests;
 pub mod traces;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use arrow::array::RecordBatch;
 
 pub use capture::sampling;
@@ -40,7 +42,7 @@ pub use pin::{Caps, pinned};
 pub use telemetry::Period;
 
 use crate::error::Result;
-use crate::model::{Diagnosis, MINUTE, Nanos, Signal};
+use crate::model::{Cause, Diagnosis, MINUTE, Nanos, Signal};
 
 /// The `method` of a diagnosis that no language model has seen.
 pub const METHOD: &str = "statistical";
@@ -160,7 +162,25 @@ pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
         diagnosed_at: request.until,
         complete_at,
         method: METHOD.to_owned(),
+        reporting: reporting(&causes, best.as_ref().map(|(.., captured, _)| &captured.telemetry)),
         causes,
         evidence,
     })
+}
+
+/// Instances of the causes' services that sent samples in the window.
+fn reporting(
+    causes: &[Cause],
+    telemetry: Option<&telemetry::Telemetry>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let Some(telemetry) = telemetry else { return out };
+    let blamed: BTreeSet<&str> = causes.iter().map(|cause| cause.service.as_str()).collect();
+    for series in telemetry.series.iter().filter(|s| blamed.contains(s.service.as_str())) {
+        let sent = series.points.iter().rev().any(|(ts, _)| telemetry.window.contains(*ts));
+        if sent && !series.instance.is_empty() {
+            out.entry(series.service.clone()).or_default().insert(series.instance.clone());
+        }
+    }
+    out
 }

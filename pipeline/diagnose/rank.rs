@@ -330,10 +330,15 @@ fn build(
         out.evidence.extend(cited.iter().map(|f| f.evidence.clone()));
         out.evidence.extend(edges(names, graph, lanes, v));
         let strongest = own.first().map_or(0.0, |f| f.strength);
+        let kind = lanes.signs(v, &own).kind();
         out.candidates.push(Candidate {
             service: names[v].to_owned(),
-            instance: instance(&lanes.metrics, t, v),
-            kind: lanes.signs(v, &own).kind(),
+            instance: match kind {
+                Kind::Crash => lanes.metrics.silent(v),
+                _ => None,
+            }
+            .unwrap_or_else(|| instance(&lanes.metrics, t, v)),
+            kind,
             score,
             confidence: strongest * score * score / total,
             evidence: (from..out.evidence.len()).collect(),

@@ -164,6 +164,7 @@ mod tests {
             incident_id: "i".to_owned(),
             diagnosed_at: 1,
             complete_at: 1,
+            reporting: Default::default(),
             method: "statistical".to_owned(),
             causes: ["db", "web"].map(cause).to_vec(),
             evidence: Vec::new(),

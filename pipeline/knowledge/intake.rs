@@ -154,7 +154,7 @@ pub fn no_incident(id: &str) -> Error {
     Error::usage(
         format!("the archive has no incident {id}"),
         "see `faultline query --archive DIR \"SELECT incident_id, title FROM incidents\"`, with \
-         the same DIR",
+         the same DIR; one that is open is there from the next checkpoint of its run on",
     )
 }
 
@@ -173,19 +173,26 @@ pub async fn feedback(writer: &Writer, incident_id: &str, said: Said) -> Result<
     let (cluster, opened_at): (String, Nanos) =
         (incident.text("cluster", 0), incident.time("opened_at", 0).unwrap_or_default());
     let sql = format!("SELECT max(number) AS number FROM feedback WHERE incident_id = '{id}'");
-    let given = load::rows(archive, "feedback", &sql).await?;
-    let given = given.iter().filter(|b| b.num_rows() > 0);
-    let feedback = Feedback {
-        cluster: named(&cluster).to_owned(),
-        opened_at,
-        incident_id: incident_id.to_owned(),
-        number: given.map(|b| Columns(b).integer("number", 0)).max().unwrap_or(0) + 1,
-        said,
-    };
-    let mut outbox = Outbox::default();
-    outbox.rows("feedback", feedback_rows(std::slice::from_ref(&feedback))?);
-    commit(writer, "feedback", feedback.number, outbox, &[incident_id]).await?;
-    Ok(feedback)
+    let commit = format!("feedback-{}", stable_id(&["feedback", incident_id]));
+    let mut number = 0;
+    loop {
+        let given = load::rows(archive, "feedback", &sql).await?;
+        let given = given.iter().filter(|b| b.num_rows() > 0);
+        number = given.map(|b| Columns(b).integer("number", 0)).fold(number, i64::max) + 1;
+        let feedback = Feedback {
+            cluster: named(&cluster).to_owned(),
+            opened_at,
+            incident_id: incident_id.to_owned(),
+            number,
+            said: said.clone(),
+        };
+        let mut outbox = Outbox::default();
+        outbox.rows("feedback", feedback_rows(std::slice::from_ref(&feedback))?);
+        // Somebody else may have been given this number at the same time.
+        if writer.append(&commit, number, outbox).await? {
+            return Ok(feedback);
+        }
+    }
 }
 
 /// Whether anything that the archive tells of a cluster is about this service.

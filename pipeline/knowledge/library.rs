@@ -310,6 +310,8 @@ impl Library {
             case.fingerprint.sort_unstable();
             case.root_service = cause;
             case.root_kind = "unknown".to_owned();
+            // They answered another cause.
+            case.actions = Vec::new();
         }
         case
     }

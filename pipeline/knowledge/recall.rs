@@ -71,14 +71,20 @@ fn of_case(incident_id: &str, found: &Similar) -> Evidence {
         if found.times > 1 { format!(", {} times so far", found.times) } else { String::new() };
     let cause = match case.root_service.is_empty() {
         true => "its cause stayed unknown".to_owned(),
-        false => format!("its cause was {} ({})", case.root_service, case.root_kind),
+        false => format!("its cause was held to be {} ({})", case.root_service, case.root_kind),
+    };
+    let judged = match (found.record.right(), found.record.wrong()) {
+        (0, 0) => String::new(),
+        (right, wrong) => format!(", found right {right} and wrong {wrong} times"),
     };
     let action = case.actions.first().map(|a| format!("; proposed then: {a}")).unwrap_or_default();
     let sql = format!(
         "SELECT incident_id, opened_at, closed_at, title, root_service AS service, root_kind, \
-         actions FROM cases WHERE incident_id = {} AND cluster = {}",
-        literal(&case.incident_id),
-        literal(&case.cluster)
+         actions, (SELECT cause FROM feedback WHERE incident_id = {id} AND cause IS NOT NULL \
+         ORDER BY number DESC LIMIT 1) AS cause_given FROM cases WHERE incident_id = {id} AND \
+         cluster = {}",
+        literal(&case.cluster),
+        id = literal(&case.incident_id),
     );
     Evidence {
         id: stable_id(&[CASE, &case.incident_id]),
@@ -88,7 +94,7 @@ fn of_case(incident_id: &str, found: &Similar) -> Evidence {
         instance: String::new(),
         subject: case.incident_id.clone(),
         statement: format!(
-            "like incident {} ({:.2}){times}: {cause}{action}",
+            "like incident {} ({:.2}){times}: {cause}{judged}{action}",
             case.incident_id, found.likeness
         ),
         from: case.opened_at,

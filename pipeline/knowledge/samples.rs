@@ -106,6 +106,7 @@ fn case(id: &str, opened_at: Nanos, template: TemplateId) -> ClosedCase {
             incident_id: id.into(),
             diagnosed_at: opened_at + MINUTE,
             complete_at: opened_at + MINUTE,
+            reporting: Default::default(),
             method: "statistical".into(),
             causes: vec![cause("cart", 0.8, &["ev-1", "ev-2"]), cause("front", 0.1, &["ev-1"])],
             evidence: vec![evidence(1, "metric", "latency"), evidence(2, "change", "cart")],

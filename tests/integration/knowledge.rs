@@ -308,6 +308,11 @@ fn an_incident_that_comes_back_finds_the_first_and_the_runbook_of_its_service() 
     }
     let similar = search(&archive, &["--incident", &ids[2], "--kind", "case"]);
     assert_eq!(similar[0]["incident_id"], ids[0], "{similar:?}");
+    // So does one who looks at a moment by hand.
+    let [outage_text, place] = [&outage, &archive].map(|path| text(path));
+    let at = "2024-03-12T14:00:00Z";
+    let told = done(&["diagnose", &outage_text, "--at", at, "--archive", &place]);
+    assert!(told.contains(&format!("like incident {}", ids[0])), "{told}");
     let before = search(&archive, &["--incident", &ids[0], "--kind", "case", "--limit", "9"]);
     assert!(before.iter().all(|c| ids.iter().all(|id| c["incident_id"] != id.as_str())));
     // What fits better comes first, of whichever kind it is.
@@ -359,6 +364,26 @@ fn feedback_corrects_a_cause_and_moves_a_case_down() {
         ask(&archive, "SELECT given_by, given_at FROM feedback ORDER BY number DESC LIMIT 1");
     assert_eq!(late, "given_by,given_at\nada,2024-03-20T00:00:00Z\n");
     let archive = text(&archive);
+    // Who speaks at the same time as others is heard, too.
+    let voices: Vec<_> = (0..4)
+        .map(|voice| {
+            let (id, archive, by) = (ids[1].clone(), archive.clone(), format!("voice {voice}"));
+            std::thread::spawn(move || {
+                let say = ["incident", "feedback", &id, "--helpful", "yes", "--by", &by];
+                done(&[&say[..], &["--archive", &archive]].concat())
+            })
+        })
+        .collect();
+    let mut said: Vec<String> = voices.into_iter().map(|voice| voice.join().unwrap()).collect();
+    said.sort();
+    let numbered = |n: usize| format!("recorded as number {n} about incident {}\n", ids[1]);
+    assert_eq!(said, (1..=4).map(numbered).collect::<Vec<_>>());
+    let sql = format!(
+        "SELECT count(DISTINCT given_by) AS voices, count(DISTINCT number) AS numbers
+         FROM feedback WHERE incident_id = '{}'",
+        ids[1]
+    );
+    assert_eq!(ask(Path::new(&archive), &sql), "voices,numbers\n4,4\n");
     let slip =
         faultline(&["incident", "feedback", &ids[0], "--cause", "stokroom", "--archive", &archive]);
     assert!(slip.stderr.contains("is of a service \"stokroom\""), "{slip:?}");

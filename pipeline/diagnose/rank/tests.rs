@@ -356,6 +356,34 @@ fn who_falls_silent_while_its_callers_fail_has_crashed() {
     assert_ne!(best(&t).kind, Kind::Crash);
 }
 
+/// One of three replicas, or two, is gone, and the others have its load: who is silent has crashed,
+/// not who is busy.
+#[test]
+fn an_instance_that_is_silent_has_crashed_and_not_one_that_took_over_its_work() {
+    for (gone, named) in [(vec![2], "api-2"), (vec![1, 2], "")] {
+        let mut all = Vec::new();
+        for replica in 0..3 {
+            for (metric, before, now) in
+                [("request_rate", 10.0, 15.0), ("latency_p50", 20.0, 26.0), ("cpu_usage", 0.3, 0.5)]
+            {
+                let mut own = series("api", metric, before, now);
+                own.instance = format!("api-{replica}");
+                if gone.contains(&replica) {
+                    own.points.truncate(BASELINE as usize);
+                }
+                all.push(own);
+            }
+        }
+        for quiet in ["web", "db", "mail"] {
+            all.push(series(quiet, "latency_p50", 10.0, 10.0));
+            all.push(series(quiet, "cpu_usage", 0.2, 0.2));
+        }
+        let t = telemetry(all, &[("web", "api"), ("api", "db"), ("web", "mail")]);
+        let c = best(&t);
+        assert_eq!((&*c.service, &*c.instance, c.kind), ("api", named, Kind::Crash), "{gone:?}");
+    }
+}
+
 #[test]
 fn a_callee_that_is_gone_explains_the_errors_and_lines_of_its_caller() {
     let rows = [("web", 0.001), ("api", 0.05), ("mail", 0.001)];
