@@ -42,10 +42,15 @@ pub struct Signs {
     pub self_time: f64,
     /// A change of configuration before it, not one of another kind.
     pub configuration: f64,
+    /// Less traffic, or less use of a resource: strange, but the name of no kind.
+    pub nameless: f64,
 }
 
 /// Below this nothing has fired: the kind is unknown.
 const LEAST: f64 = 0.03;
+
+/// Below this share of what has no name, nothing has either: the noise of another metric gives none.
+const LEAST_SHARE: f64 = 0.25;
 
 impl Signs {
     /// Saturation and exceptions bring about slowness and errors, never the other way round, so a
@@ -67,7 +72,7 @@ impl Signs {
             (Kind::Dependency, self.dependency * 0.5),
             (Kind::Load, self.traffic_up * 0.6),
         ];
-        let mut best = (Kind::Unknown, LEAST);
+        let mut best = (Kind::Unknown, LEAST.max(LEAST_SHARE * self.nameless));
         for vote in votes {
             if vote.1 > best.1 {
                 best = vote;
@@ -84,6 +89,7 @@ impl Signs {
             (Family::Disk, _) => &mut self.disk,
             (Family::Loss, true) => &mut self.retransmits,
             (Family::Traffic, true) => &mut self.traffic_up,
+            (Family::Traffic | Family::Cpu | Family::Memory, false) => &mut self.nameless,
             _ => return,
         };
         *slot = slot.max(severity);

@@ -249,9 +249,14 @@ impl Lanes {
         let thrown = findings.iter().any(|f| logs::is_exception(&f.evidence));
         let spans =
             |part: fn(&shape::SpanLane) -> &[f64]| self.spans.as_ref().map_or(0.0, |s| part(s)[v]);
+        // Who was scaled in is silent because somebody wanted it so.
+        let scaled = findings.iter().any(|f| is_change(f, "scale"));
         let configured = findings
             .iter()
-            .filter(|f| matches!(&f.evidence, Evidence::Change { kind, .. } if kind == "config"));
+            .filter(|f| is_change(f, "config") || (is_change(f, "scale") && m.silent(v).is_some()));
+        // Who gets fewer requests makes fewer calls.
+        let Aspects { flow, traffic, .. } = m.residual[v];
+        let flow = if flow > traffic { flow } else { 0.0 };
         let mut signs = Signs {
             latency: m.residual[v].latency,
             dependency: m.residual[v].dependency,
@@ -259,7 +264,7 @@ impl Lanes {
             errors: m.residual[v].error.max(if thrown { 0.0 } else { logged }),
             exceptions: if thrown { logged } else { 0.0 },
             error_origin: spans(|s| &s.errors),
-            shape: spans(|s| &s.shape).max(m.residual[v].flow),
+            shape: spans(|s| &s.shape).max(flow),
             self_time: spans(|s| &s.self_time),
             configuration: configured.map(|f| f.strength).fold(0.0, f64::max),
             ..Signs::default()
@@ -267,7 +272,7 @@ impl Lanes {
         for (family, rose, severity) in m.uses(v) {
             signs.add_metric(family, rose, severity);
         }
-        signs.silence = m.silence(v);
+        signs.silence = if scaled { 0.0 } else { m.silence(v) };
         signs
     }
 
@@ -286,6 +291,10 @@ impl Lanes {
         }
         f64::max(0.0, client - server)
     }
+}
+
+fn is_change(finding: &Finding, what: &str) -> bool {
+    matches!(&finding.evidence, Evidence::Change { kind, .. } if kind == what)
 }
 
 /// How badly a service fares by itself, in any aspect.

@@ -15,8 +15,8 @@ CREATE TABLE evidence (
     statement   TEXT NOT NULL,        -- one sentence for a person
     from_ts     TIMESTAMPTZ NOT NULL, -- start of the time looked at, inclusive, event time
     to_ts       TIMESTAMPTZ NOT NULL, -- end of the time looked at, exclusive
-    observed    DOUBLE NOT NULL,      -- what was seen, in the unit of the subject
-    expected    DOUBLE NOT NULL,      -- what would have been normal, in the unit of the subject
+    observed    DOUBLE NOT NULL,      -- what was seen, in the unit of the subject; of a metric the median of the half of the window that deviates most
+    expected    DOUBLE NOT NULL,      -- what would have been normal, in the unit of the subject; of a metric the median before, of which the archive may keep less
     sql         TEXT NOT NULL,        -- query over this archive that returns the rows behind the fact; may be empty
     written     BIGINT                -- which write of the archive the row is of; of two for one row the later counts
 );

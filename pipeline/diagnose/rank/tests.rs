@@ -378,10 +378,32 @@ fn an_instance_that_is_silent_has_crashed_and_not_one_that_took_over_its_work() 
             all.push(series(quiet, "latency_p50", 10.0, 10.0));
             all.push(series(quiet, "cpu_usage", 0.2, 0.2));
         }
-        let t = telemetry(all, &[("web", "api"), ("api", "db"), ("web", "mail")]);
+        let mut t = telemetry(all, &[("web", "api"), ("api", "db"), ("web", "mail")]);
         let c = best(&t);
         assert_eq!((&*c.service, &*c.instance, c.kind), ("api", named, Kind::Crash), "{gone:?}");
+        // Where somebody has taken them away, that is the reason.
+        t.changes.push(Change {
+            ts: (BASELINE - 1) * STEP,
+            service: "api".to_owned(),
+            kind: "scale".to_owned(),
+            object: "api".to_owned(),
+            detail: "fewer replicas".to_owned(),
+        });
+        assert_eq!(best(&t).kind, Kind::Configuration, "{gone:?}");
     }
+}
+
+#[test]
+fn fewer_requests_for_all_are_no_error() {
+    let services = ["web", "api", "db"];
+    let mut all: Vec<Series> =
+        services.iter().map(|s| series(s, "request_rate", 30.0, 3.0)).collect();
+    all.extend(services.iter().map(|s| series(s, "cpu_utilisation", 0.3, 0.1)));
+    // A little more than usual, as something always is.
+    all.extend(services.iter().map(|s| series(s, "error_ratio", 0.001, 0.0012)));
+    let t = telemetry(all, &[("web", "api"), ("api", "db")]);
+    let c = best(&t);
+    assert_eq!((&*c.service, c.kind), ("web", Kind::Unknown));
 }
 
 #[test]
