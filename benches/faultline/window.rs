@@ -150,7 +150,7 @@ fn interned_rows() -> Vec<Rows> {
         let ids = keys[0].keys().values().iter().map(|key| *key as u32);
         let values = bulk.column(4).as_primitive::<Float64Type>().values().clone();
         let mut columns = vec![Arc::clone(bulk.column(0))];
-        columns.extend(registry.columns(UInt32Array::from_iter_values(ids)).unwrap());
+        columns.extend(registry.columns(UInt32Array::from_iter_values(ids)));
         columns.push(Arc::new(Float64Array::new(values, None)));
         let whole = RecordBatch::try_new(Stream::Metrics.schema(), columns).unwrap();
         for from in (0..whole.num_rows()).step_by(BATCH_ROWS) {
@@ -190,7 +190,7 @@ fn intern(registry: &mut Registry, batch: &RecordBatch) -> Rows {
     let series = |row| registry.intern(&std::array::from_fn::<&str, 5, _>(|i| keys[i].value(row)));
     let ids = UInt32Array::from_iter_values((0..batch.num_rows()).map(series));
     let mut columns = vec![Arc::clone(batch.column(0))];
-    columns.extend(registry.columns(ids).unwrap());
+    columns.extend(registry.columns(ids));
     columns.push(Arc::clone(batch.column(6)));
     rows_of(RecordBatch::try_new(Stream::Metrics.schema(), columns).unwrap())
 }

@@ -70,7 +70,7 @@ impl LogStage {
             }
         }
         let mut columns: Vec<ArrayRef> = rows.batch.columns().to_vec();
-        columns.splice(SERIES, registry.columns(UInt32Array::from(series))?);
+        columns.splice(SERIES, registry.columns(UInt32Array::from(series)));
         columns[TEMPLATE_ID] = Arc::new(StringArray::from(ids));
         columns[TEMPLATE] = Arc::new(StringArray::from(templates));
         Ok(Rows { ts: rows.ts, batch: RecordBatch::try_new(Stream::Logs.schema(), columns)? })

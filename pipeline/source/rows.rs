@@ -113,7 +113,7 @@ pub fn assemble(
     rest: Vec<ArrayRef>,
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
     let mut columns: Vec<ArrayRef> = vec![Arc::new(ts)];
-    columns.extend(registry.columns(ids)?);
+    columns.extend(registry.columns(ids));
     columns.extend(rest);
     RecordBatch::try_new(registry.stream().schema(), columns)
 }

@@ -198,7 +198,7 @@ impl Frame {
     fn key_columns(&mut self, keys: &mut FrameKeys) -> Result<Vec<ArrayRef>> {
         match (&mut self.groups, keys) {
             (Groups::Series { order, .. }, FrameKeys::Series(table)) => {
-                table.columns(order.clone())
+                Ok(table.columns(order.clone()))
             }
             (Groups::General(general), _) => general.take(),
             (Groups::Series { .. }, FrameKeys::General(_)) => {

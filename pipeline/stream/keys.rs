@@ -75,8 +75,8 @@ impl SeriesKeys {
     }
 
     /// Key columns of these groups.
-    pub fn columns(&mut self, groups: Vec<u32>) -> Result<Vec<ArrayRef>> {
-        Ok(self.groups.columns(&UInt32Array::from(groups))?)
+    pub fn columns(&mut self, groups: Vec<u32>) -> Vec<ArrayRef> {
+        self.groups.columns(&UInt32Array::from(groups))
     }
 
     #[cold]

@@ -218,7 +218,7 @@ impl Over {
     pub fn save(&mut self) -> Result<Vec<RecordBatch>> {
         let count = self.series_count();
         let mut columns = match &mut self.partitions {
-            Partitions::Series(keys) => to_plain(&keys.columns((0..count as u32).collect())?)?,
+            Partitions::Series(keys) => to_plain(&keys.columns((0..count as u32).collect()))?,
             Partitions::General(keys) => keys.columns()?,
         };
         columns.push(Arc::new(Int64Array::from(self.last.clone())));

@@ -182,7 +182,7 @@ impl Reorder {
             .into();
         let mut columns: Vec<ArrayRef> =
             vec![Arc::new(TimestampNanosecondArray::new(ts.clone(), None))];
-        columns.extend(registry.columns(ids)?);
+        columns.extend(registry.columns(ids));
         let picks: Vec<(usize, usize)> =
             entries.iter().map(|e| (e.part as usize, e.row as usize)).collect();
         for column in columns.len()..self.stream.schema().fields().len() {

@@ -5,12 +5,10 @@ use std::hash::Hasher;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray, StringBuilder,
-    UInt32Array,
+    Array, ArrayBuilder, ArrayRef, AsArray, DictionaryArray, RecordBatch, StringArray,
+    StringBuilder, UInt32Array,
 };
-use arrow::compute::concat;
 use arrow::datatypes::UInt32Type;
-use arrow::error::ArrowError;
 use hashbrown::HashTable;
 
 use super::schema::Stream;
@@ -29,52 +27,43 @@ pub const SERIES_MAX: usize = 2_000_000;
 /// arrays that only ever grow at the end. Operators may therefore cache anything per id until they
 /// are told that another table has taken its place ([`Msg::Renumbered`](super::rows::Msg)).
 pub struct KeyTable {
-    /// Ids by the hash of their tuple; texts are kept once, in the columns.
+    /// Ids by the hash of their tuple; texts are in the columns.
     ids: HashTable<u32>,
     hashes: Vec<u64>,
     columns: Vec<TextColumn>,
 }
 
-/// Texts by id. Those that were not asked for as an array yet stand apart.
+/// Texts by id, and as they were last asked for as an array.
 struct TextColumn {
+    texts: StringBuilder,
     told: StringArray,
-    fresh: StringBuilder,
 }
 
 impl TextColumn {
     fn get(&self, id: u32) -> &str {
-        let (mut id, mut offsets) = (id as usize, self.told.value_offsets());
-        let mut bytes = self.told.value_data();
-        if id + 1 >= offsets.len() {
-            id -= offsets.len() - 1;
-            (offsets, bytes) = (self.fresh.offsets_slice(), self.fresh.values_slice());
-        }
-        let text = &bytes[offsets[id] as usize..offsets[id + 1] as usize];
-        // SAFETY: array and builder take `str` only, and offsets are where these begin and end.
+        let (id, offsets) = (id as usize, self.texts.offsets_slice());
+        let text = &self.texts.values_slice()[offsets[id] as usize..offsets[id + 1] as usize];
+        // SAFETY: the builder takes `str` only, and offsets are where these begin and end.
         unsafe { std::str::from_utf8_unchecked(text) }
     }
 
     fn bytes(&self) -> usize {
-        self.told.values().len() + self.fresh.values_slice().len()
+        self.texts.values_slice().len()
     }
 
     /// All texts. New ones cost the copy of a buffer, not of every string before them.
-    fn array(&mut self) -> Result<StringArray, ArrowError> {
-        if !self.fresh.is_empty() {
-            self.told = joined(&self.told, &self.fresh.finish())?;
+    fn array(&mut self) -> StringArray {
+        if self.told.len() != self.texts.len() {
+            self.told = self.texts.finish_cloned();
         }
-        Ok(self.told.clone())
+        self.told.clone()
     }
-}
-
-fn joined(first: &StringArray, second: &StringArray) -> Result<StringArray, ArrowError> {
-    Ok(concat(&[first, second])?.as_string().clone())
 }
 
 impl KeyTable {
     /// An empty table of `columns` columns.
     pub fn new(columns: usize) -> Self {
-        let column = |_| TextColumn { told: StringArray::new_null(0), fresh: StringBuilder::new() };
+        let column = |_| TextColumn { texts: StringBuilder::new(), told: StringArray::new_null(0) };
         Self {
             ids: HashTable::new(),
             hashes: Vec::new(),
@@ -115,7 +104,7 @@ impl KeyTable {
         }
         let id = self.len() as u32;
         for (column, part) in self.columns.iter_mut().zip(key) {
-            column.fresh.append_value(part);
+            column.texts.append_value(part);
         }
         self.hashes.push(hash);
         let hashes = &self.hashes;
@@ -159,14 +148,14 @@ impl KeyTable {
     }
 
     /// Dictionary columns for rows with these ids, which must come from this table.
-    pub fn columns(&mut self, ids: &UInt32Array) -> Result<Vec<ArrayRef>, ArrowError> {
+    pub fn columns(&mut self, ids: &UInt32Array) -> Vec<ArrayRef> {
         debug_assert!(ids.values().iter().all(|id| (*id as usize) < self.len()));
         let column = |texts: &mut TextColumn| {
-            let texts = Arc::new(texts.array()?);
+            let texts = Arc::new(texts.array());
             // SAFETY: ids come from `intern`, which returns only positions that exist in `texts`;
             // checking each of them again would cost as much as the whole window aggregation.
             let array = unsafe { DictionaryArray::<UInt32Type>::new_unchecked(ids.clone(), texts) };
-            Ok(Arc::new(array) as ArrayRef)
+            Arc::new(array) as ArrayRef
         };
         self.columns.iter_mut().map(column).collect()
     }
@@ -292,12 +281,12 @@ impl Registry {
         });
         let ids: Vec<u32> = ids.collect();
         let mut columns = rows.columns().to_vec();
-        columns.splice(series, self.columns(UInt32Array::from(ids))?);
+        columns.splice(series, self.columns(UInt32Array::from(ids)));
         Ok(RecordBatch::try_new(rows.schema(), columns)?)
     }
 
     /// Dictionary columns for rows of these series.
-    pub fn columns(&mut self, ids: UInt32Array) -> Result<Vec<ArrayRef>, ArrowError> {
+    pub fn columns(&mut self, ids: UInt32Array) -> Vec<ArrayRef> {
         self.table.columns(&ids)
     }
 }
@@ -366,10 +355,10 @@ mod tests {
     fn the_same_key_keeps_its_id_and_values_only_grow() {
         let mut r = Registry::new(Stream::Changes, 10);
         let a = r.intern(&["c", "api", "deploy"]);
-        let first = r.columns(UInt32Array::from(vec![a])).unwrap();
+        let first = r.columns(UInt32Array::from(vec![a]));
         let b = r.intern(&["c", "db", "deploy"]);
         assert_eq!((a, b, r.intern(&["c", "api", "deploy"])), (0, 1, 0));
-        let second = r.columns(UInt32Array::from(vec![b, a])).unwrap();
+        let second = r.columns(UInt32Array::from(vec![b, a]));
         assert_eq!(first[1].len(), 1);
         let text = arrow::compute::cast(&second[1], &arrow::datatypes::DataType::Utf8);
         assert_eq!(*text.unwrap(), StringArray::from(vec!["db", "api"]));
@@ -390,7 +379,7 @@ mod tests {
         let rows = |r: &mut Registry, ids: Vec<u32>| {
             let ts = TimestampNanosecondArray::from_iter_values(0..ids.len() as i64);
             let mut columns: Vec<ArrayRef> = vec![Arc::new(ts)];
-            columns.extend(r.columns(UInt32Array::from(ids)).unwrap());
+            columns.extend(r.columns(UInt32Array::from(ids)));
             let rest = Stream::Changes.schema().fields().len() - columns.len();
             let text = || Arc::new(StringArray::from(vec!["x"; columns[0].len()])) as ArrayRef;
             let rest: Vec<ArrayRef> = (0..rest).map(|_| text()).collect();

@@ -71,7 +71,7 @@ fn batch(
 ) -> RecordBatch {
     let ts = TimestampNanosecondArray::from_iter_values(ts);
     let mut columns: Vec<ArrayRef> = vec![Arc::new(ts)];
-    columns.extend(registries.get_mut(stream).columns(UInt32Array::from(ids)).unwrap());
+    columns.extend(registries.get_mut(stream).columns(UInt32Array::from(ids)));
     columns.extend(rest);
     RecordBatch::try_new(stream.schema(), columns).unwrap()
 }
