@@ -49,7 +49,7 @@ pub struct Signs {
 /// Below this nothing has fired: the kind is unknown.
 const LEAST: f64 = 0.03;
 
-/// Below this share of what has no name, nothing has either: the noise of another metric gives none.
+/// Below this share of what has no name, nothing has: the noise of another metric gives none.
 const LEAST_SHARE: f64 = 0.25;
 
 impl Signs {

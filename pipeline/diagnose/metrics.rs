@@ -373,8 +373,8 @@ impl MetricLane {
         self.suspect = Some((v, share));
     }
 
-    /// Silence of `v`, as far as those who call it fare as badly as anybody else: collecting metrics
-    /// fails too. What is left of `v` may be slow just because the rest is gone.
+    /// Silence of `v`, as far as those who call it fare as badly as anybody else: collecting
+    /// metrics fails too. What is left of `v` may be slow just because the rest is gone.
     fn missed(&self, graph: &CallGraph, v: usize) -> f64 {
         let worst = |of: &mut dyn Iterator<Item = usize>| {
             of.map(|c| performance(&self.raw[c])).fold(0.0, f64::max)
