@@ -319,3 +319,39 @@ fn a_series_is_forgotten_after_a_week_without_rows() {
         assert_eq!([1, 2, 3].map(|service| last(&written, service)), [said; 3]);
     }
 }
+
+/// Ids that stand for other series from some row on are not taken for those that had them.
+#[test]
+fn series_may_be_numbered_anew() {
+    let sample =
+        |second: i64, service, value| Sample { ts: START + second * SECOND, service, value };
+    let before = [sample(0, 0, 9.0), sample(1, 1, 5.0), sample(2, 2, 1.0), sample(70, 1, 4.0)];
+    let after = [sample(130, 2, 2.0), sample(131, 1, 3.0), sample(132, 0, 8.0)];
+    let windowed = "SELECT cluster, service, tumble(interval '1 minute') AS window,
+                           max(value) AS n FROM metrics GROUP BY cluster, service, window";
+    for (from, order, window) in [
+        (windowed, "window", "window.start AS a, window.end AS b"),
+        ("SELECT cluster, service, ts, value AS n FROM metrics", "ts", "ts AS a, ts AS b"),
+    ] {
+        let sql = format!(
+            "INSERT INTO signals
+             SELECT cluster, service, '' AS i, '' AS m, {window},
+                    highest(n) OVER (PARTITION BY service ORDER BY {order}) AS score,
+                    0.0 AS o, 0.0 AS e, '' AS d, false AS g, false AS p, '' AS t
+             FROM ({from})"
+        );
+        let last = block_on(async {
+            let mut driver = driver(&sql).await;
+            let mut steps = fed(&before, 2, &mut Registries::new(100));
+            steps.retain(|step| !matches!(step, faultline::stream::ingest::Feed::End));
+            let mut written = feed(&mut driver, steps).await;
+            driver.renumber().await.unwrap();
+            written.extend(feed(&mut driver, fed(&after, 2, &mut Registries::new(100))).await);
+            [0, 1, 2].map(|service| {
+                let own = written.iter().filter(|w| w.service == name(service));
+                own.max_by_key(|w| w.start).unwrap().values[0]
+            })
+        });
+        assert_eq!(last, [9.0, 5.0, 2.0], "{order}");
+    }
+}
