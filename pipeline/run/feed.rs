@@ -440,7 +440,8 @@ impl Feed {
             }
             if !std::mem::replace(&mut seen[at], true) {
                 let service = self.registries.get(stream).text(1, *key);
-                if self.services.insert(service.to_owned()) {
+                let room = self.services.len() < SERIES_MAX;
+                if room && self.services.insert(service.to_owned()) {
                     out.push((rows.ts[row], self.services.len()));
                 }
             }
