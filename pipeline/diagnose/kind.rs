@@ -127,6 +127,8 @@ mod tests {
             (Signs { self_time: 0.95, ..slow }, Kind::Unknown),
             (Signs { wire: 0.5, self_time: 0.9, ..slow }, Kind::NetworkDelay),
             (slow, Kind::NetworkDelay),
+            (Signs { nameless: 0.9, ..slow }, Kind::NetworkDelay),
+            (Signs { nameless: 0.9, latency: 0.2, ..slow }, Kind::Unknown),
         ] {
             assert_eq!(signs.kind(), expect, "{signs:?}");
         }
