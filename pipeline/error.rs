@@ -13,7 +13,7 @@ pub enum Error {
     #[error("{job}:{line}:{column}: {message}; {remedy}")]
     Job { job: String, line: u64, column: u64, message: String, remedy: String },
 
-    /// A job that was sound until its SQL met a row that it cannot work with.
+    /// A job that was sound until its SQL met rows of one window that it cannot work with together.
     #[error("{job}: the job failed on a row: {message}; {remedy}")]
     JobRow { job: String, message: String, remedy: &'static str },
 
@@ -121,7 +121,15 @@ impl Error {
         if let Self::JobMemory { memory_mib, .. } = self {
             return Self::JobMemory { job: job.to_owned(), memory_mib };
         }
-        let found = match &self {
+        match self.row_problem() {
+            Some((message, remedy)) => Self::JobRow { job: job.to_owned(), message, remedy },
+            None => self,
+        }
+    }
+
+    /// What SQL cannot do with a row, and what to write instead, where that is the error.
+    pub fn row_problem(&self) -> Option<(String, &'static str)> {
+        match self {
             Self::Arrow(error) => row_problem(error),
             Self::DataFusion(error) => match error.find_root() {
                 DataFusionError::ArrowError(error, _) => row_problem(error),
@@ -129,10 +137,6 @@ impl Error {
                 _ => None,
             },
             _ => None,
-        };
-        match found {
-            Some((message, remedy)) => Self::JobRow { job: job.to_owned(), message, remedy },
-            None => self,
         }
     }
 

@@ -171,12 +171,13 @@ pub async fn run(
         let (feed, work) = mpsc::channel(CHANNEL);
         names.push(collect::JobName::of(&job));
         let text = job.file.origin.clone();
+        let stream = job.streams.first().copied().unwrap_or(Stream::Metrics);
         feeds.push((job.streams.clone(), feed));
         let mut driver = Driver::new(job);
         if let Some(checkpoint) = options.checkpoints.as_ref().and_then(|c| c.resumed.as_ref()) {
             driver.restore(&checkpoint::job_state(n + 1, checkpoint)?)?;
         }
-        tokio::spawn(drive(n + 1, text, driver, work, out.clone()));
+        tokio::spawn(drive(n + 1, (text, stream), driver, work, out.clone()));
     }
     let room = room::Room::new(Arc::clone(&stop));
     let ingest = feed::Feed::new(source, &options, feeds, out)?;
@@ -192,10 +193,10 @@ pub async fn run(
     report
 }
 
-/// One job: steps in, signals out. `text` is where its SQL came from, for messages.
+/// One job: steps in, signals out. For messages, its SQL came from `text` and reads `stream`.
 async fn drive(
     origin: usize,
-    text: String,
+    (text, stream): (String, Stream),
     mut driver: Driver,
     mut work: mpsc::Receiver<Step>,
     out: mpsc::Sender<(usize, Message)>,
@@ -213,6 +214,11 @@ async fn drive(
             Ok(signals) if signals.is_empty() => {}
             Ok(signals) => messages.push(Message::Signals(signals)),
             Err(error) => messages.push(Message::Failed(error.in_job(&text))),
+        }
+        let faults = driver.take_faults();
+        if !faults.is_empty() {
+            let failed = |fault| letter::failed(stream, &text, fault);
+            messages.push(Message::Dead(faults.iter().map(failed).collect()));
         }
         let census = driver.take_census();
         if !census.is_empty() {

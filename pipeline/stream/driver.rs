@@ -7,6 +7,7 @@ use arrow::record_batch::RecordBatch;
 use super::plan::Job;
 use super::rows::{Msg, Rows};
 use super::schema::Stream;
+use super::sift::Fault;
 use super::stage::Stage;
 use crate::error::Result;
 use crate::model::Nanos;
@@ -88,6 +89,11 @@ impl Driver {
         });
         // The others are taken, too, so that they do not pile up.
         all.reduce(|first, _| first).unwrap_or_default()
+    }
+
+    /// Rows since the last call that the job's SQL cannot work with, which it goes on without.
+    pub fn take_faults(&mut self) -> Vec<Fault> {
+        self.job.nodes.iter_mut().flat_map(|node| std::mem::take(&mut node.faults)).collect()
     }
 
     /// The state of every stage; the job goes on unchanged.

@@ -18,6 +18,7 @@ pub mod rows;
 pub mod schema;
 pub mod series;
 mod session;
+mod sift;
 mod stage;
 mod verdict;
 mod watermark_clause;
@@ -27,6 +28,7 @@ pub use dialect::JobFile;
 pub use explain::explain;
 pub use plan::Job;
 pub use schema::SINK;
+pub use sift::Fault;
 pub use watermark_clause::LATENESS_MAX;
 
 use crate::error::Result;

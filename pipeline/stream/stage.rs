@@ -10,10 +10,12 @@ use arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::finite::Finite;
+use super::frame::Aggregate;
 use super::over::Over;
 use super::rows::{Msg, Rows};
 use super::schema::Stream;
 use super::session::Session;
+use super::sift::{Fault, sift};
 use super::window::{Window, conform};
 use crate::error::Result;
 use crate::model::Nanos;
@@ -28,24 +30,62 @@ pub enum Stage {
     Finite(Finite),
 }
 
+impl Stage {
+    /// Everything that it evaluates on a row before it changes anything.
+    fn expressions(&self) -> Vec<Arc<dyn PhysicalExpr>> {
+        match self {
+            Self::Source(_) | Self::Finite(_) => Vec::new(),
+            Self::Project { exprs, .. } => exprs.clone(),
+            Self::Filter { predicate } => vec![Arc::clone(predicate)],
+            Self::Window(window) => {
+                let spec = window.spec();
+                with_inputs(&spec.keys, &spec.aggregates)
+            }
+            Self::Session(session) => {
+                let spec = session.spec();
+                with_inputs(&spec.keys, &spec.aggregates)
+            }
+            Self::Over(over) => {
+                let spec = over.spec();
+                let args = spec.calls.iter().flat_map(|call| &call.args);
+                spec.keys.iter().chain(args).chain(&spec.window).cloned().collect()
+            }
+        }
+    }
+}
+
+fn with_inputs(
+    keys: &[Arc<dyn PhysicalExpr>],
+    aggregates: &[Aggregate],
+) -> Vec<Arc<dyn PhysicalExpr>> {
+    let inputs = aggregates.iter().flat_map(|a| a.args.iter().chain(&a.filter));
+    keys.iter().chain(inputs).cloned().collect()
+}
+
 /// A stage, where its output goes, and how far its inputs have come.
 pub struct Node {
     pub stage: Stage,
     /// Downstream node and the input that this one feeds; `None` for the last.
     pub next: Option<(usize, usize)>,
+    /// Rows that it could not work with, until they are taken.
+    pub faults: Vec<Fault>,
     watermarks: Vec<Nanos>,
     passed: Nanos,
 }
 
 impl Node {
     pub fn new(stage: Stage, inputs: usize) -> Self {
-        Self { stage, next: None, watermarks: vec![Nanos::MIN; inputs.max(1)], passed: Nanos::MIN }
+        let watermarks = vec![Nanos::MIN; inputs.max(1)];
+        Self { stage, next: None, faults: Vec::new(), watermarks, passed: Nanos::MIN }
     }
 
     /// Handles rows or a watermark on one input; returns what follows from it, in order.
     pub async fn step(&mut self, port: usize, msg: Msg) -> Result<Vec<Msg>> {
         match msg {
-            Msg::Batch(rows) => Ok(self.rows(port, rows)?.map(Msg::Batch).into_iter().collect()),
+            Msg::Batch(rows) => {
+                let out = self.rows_or_faults(port, rows)?;
+                Ok(out.map(Msg::Batch).into_iter().collect())
+            }
             Msg::Watermark(watermark) => self.watermark(port, watermark).await,
             Msg::Renumbered => {
                 match &mut self.stage {
@@ -65,6 +105,20 @@ impl Node {
                 Ok(out)
             }
         }
+    }
+
+    /// Sets aside the rows on which an expression fails.
+    fn rows_or_faults(&mut self, port: usize, rows: Rows) -> Result<Option<Rows>> {
+        let error = match self.rows(port, rows.clone()) {
+            Err(error) if error.row_problem().is_some() => error,
+            done => return done,
+        };
+        let (sound, mut faults) = sift(&self.stage.expressions(), &rows)?;
+        if faults.is_empty() {
+            return Err(error);
+        }
+        self.faults.append(&mut faults);
+        if sound.batch.num_rows() == 0 { Ok(None) } else { self.rows(port, sound) }
     }
 
     fn rows(&mut self, port: usize, rows: Rows) -> Result<Option<Rows>> {

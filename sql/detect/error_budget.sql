@@ -19,12 +19,17 @@ FROM (
     SELECT cluster, service, instance, metric, labels, window, observed,
            error_budget(observed, metric) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS b
     FROM (
-      SELECT cluster, service, instance, metric, labels, tumble(interval '1 minute') AS window, avg(value) AS observed
-      FROM metrics
-      WHERE metric ILIKE '%succe%' OR metric ILIKE '%availab%' OR metric ILIKE '%err%' OR metric ILIKE '%fail%'
-         OR metric LIKE '%5xx%'
-      GROUP BY cluster, service, instance, metric, labels, window
+      SELECT *, due(newest) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS is_due
+      FROM (
+        SELECT cluster, service, instance, metric, labels, hop(interval '15 seconds', interval '1 minute') AS window,
+               avg(value) AS observed, max(ts) AS newest
+        FROM metrics
+        WHERE metric ILIKE '%succe%' OR metric ILIKE '%availab%' OR metric ILIKE '%err%' OR metric ILIKE '%fail%'
+           OR metric LIKE '%5xx%'
+        GROUP BY cluster, service, instance, metric, labels, window
+      )
     )
+    WHERE is_due
   )
   WHERE b.score IS NOT NULL
 )

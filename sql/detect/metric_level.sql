@@ -28,13 +28,17 @@ FROM (
         FROM (
           SELECT cluster, service, instance, metric, labels, window, r.value AS observed, r.is_rate AS is_rate
           FROM (
-            SELECT *, reading(typical, highest, metric) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS r
+            SELECT *, reading(typical, highest, metric, newest) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS r
             FROM (
-              SELECT cluster, service, instance, metric, labels, tumble(interval '1 minute') AS window,
-                     avg(value) AS typical, max(value) AS highest
-              FROM metrics
-              GROUP BY cluster, service, instance, metric, labels, window
+              SELECT *, due(newest) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS is_due
+              FROM (
+                SELECT cluster, service, instance, metric, labels, hop(interval '15 seconds', interval '1 minute') AS window,
+                       avg(value) AS typical, max(value) AS highest, max(ts) AS newest
+                FROM metrics
+                GROUP BY cluster, service, instance, metric, labels, window
+              )
             )
+            WHERE is_due
           )
           WHERE r.value IS NOT NULL
         )

@@ -25,9 +25,10 @@ FROM (
              row_number() OVER (PARTITION BY window, cluster, service, metric ORDER BY instance, labels) AS place
       FROM (
         SELECT cluster, service, instance, metric, labels, window,
-               counter_rate(value) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS rate
+               counter_rate(value, newest) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS rate
         FROM (
-          SELECT cluster, service, instance, metric, labels, tumble(interval '1 minute') AS window, max(value) AS value
+          SELECT cluster, service, instance, metric, labels, tumble(interval '1 minute') AS window,
+                 max(value) AS value, max(ts) AS newest
           FROM metrics
           WHERE (metric LIKE '%_total' OR metric LIKE '%_count')
             AND (labels LIKE '%code=%' OR labels LIKE '%status=%')

@@ -55,7 +55,7 @@ fn a_counter_is_judged_by_how_fast_it_counts() {
     assert_eq!(told, "service,metric,detail\napi,http_errors_total,per second\n");
     let first = "SELECT min(window_start), max(expected) < 0.1, max(observed) > 0.5 FROM signals";
     let told = ask(&dir.path().join("archive"), first);
-    assert_eq!(told.lines().nth(1), Some("2026-03-01T04:10:00Z,true,true"));
+    assert_eq!(told.lines().nth(1), Some("2026-03-01T04:09:15Z,true,true"));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_fault_minutes_after_the_first_value_is_told_by_what_others_of_its_kind_do()
     let sql = "SELECT service, metric, min(window_start) AS at, min(direction) AS way FROM signals \
                GROUP BY service, metric";
     let told = ask(&dir.path().join("archive"), sql);
-    assert_eq!(told, "service,metric,at,way\napi,latency,2026-03-01T00:12:00Z,up\n");
+    assert_eq!(told, "service,metric,at,way\napi,latency,2026-03-01T00:11:15Z,up\n");
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn a_share_of_failing_requests_opens_an_incident_however_its_metric_is_named() {
                FROM signals GROUP BY service";
     let told = ask(&dir.path().join("archive"), sql);
     let expected = "service,metric,way,at,said\n\
-                    api,request_error_ratio,up,2026-03-01T02:07:00Z,false\n\
-                    web,frontSuccessRate(%),down,2026-03-01T02:04:00Z,true\n";
+                    api,request_error_ratio,up,2026-03-01T02:06:15Z,false\n\
+                    web,frontSuccessRate(%),down,2026-03-01T02:03:15Z,true\n";
     let mut lines: Vec<&str> = told.lines().collect();
     lines[1..].sort_unstable();
     assert_eq!(lines, expected.lines().collect::<Vec<_>>(), "{told}");

@@ -3,21 +3,23 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray, StructArray};
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::common::Result;
 
 use crate::stateful::{Function, Member, Numbers, Rows, Saved, States};
 use crate::verdict::Verdict;
 use crate::{
-    absence, absences, alerting, count_anomaly, counter_rate, error_budgets, highest_before,
+    absence, absences, alerting, count_anomaly, counter_rate, due, error_budgets, highest_before,
     metric_anomaly, mix_shift, mixes, reading, readings,
 };
 
 /// Score from which a window is abnormal where a job does not say: one window in a thousand.
 pub const THRESHOLD: f64 = 3.0;
 
+const MOMENT: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
+
 /// All stateful functions.
-pub const FUNCTIONS: [Function; 11] = [
+pub const FUNCTIONS: [Function; 12] = [
     Function {
         name: "absence",
         args: &[DataType::Utf8, DataType::Float64],
@@ -47,12 +49,21 @@ pub const FUNCTIONS: [Function; 11] = [
     },
     Function {
         name: "counter_rate",
-        args: &[DataType::Float64],
-        optional: 0,
+        args: &[DataType::Float64, MOMENT],
+        optional: 1,
         joint: None,
         lasting: false,
         returns: || DataType::Float64,
-        make: || Box::new(States::<Alone<counter_rate::State>>::default()),
+        make: || Box::new(States::<counter_rate::State>::default()),
+    },
+    Function {
+        name: "due",
+        args: &[MOMENT],
+        optional: 0,
+        joint: None,
+        lasting: false,
+        returns: || DataType::Boolean,
+        make: || Box::new(States::<due::State>::default()),
     },
     Function {
         name: "error_budget",
@@ -101,8 +112,8 @@ pub const FUNCTIONS: [Function; 11] = [
     },
     Function {
         name: "reading",
-        args: &[DataType::Float64, DataType::Float64, DataType::Utf8],
-        optional: 0,
+        args: &[DataType::Float64, DataType::Float64, DataType::Utf8, MOMENT],
+        optional: 1,
         joint: None,
         lasting: false,
         returns: readings::reading_type,
@@ -211,15 +222,30 @@ impl Detector for count_anomaly::State {
     }
 }
 
-impl Detector for counter_rate::State {
-    type Answer = Option<f64>;
+impl Member for counter_rate::State {
+    type Shared = ();
 
-    fn step(&mut self, start: i64, _width: i64, args: &[f64]) -> Option<f64> {
-        self.step(start, args[0])
+    fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
+        let (values, newest) = (rows.numbers(0), rows.times(1)?);
+        let rates = rows.series.iter().enumerate().map(|(row, series)| {
+            let at = newest.as_ref().and_then(|newest| newest.of(row)).unwrap_or(rows.start[row]);
+            states[*series as usize].step(at, values.of(row))
+        });
+        Ok(Arc::new(rates.collect::<Float64Array>()))
     }
+}
 
-    fn column(answers: Vec<Option<f64>>) -> ArrayRef {
-        Arc::new(Float64Array::from(answers))
+impl Member for due::State {
+    type Shared = ();
+
+    fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
+        let newest = rows.times(0)?;
+        let due = rows.series.iter().enumerate().map(|(row, series)| {
+            let newest = newest.as_ref().and_then(|newest| newest.of(row));
+            let step = |at| states[*series as usize].step(rows.start[row], rows.width[row], at);
+            Some(newest.is_some_and(step))
+        });
+        Ok(Arc::new(due.collect::<BooleanArray>()))
     }
 }
 

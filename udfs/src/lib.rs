@@ -12,6 +12,7 @@ pub mod count_anomaly;
 pub mod counter_rate;
 pub mod cusum_onset;
 pub mod detectors;
+pub mod due;
 pub mod error;
 pub mod error_budget;
 mod error_budgets;

@@ -71,8 +71,8 @@ impl State {
         Self::Counter { rate: counter_rate::State::new(), last: f64::NAN, falls: 0 }
     }
 
-    /// Takes in the mean and the highest value of the window that starts at `ts_ns`. `None` where
-    /// it is not known yet what the series is, or how fast it counts.
+    /// Takes in the mean and the highest value of a window, of which `ts_ns` is the newest sample.
+    /// `None` where it is not known yet what the series is, or how fast it counts.
     pub fn step(&mut self, ts_ns: i64, mean: f64, highest: f64) -> Option<Reading> {
         self.watch(highest);
         match self {

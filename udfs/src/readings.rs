@@ -1,4 +1,5 @@
-//! `reading(mean, highest, metric) OVER (PARTITION BY series ORDER BY window)` as SQL sees it.
+//! `reading(mean, highest, metric, newest) OVER (PARTITION BY series ORDER BY window)` as SQL sees
+//! it; `newest`, which may be left out, is the time of the newest sample.
 
 use std::sync::Arc;
 
@@ -30,11 +31,13 @@ impl Member for Option<State> {
 
     fn advance(states: &mut [Self], (): &mut (), rows: &Rows<'_>) -> Result<ArrayRef> {
         let (mean, highest, names) = (rows.numbers(0), rows.numbers(1), rows.texts(2)?);
+        let newest = rows.times(3)?;
         let name = |row| names.as_ref().and_then(|names| names.of(row)).unwrap_or_default();
         let mut answers = Vec::with_capacity(rows.series.len());
         for (row, series) in rows.series.iter().enumerate() {
             let state = states[*series as usize].get_or_insert_with(|| State::of(name(row)));
-            answers.push(state.step(rows.start[row], mean.of(row), highest.of(row)));
+            let at = newest.as_ref().and_then(|newest| newest.of(row)).unwrap_or(rows.start[row]);
+            answers.push(state.step(at, mean.of(row), highest.of(row)));
         }
         Ok(column(&answers))
     }

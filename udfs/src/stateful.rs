@@ -9,7 +9,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Float64Array, StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Float64Array, Int64Array, StringArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -38,6 +38,13 @@ impl Rows<'_> {
     /// Argument number `at`, of numbers.
     pub(crate) fn numbers(&self, at: usize) -> Numbers<'_> {
         Numbers(self.args[at].as_primitive())
+    }
+
+    /// Argument number `at`, of moments, in nanoseconds since the epoch; `None` where it was left
+    /// out.
+    pub(crate) fn times(&self, at: usize) -> Result<Option<Times>> {
+        let times = self.args.get(at).map(|times| cast(times, &DataType::Int64)).transpose()?;
+        Ok(times.map(|times| Times(times.as_primitive().clone())))
     }
 
     /// Argument number `at`, of texts; `None` where it was left out.
@@ -89,6 +96,15 @@ impl Numbers<'_> {
     }
 }
 
+/// A column of moments.
+pub(crate) struct Times(Int64Array);
+
+impl Times {
+    pub(crate) fn of(&self, row: usize) -> Option<i64> {
+        self.0.is_valid(row).then(|| self.0.value(row))
+    }
+}
+
 /// A column of texts.
 pub(crate) struct Texts(StringArray);
 
@@ -127,6 +143,7 @@ saved_by_themselves!(
     crate::alerting::State,
     crate::count_anomaly::State,
     crate::counter_rate::State,
+    crate::due::State,
     crate::highest_before::State,
     crate::metric_anomaly::State,
     crate::mix_shift::State,
@@ -253,7 +270,7 @@ impl Function {
 }
 
 fn coercion(to: &DataType) -> datafusion::logical_expr::Coercion {
-    use datafusion::common::types::{NativeType, logical_float64, logical_int64, logical_string};
+    use datafusion::common::types::{NativeType, logical_float64, logical_string};
     use datafusion::logical_expr::{Coercion, TypeSignatureClass};
     match to {
         DataType::Float64 => Coercion::new_implicit(
@@ -261,11 +278,7 @@ fn coercion(to: &DataType) -> datafusion::logical_expr::Coercion {
             vec![TypeSignatureClass::Numeric],
             NativeType::Float64,
         ),
-        DataType::Int64 => Coercion::new_implicit(
-            TypeSignatureClass::Native(logical_int64()),
-            vec![TypeSignatureClass::Integer],
-            NativeType::Int64,
-        ),
+        DataType::Timestamp(..) => Coercion::new_exact(TypeSignatureClass::Timestamp),
         _ => Coercion::new_exact(TypeSignatureClass::Native(logical_string())),
     }
 }

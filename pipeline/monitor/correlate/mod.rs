@@ -194,6 +194,12 @@ impl Correlator {
         self.around.config = config;
     }
 
+    /// By the name of a job: the least time between two of its windows of one series. Those of
+    /// other jobs tumble.
+    pub fn set_paces(&mut self, paces: BTreeMap<String, Nanos>) {
+        self.around.cadence.set_paces(paces);
+    }
+
     /// Takes one input; only a watermark makes anything happen, but that a signal which cannot be
     /// taken is settled at once.
     pub fn step(&mut self, input: Input) -> Vec<Output> {

@@ -88,7 +88,7 @@ impl Surroundings {
     }
 }
 
-/// When windows of one job end.
+/// When windows of one job end, by the pace of the job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Beat {
     /// End of the last abnormal window.
@@ -103,20 +103,20 @@ impl Beat {
         Self { last: signal.window_end, step: 0, seen: 0 }
     }
 
-    fn learn(&mut self, signal: &Signal) {
-        let distance = signal.window_end - self.last;
-        if distance > 0 {
-            self.step = common_divisor(distance, self.step);
+    /// What is less than half a `unit` apart is of one time.
+    fn learn(&mut self, signal: &Signal, unit: Nanos) {
+        let units = (signal.window_end - self.last + unit / 2).div_euclid(unit);
+        if units > 0 {
+            self.step = common_divisor(units * unit, self.step);
             self.last = signal.window_end;
             self.seen = self.seen.saturating_add(1);
         }
     }
 
-    /// Time between two evaluations, a multiple of `unit` or a part of it, once it is known. That
-    /// `n` whole numbers have a divisor of `g` or more by chance has a probability of about
-    /// `g^(1−n)/(n−1)`.
+    /// Time between two evaluations, a multiple of `unit`, once it is known. That `n` whole numbers
+    /// have a divisor of `g` or more by chance has a probability of about `g^(1−n)/(n−1)`.
     fn step(&self, unit: Nanos) -> Option<Nanos> {
-        if self.seen == 0 || unit <= 0 {
+        if self.seen == 0 {
             return None;
         }
         let (apart, others) = (self.step as f64 / unit as f64, f64::from(self.seen - 1));
@@ -136,14 +136,16 @@ fn common_divisor(a: Nanos, b: Nanos) -> Nanos {
     if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
-/// The spacing of the windows of each job, and of each service within it, learned from the ends of
-/// those that were abnormal.
+/// The spacing of the windows of each job, and of each service within it: a multiple of the job's
+/// pace, learned from the ends of those that were abnormal.
 ///
 /// A window of ten minutes that slides every minute is over one minute, not ten, after the
 /// next one could have been abnormal; windows of one minute over values that come every five
 /// follow each other every five, whatever the other services do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cadence {
+    /// Least time between two windows of one series; those of other jobs tumble.
+    paces: BTreeMap<String, Nanos>,
     jobs: BTreeMap<String, Beats>,
 }
 
@@ -160,7 +162,16 @@ impl Cadence {
     /// Services of a job remembered; others count as all of them together.
     const MAX_SERVICES: usize = 16_384;
 
+    pub fn set_paces(&mut self, paces: BTreeMap<String, Nanos>) {
+        self.paces = paces;
+    }
+
+    fn pace(&self, job: &str, width: Nanos) -> Nanos {
+        self.paces.get(job).copied().unwrap_or(width).max(1)
+    }
+
     pub fn learn(&mut self, signal: &Signal) {
+        let unit = self.pace(&signal.job, signal.window_end - signal.window_start);
         let Some(beats) = self.jobs.get_mut(&signal.job) else {
             if self.jobs.len() < Self::MAX_JOBS {
                 let all = Beat::new(signal);
@@ -169,9 +180,9 @@ impl Cadence {
             }
             return;
         };
-        beats.all.learn(signal);
+        beats.all.learn(signal, unit);
         if let Some(beat) = beats.services.get_mut(&signal.service) {
-            beat.learn(signal);
+            beat.learn(signal, unit);
         } else if beats.services.len() < Self::MAX_SERVICES {
             beats.services.insert(signal.service.clone(), Beat::new(signal));
         }
@@ -180,8 +191,9 @@ impl Cadence {
     /// Time between two evaluations of a series of the service by the job, whose windows are that
     /// wide. Windows may slide, or be narrower than the time between two values.
     pub fn step(&self, job: &str, service: &str, width: Nanos) -> Nanos {
-        let Some(beats) = self.jobs.get(job) else { return width };
-        let all = beats.all.step(width).unwrap_or(width);
+        let unit = self.pace(job, width);
+        let Some(beats) = self.jobs.get(job) else { return unit };
+        let all = beats.all.step(unit).unwrap_or(unit);
         let own = beats.services.get(service).and_then(|beat| beat.step(all));
         own.unwrap_or(all).min(Beat::SPARSE.saturating_mul(width))
     }
@@ -191,7 +203,7 @@ impl Cadence {
 mod tests {
     use super::super::samples::signal;
     use super::*;
-    use crate::model::MINUTE;
+    use crate::model::{MINUTE, SECOND};
 
     /// What is known after abnormal windows of services at these minutes.
     fn cadence(seen: &[(&str, i64)]) -> Cadence {
@@ -215,6 +227,22 @@ mod tests {
         assert_eq!((steps(&both, "a"), steps(&both, "c")), (1, 1));
         let few = [("b", 20), ("d", 25), ("d", 35), ("d", 45), ("b", 60), ("b", 80)];
         assert_eq!(steps(&few, "d"), 5, "as of all others, until more is seen of it");
+    }
+
+    #[test]
+    fn series_of_one_service_need_not_have_their_windows_at_one_time() {
+        let at = |second: i64| {
+            let mut signal = signal("a", "cpu", 0, 3.0);
+            signal.window_end = second * SECOND;
+            signal.window_start = signal.window_end - MINUTE;
+            signal
+        };
+        let mut cadence = Cadence::default();
+        [30, 45, 90, 105, 165, 210, 225].map(at).iter().for_each(|s| cadence.learn(s));
+        assert_eq!(cadence.step(&at(0).job, "a", MINUTE), MINUTE);
+        cadence.set_paces([(at(0).job, 15 * SECOND)].into());
+        [30, 45, 90].map(at).iter().for_each(|s| cadence.learn(s));
+        assert_eq!(cadence.step(&at(0).job, "b", MINUTE), 15 * SECOND, "as of a job that slides");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::knowledge::DeadRow;
+use crate::run::letter::EXPRESSION;
 use crate::run::report::SetAside;
 use crate::source::escape;
 
@@ -14,8 +15,8 @@ const WARNINGS_MAX: usize = 256;
 
 #[derive(Default)]
 pub(super) struct DeadLetters {
-    /// What the archive is yet to get.
-    kept: Vec<DeadRow>,
+    /// What the archive is yet to get: of the input, and of jobs.
+    kept: [Vec<DeadRow>; 2],
     by_reason: BTreeMap<String, u64>,
     /// Of every reason the row that stands first, by file and line, as far as this process saw.
     first: BTreeMap<String, DeadRow>,
@@ -33,9 +34,10 @@ impl DeadLetters {
         &self.by_reason
     }
 
-    /// What has come since the last call.
+    /// What has come since the last call. Jobs go on beside the input, so that their letters come
+    /// between those of the input at any place: they stand behind all of them.
     pub fn take(&mut self) -> Vec<DeadRow> {
-        std::mem::take(&mut self.kept)
+        std::mem::take(&mut self.kept).concat()
     }
 
     /// Warns of the first row of each file and reason, for a run that may not end for long.
@@ -61,17 +63,18 @@ impl DeadLetters {
         for letter in letters {
             *self.by_reason.entry(letter.reason.clone()).or_default() += letter.rows;
             self.show(&letter);
-            if self.kept.len() < KEPT_MAX {
-                self.kept.push(letter);
+            let kept = &mut self.kept[usize::from(letter.reason == EXPRESSION)];
+            if kept.len() < KEPT_MAX {
+                kept.push(letter);
                 continue;
             }
             let same = |kept: &&mut DeadRow| {
                 (kept.stream, &kept.file, &kept.reason)
                     == (letter.stream, &letter.file, &letter.reason)
             };
-            match self.kept[KEPT_MAX - 1..].iter_mut().find(same) {
+            match kept[KEPT_MAX - 1..].iter_mut().find(same) {
                 Some(kept) => kept.rows += letter.rows,
-                None => self.kept.push(letter),
+                None => kept.push(letter),
             }
         }
     }

@@ -37,16 +37,22 @@ use crate::stream::schema::Stream;
 /// Step in which incidents are advanced.
 const TICK: Nanos = 10 * SECOND;
 
-/// What of a job its signals carry.
+/// What of a job its signals carry, and how often it makes one of a series.
 pub struct JobName {
     name: String,
     hash: String,
     severity: Severity,
+    pace: Option<Nanos>,
 }
 
 impl JobName {
     pub fn of(job: &Job) -> Self {
-        Self { name: job.file.name.clone(), hash: job.hash.clone(), severity: job.file.severity }
+        Self {
+            name: job.file.name.clone(),
+            hash: job.hash.clone(),
+            severity: job.file.severity,
+            pace: job.pace(),
+        }
     }
 }
 
@@ -133,6 +139,8 @@ impl Collector {
             report: Report::default(),
         };
         collector.restore()?;
+        let paces = collector.jobs.iter().filter_map(|job| Some((job.name.clone(), job.pace?)));
+        collector.correlator.set_paces(paces.collect());
         Ok(collector)
     }
 
@@ -158,7 +166,9 @@ impl Collector {
                     }
                 }
                 // Rows that cannot be read move no watermark: they must not pile up before one.
-                Message::Dead(letters) if queues[origin].marks.is_empty() => self.bury(letters),
+                Message::Dead(letters) if origin == 0 && queues[0].marks.is_empty() => {
+                    self.bury(letters);
+                }
                 other => queues[origin].push(other),
             }
             while let Some(mark) = common_mark(&queues) {

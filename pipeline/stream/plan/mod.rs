@@ -49,6 +49,22 @@ pub struct Job {
     pub lateness: Option<Nanos>,
 }
 
+impl Job {
+    /// Least time between two windows of one series, if they are of a fixed width.
+    pub fn pace(&self) -> Option<Nanos> {
+        let is_due = |node: &Node| match &node.stage {
+            Stage::Over(over) => over.spec().calls.iter().any(|c| c.function.name == "due"),
+            _ => false,
+        };
+        let apart = self.nodes.iter().any(is_due);
+        let windows = self.nodes.iter().rev().filter_map(|node| match &node.stage {
+            Stage::Window(window) => Some(window.spec()),
+            _ => None,
+        });
+        { windows }.next().map(|spec| if apart { spec.width } else { spec.slide })
+    }
+}
+
 /// Plans a parsed job.
 pub async fn plan(file: JobFile) -> Result<Job> {
     check::declared(&file)?;

@@ -1,4 +1,4 @@
-//! Jobs that cannot run, or that fail on a row.
+//! Jobs that cannot run, or that fail on rows.
 
 use super::*;
 
@@ -112,18 +112,53 @@ fn scored(score: &str) -> String {
     sound.replace("9.0 AS score", &format!("{score} AS score"))
 }
 
+/// A score that cannot be calculated without any of the rows of its window.
+const WHOLE_WINDOW: &str = "max(CAST(service AS DOUBLE)) OVER (PARTITION BY window)";
+
+/// Wherever in a job its SQL fails on a row, the job goes on without it, and so does every other.
 #[test]
-fn jobs_that_fail_on_a_row_are_named_with_the_remedy() {
-    let cases: [(&str, &[&str]); 2] = [
-        ("CAST(7 / CAST(total AS BIGINT) AS DOUBLE)", &["division by zero", "NULLIF(x, 0)"]),
-        ("CAST(service AS DOUBLE)", &["api", "TRY_CAST instead of CAST"]),
+fn rows_that_a_job_fails_on_are_dead_letters_with_the_remedy() {
+    let sound = job("tumble(interval '1 minute')");
+    let of_rows = |from: &str, to: &str| {
+        assert!(sound.contains(from));
+        sound.replacen(from, to, 1)
+    };
+    let seventh = "CAST(7 / CAST(value AS BIGINT) AS DOUBLE)";
+    let zero = "division by zero; divide by NULLIF(x, 0) instead of x";
+    let cases = [
+        ("select", scored("CAST(7 / CAST(total AS BIGINT) AS DOUBLE)"), zero, 1),
+        ("aggregate", of_rows("sum(value)", &format!("sum({seventh})")), zero, 1),
+        ("key", of_rows("service, window\n", &format!("service, {seventh}, window\n")), zero, 1),
+        ("where", of_rows("FROM metrics", &format!("FROM metrics WHERE {seventh} > 1")), zero, 1),
+        ("state", scored("highest(7 / CAST(total AS BIGINT)) OVER (ORDER BY window)"), zero, 1),
+        ("cast", scored("CAST(service AS DOUBLE)"), "write TRY_CAST instead of CAST", 0),
     ];
-    for (score, words) in cases {
-        let (_dir, outage, job) = hour_with_job(&scored(score));
-        let mut all = vec!["broken.sql: the job failed on a row"];
-        all.extend(words);
-        refused(&["replay", &outage, "--jobs", &job], &all);
+    for (name, sql, detail, signals) in cases {
+        let (dir, outage, job) = hour_with_job(&sql);
+        let archive = dir.path().join("archive");
+        let args = ["replay", &outage, "--jobs", &job, "--archive", &text(&archive)];
+        let outcome = faultline(&args);
+        assert_eq!(outcome.code, Some(0), "{name}: {outcome:?}");
+        assert!(outcome.stdout.contains("set aside as dead letters: expression"), "{outcome:?}");
+        let letters = ask(&archive, "SELECT stream, file, rows, reason, detail FROM dead_letters");
+        let failed = 2 - usize::from(name != "cast");
+        assert_eq!(letters.lines().count(), 1 + failed, "{name}: {letters}");
+        assert!(
+            letters.contains("broken.sql,1,expression,") && letters.contains(detail),
+            "{letters}"
+        );
+        let text = ask(&archive, "SELECT text FROM dead_letters");
+        assert!(text.contains("service=api"), "{name}: {text}");
+        let told = ask(&archive, "SELECT count(*) AS n FROM signals");
+        assert_eq!(told, format!("n\n{signals}\n"), "{name}");
     }
+}
+
+#[test]
+fn a_job_that_fails_on_a_whole_window_is_named_with_the_remedy() {
+    let (_dir, outage, job) = hour_with_job(&scored(WHOLE_WINDOW));
+    let words = ["broken.sql: the job failed on a row", "api", "TRY_CAST instead of CAST"];
+    refused(&["replay", &outage, "--jobs", &job], &words);
 }
 
 /// Before any row: text does not become a number or a time, whatever it says.
@@ -158,12 +193,21 @@ fn columns_of_the_wrong_kind_are_refused() {
 /// A replay that waits for its recorded time ends as soon as something has failed.
 #[test]
 fn a_paced_replay_does_not_sleep_through_an_error() {
-    let sound = job("tumble(interval '1 minute')");
-    let broken = "CAST(sum(7 / CAST(value AS BIGINT)) AS DOUBLE)";
-    let (_dir, outage, job) = hour_with_job(&sound.replace("sum(value)", broken));
+    let seconds = scored(WHOLE_WINDOW).replace("1 minute", "1 second");
+    let (dir, outage, job) = hour_with_job(&seconds);
+    // The second row closes the window of the first; the third is hours away.
+    let rows = ["01T00:00:00", "01T00:00:08", "02T00:00:00"];
+    let rows = rows.map(|at| format!("2024-05-{at}Z,api,api-0,cpu,1\n")).concat();
+    let metrics = format!("ts,service,instance,metric,value\n{rows}");
+    file(dir.path(), "outage/metrics.csv", metrics);
     let args = ["replay", &outage, "--jobs", &job, "--speed", "10x", "--batch-rows", "1"];
-    let mut run = Running(command(&args).stdout(Stdio::null()).spawn().unwrap());
+    let mut command = command(&args);
+    let mut run =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map(Running).unwrap();
     assert_eq!(run.wait(), Some(2));
+    let mut said = String::new();
+    run.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("the job failed on a row"), "{said}");
 }
 
 /// A job over `{inner}`, rows of windows with a sum in `total`.

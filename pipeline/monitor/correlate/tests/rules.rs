@@ -362,7 +362,9 @@ fn a_sliding_window_resolves_by_its_slide() {
         })
     };
     let inputs: Vec<Input> = (40..60).flat_map(wide).collect();
-    let outputs = of(shop(), &inputs, 200);
+    let mut correlator = Correlator::new(config(), shop());
+    correlator.set_paces([("level".to_owned(), MINUTE)].into());
+    let outputs = run(&mut correlator, &inputs, 200);
     assert_eq!(closed(&outputs)[0].closed_at, Some(62 * MINUTE));
 }
 
