@@ -8,6 +8,9 @@ use crate::model::Nanos;
 /// Entries of a list that are read.
 const ENTRIES_MAX: usize = 64;
 
+/// Characters of a date that are repeated to a person.
+const DATE_CHARS_MAX: usize = 40;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FrontMatter {
     pub title: Option<String>,
@@ -17,6 +20,8 @@ pub struct FrontMatter {
     pub tags: Vec<String>,
     /// UTC.
     pub dated: Option<Nanos>,
+    /// What was not understood, for a person.
+    pub warnings: Vec<String>,
 }
 
 /// The front matter of a text, if it has one, and what follows it.
@@ -64,9 +69,17 @@ fn read(fields: &Mapping) -> FrontMatter {
             }
             "tags" | "labels" | "keywords" | "categories" => out.tags.extend(texts(value)),
             "date" | "updated" | "lastmod" | "last_updated" | "last_reviewed" => {
+                let text = texts(value).join(", ");
+                let dated = date(&text);
                 // The latest of them: a text is as young as its last revision.
-                let dated = texts(value).first().and_then(|t| date(t));
                 out.dated = out.dated.max(dated);
+                if dated.is_none() && !text.is_empty() && out.warnings.is_empty() {
+                    let cut: String = text.chars().take(DATE_CHARS_MAX).collect();
+                    out.warnings.push(format!(
+                        "its date `{cut}` is not understood, so it counts as of no age; write it \
+                         like 2024-02-01"
+                    ));
+                }
             }
             _ => {}
         }
@@ -93,12 +106,20 @@ fn texts(value: &Value) -> Vec<String> {
     out
 }
 
-/// A day or a moment of it.
+/// A day or a moment of it. Where day and month are both numbers, the year comes first: else nobody
+/// knows which is which.
 fn date(text: &str) -> Option<Nanos> {
     if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
         return moment.timestamp_nanos_opt();
     }
-    let day = NaiveDate::parse_from_str(text.get(..10)?, "%Y-%m-%d").ok()?;
+    let numbers = text.get(..10).unwrap_or(text);
+    let day = ["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d"]
+        .iter()
+        .find_map(|form| NaiveDate::parse_from_str(numbers, form).ok())
+        .or_else(|| {
+            let named = ["%d %B %Y", "%B %d, %Y", "%B %d %Y", "%d-%B-%Y"];
+            named.iter().find_map(|form| NaiveDate::parse_from_str(text, form).ok())
+        })?;
     day.and_hms_opt(0, 0, 0)?.and_utc().timestamp_nanos_opt()
 }
 
@@ -128,7 +149,15 @@ mod tests {
     fn a_text_is_as_young_as_its_last_revision() {
         let read = matter("---\ndate: 1970-01-02\nupdated: 1970-01-05T00:00:00Z\n---\n");
         assert_eq!(read.dated, Some(4 * DAY));
-        assert_eq!(matter("---\ndate: soon\n---\n").dated, None);
+        for form in ["2024/02/01", "2024-02-01 10:30", "1 Feb 2024", "February 1, 2024"] {
+            let read = matter(&format!("---\ndate: {form}\n---\n"));
+            assert_eq!((read.dated, read.warnings), (Some(19_754 * DAY), vec![]), "{form}");
+        }
+        for form in ["soon", "02/01/2024", "2024"] {
+            let read = matter(&format!("---\ndate: {form}\nupdated:\n---\n"));
+            assert_eq!(read.dated, None);
+            assert!(read.warnings[0].contains(form), "{:?}", read.warnings);
+        }
     }
 
     #[test]

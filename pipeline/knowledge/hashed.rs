@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use faultline_storage::pairs;
+
 use super::words::spelt_out;
 
 /// Names the vectors in the archive; another way to make them gets another name.
-pub const MODEL: &str = "hashed-tfidf-1";
+pub const MODEL: &str = "hashed-tfidf-2";
 
 pub const DIMENSIONS: usize = 512;
 
@@ -25,7 +27,7 @@ const GROUP_WEIGHT: f32 = 0.3;
 pub fn vector(text: &str) -> Vec<f32> {
     let mut features: BTreeMap<String, u32> = BTreeMap::new();
     let text = spelt_out(text).to_lowercase();
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()) {
+    for word in text.split(|c: char| !c.is_alphanumeric()).flat_map(pairs::words) {
         *features.entry(format!("={word}")).or_default() += 1;
         let letters: Vec<char> = format!("<{word}>").chars().collect();
         for group in letters.windows(GROUP) {
@@ -74,6 +76,8 @@ mod tests {
         assert!(near > 2.0 * cosine("the broker lost its leader", asked), "{near}");
         assert!(cosine("NodeFilesystemFillingUp", "node filesystem filling up") > 0.7);
         assert!((cosine(asked, asked) - 1.0).abs() < 1e-5);
+        let near = cosine("数据库磁盘空间已满", "磁盘空间不足");
+        assert!(near > cosine("消息队列落后", "磁盘空间不足") + 0.2, "{near}");
         assert!(vector("… !").iter().all(|v| *v == 0.0));
     }
 

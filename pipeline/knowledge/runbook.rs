@@ -108,6 +108,7 @@ pub fn parse(source: &str, text: &str) -> Runbook {
         warnings.push(problem);
         front_matter::FrontMatter::default()
     });
+    warnings.extend(matter.warnings);
     let mut reader = Reader::default();
     for event in Parser::new_ext(body, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
         reader.take(event);

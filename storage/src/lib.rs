@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod durable;
 mod error;
 mod lock;
+pub mod pairs;
 pub mod recorder;
 pub mod search;
 pub mod vectors;

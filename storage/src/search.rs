@@ -24,6 +24,7 @@ use tantivy::{
 };
 
 use crate::error::Result;
+use crate::pairs::Pairs;
 
 /// Memory of the writer; the least that tantivy takes.
 const WRITER_BYTES: usize = 15_000_000;
@@ -171,12 +172,13 @@ impl Index {
     }
 }
 
-/// Lower case, split at what is neither letter nor digit, without the words that every English text
-/// has, stemmed.
+/// Lower case, split at what is neither letter nor digit and into pairs where a script has no
+/// spaces, without the words that every English text has, stemmed.
 fn analyzer() -> Result<TextAnalyzer> {
     let stop_words = StopWordFilter::new(Language::English)
         .ok_or_else(|| tantivy::TantivyError::SchemaError("no English stop words".to_owned()))?;
     let words = TextAnalyzer::builder(SimpleTokenizer::default())
+        .filter(Pairs)
         .filter(RemoveLongFilter::limit(WORD_BYTES_MAX))
         .filter(LowerCaser)
         .filter(stop_words)
@@ -260,6 +262,18 @@ mod tests {
         assert!(index.words("").unwrap().is_empty());
         assert!(index.words("is it the").unwrap().is_empty(), "what every text has");
         assert!(Index::new(&[]).unwrap().words("disk").unwrap().is_empty());
+    }
+
+    #[test]
+    fn texts_without_spaces_are_found_by_what_they_share() {
+        let index = index(vec![
+            document(1, "", "数据库的磁盘空间已满，请立即清理旧的日志文件并扩展卷的大小", &[]),
+            document(2, "", "消息队列的消费者落后", &[]),
+            document(3, "", "ディスクの空き容量が不足しています", &[]),
+        ]);
+        assert_eq!(numbers(index.words("磁盘满了怎么清理").unwrap()), [1]);
+        assert_eq!(numbers(index.words("消费者").unwrap()), [2]);
+        assert_eq!(numbers(index.words("ディスク容量").unwrap()), [3]);
     }
 
     #[test]
