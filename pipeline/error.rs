@@ -13,17 +13,6 @@ pub enum Error {
     #[error("{job}:{line}:{column}: {message}; {remedy}")]
     Job { job: String, line: u64, column: u64, message: String, remedy: String },
 
-    /// A job that was sound until its SQL met rows of one window that it cannot work with together.
-    #[error("{job}: the job failed on a row: {message}; {remedy}")]
-    JobRow { job: String, message: String, remedy: &'static str },
-
-    /// A job that makes too much of one window; [`Self::in_job`] gives it its name.
-    #[error(
-        "{job}: the job was stopped: what it makes of one closed window takes more than \
-             {memory_mib} MiB; join on more than the window, or aggregate or filter first"
-    )]
-    JobMemory { job: String, memory_mib: usize },
-
     #[error("{path}: {message}; {remedy}")]
     Config { path: PathBuf, message: String, remedy: String },
 
@@ -92,8 +81,7 @@ impl Error {
     pub fn is_bad_input(&self) -> bool {
         use faultline_storage::Error as Storage;
         match self {
-            Self::Job { .. } | Self::JobRow { .. } | Self::JobMemory { .. } => true,
-            Self::Config { .. } => true,
+            Self::Job { .. } | Self::Config { .. } => true,
             Self::Usage { .. } | Self::Query { .. } | Self::Source(_) => true,
             Self::Io { source, .. } => {
                 use std::io::ErrorKind::{InvalidData, IsADirectory, NotFound, PermissionDenied};
@@ -116,52 +104,7 @@ impl Error {
         }
     }
 
-    /// Names the job where the error is one that its SQL raised on a row; others stay as they are.
-    pub fn in_job(self, job: &str) -> Self {
-        if let Self::JobMemory { memory_mib, .. } = self {
-            return Self::JobMemory { job: job.to_owned(), memory_mib };
-        }
-        match self.row_problem() {
-            Some((message, remedy)) => Self::JobRow { job: job.to_owned(), message, remedy },
-            None => self,
-        }
-    }
-
-    /// What SQL cannot do with a row, and what to write instead, where that is the error.
-    pub fn row_problem(&self) -> Option<(String, &'static str)> {
-        match self {
-            Self::Arrow(error) => row_problem(error),
-            Self::DataFusion(error) => match error.find_root() {
-                DataFusionError::ArrowError(error, _) => row_problem(error),
-                DataFusionError::Execution(message) => Some((message.clone(), LEAVE_OUT)),
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-
     pub fn usage(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), remedy: remedy.into() }
     }
-}
-
-const LEAVE_OUT: &str = "change that expression, or leave out such rows with WHERE";
-
-/// What SQL cannot do with a value, and what to write instead; `None` where it is not the value.
-fn row_problem(error: &ArrowError) -> Option<(String, &'static str)> {
-    Some(match error {
-        ArrowError::DivideByZero => {
-            ("division by zero".to_owned(), "divide by NULLIF(x, 0) instead of x")
-        }
-        ArrowError::CastError(what) | ArrowError::ParseError(what) => {
-            (what.clone(), "write TRY_CAST instead of CAST, it gives NULL where that fails")
-        }
-        ArrowError::ArithmeticOverflow(what) => {
-            (what.clone(), "calculate in DOUBLE: CAST(x AS DOUBLE)")
-        }
-        ArrowError::ComputeError(what) | ArrowError::InvalidArgumentError(what) => {
-            (what.clone(), LEAVE_OUT)
-        }
-        _ => return None,
-    })
 }

@@ -42,16 +42,15 @@ pub fn refused(refused: &Refused, file: String) -> DeadRow {
     }
 }
 
-/// A row of `stream`, or what a job made of such rows, that the SQL of the job in this file fails
-/// on.
+/// Rows of `stream`, or what a job made of such rows, that the SQL of the job in this file fails on.
 pub fn failed(stream: Stream, file: &str, fault: &Fault) -> DeadRow {
     DeadRow {
         stream,
         file: file.to_owned(),
         line: 0,
-        rows: 1,
+        rows: fault.rows as u64,
         reason: EXPRESSION.to_owned(),
-        detail: format!("{}; {}", fault.message, fault.remedy),
+        detail: format!("{}; {}", fault.problem.message, fault.problem.remedy),
         text: text(&fault.row),
     }
 }

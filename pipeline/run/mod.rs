@@ -193,7 +193,7 @@ pub async fn run(
     report
 }
 
-/// One job: steps in, signals out. For messages, its SQL came from `text` and reads `stream`.
+/// One job: steps in, signals out. Its SQL came from `text`, for messages, and reads `stream`.
 async fn drive(
     origin: usize,
     (text, stream): (String, Stream),
@@ -213,7 +213,7 @@ async fn drive(
         match signals {
             Ok(signals) if signals.is_empty() => {}
             Ok(signals) => messages.push(Message::Signals(signals)),
-            Err(error) => messages.push(Message::Failed(error.in_job(&text))),
+            Err(error) => messages.push(Message::Failed(error)),
         }
         let faults = driver.take_faults();
         if !faults.is_empty() {

@@ -21,7 +21,6 @@ use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, Result as DfResult};
-use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -45,6 +44,7 @@ use futures::StreamExt;
 
 use super::frame::check_constants;
 use super::rows::{Rows, bytes};
+use super::sift::{Fault, Problem};
 use super::window::conform;
 use crate::error::{Error, Result};
 use crate::model::Nanos;
@@ -52,7 +52,7 @@ use crate::model::Nanos;
 /// Windows that are run together hold about this many rows at most.
 const ROWS_TOGETHER: usize = 8192;
 
-/// Memory of one job for what it makes of closed windows.
+/// Memory of one job for what it makes of a closed window.
 const MEMORY_MIB_MAX: usize = 512;
 
 /// Where the plans of one job run: in bounded memory and without files, which would change the
@@ -158,28 +158,52 @@ impl Finite {
         Ok(())
     }
 
-    /// Runs the plan over every window that ends at or before the watermark, in order.
-    pub async fn advance(&mut self, watermark: Nanos) -> Result<Vec<Rows>> {
+    /// Runs the plan over every window that ends at or before the watermark, in order. A window that
+    /// it cannot work with becomes a fault.
+    pub async fn advance(
+        &mut self,
+        watermark: Nanos,
+        faults: &mut Vec<Fault>,
+    ) -> Result<Vec<Rows>> {
         let mut out = Vec::new();
         loop {
-            let inputs = self.closed(watermark);
-            if inputs.iter().all(Vec::is_empty) {
+            let windows = self.closed(watermark);
+            if windows.is_empty() {
                 return Ok(out);
             }
-            for (slot, batches) in self.slots.iter().zip(inputs) {
-                slot.set(match &self.together {
-                    Some(ordering) => vec![sorted(ordering, &batches)?],
-                    None => batches,
-                });
+            match self.answer(&windows).await {
+                Err(error) if Problem::of(&error).is_some() => {}
+                done => {
+                    out.extend(done?);
+                    continue;
+                }
             }
-            let batches = self.run().await.map_err(out_of_memory)?;
-            let rows = batches.iter().map(RecordBatch::num_rows).sum();
-            if rows > 0 {
-                let batch = concat_batches(&batches[0].schema(), &batches)?;
-                let batch = conform(&self.output, batch.columns().to_vec(), rows)?;
-                out.push(self.by_window(batch)?);
+            for window in &windows {
+                match self.answer(std::slice::from_ref(window)).await {
+                    Ok(rows) => out.extend(rows),
+                    Err(error) => faults.push(fault(error, window)?),
+                }
             }
         }
+    }
+
+    /// What the plan makes of these windows, if it makes anything.
+    async fn answer(&self, windows: &[Vec<Vec<RecordBatch>>]) -> Result<Option<Rows>> {
+        for (input, slot) in self.slots.iter().enumerate() {
+            let batches: Vec<_> = windows.iter().flat_map(|w| &w[input]).cloned().collect();
+            slot.set(match &self.together {
+                Some(ordering) => vec![sorted(ordering, &batches)?],
+                None => batches,
+            });
+        }
+        let batches = self.run().await?;
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        if rows == 0 {
+            return Ok(None);
+        }
+        let batch = concat_batches(&batches[0].schema(), &batches)?;
+        let batch = conform(&self.output, batch.columns().to_vec(), rows)?;
+        self.by_window(batch).map(Some)
     }
 
     /// All that the plan makes of the rows in the slots.
@@ -197,21 +221,20 @@ impl Finite {
         Ok(out)
     }
 
-    /// Takes the rows of the next closed windows by input; no rows where none is closed.
-    fn closed(&mut self, watermark: Nanos) -> Vec<Vec<RecordBatch>> {
-        let mut inputs = vec![Vec::new(); self.slots.len()];
+    /// Takes the next closed windows: rows by window and input.
+    fn closed(&mut self, watermark: Nanos) -> Vec<Vec<Vec<RecordBatch>>> {
+        let mut windows = Vec::new();
         let mut rows = 0;
         while let Some(entry) = self.waiting.first_entry() {
             let enough = if self.together.is_some() { ROWS_TOGETHER } else { 1 };
             if entry.key().0 > watermark || rows >= enough {
                 break;
             }
-            for (input, batches) in inputs.iter_mut().zip(entry.remove()) {
-                rows += batches.iter().map(RecordBatch::num_rows).sum::<usize>();
-                input.extend(batches);
-            }
+            let inputs = entry.remove();
+            rows += inputs.iter().flatten().map(RecordBatch::num_rows).sum::<usize>();
+            windows.push(inputs);
         }
-        inputs
+        windows
     }
 
     /// Puts rows into the order of their windows.
@@ -250,14 +273,13 @@ impl Finite {
     }
 }
 
-/// What a job is stopped by where its memory is used up.
-fn out_of_memory(error: Error) -> Error {
-    match error {
-        Error::DataFusion(e) if matches!(e.find_root(), DataFusionError::ResourcesExhausted(_)) => {
-            Error::JobMemory { job: String::new(), memory_mib: MEMORY_MIB_MAX }
-        }
-        other => other,
-    }
+/// A closed window that the plan cannot work with.
+fn fault(error: Error, window: &[Vec<RecordBatch>]) -> Result<Fault> {
+    let Some(problem) = Problem::of(&error) else { return Err(error) };
+    let batches = || window.iter().flatten();
+    let rows = batches().map(RecordBatch::num_rows).sum();
+    let Some(first) = batches().find(|batch| batch.num_rows() > 0) else { return Err(error) };
+    Ok(Fault { problem, row: first.slice(0, 1), rows })
 }
 
 /// The partitions of functions over whole partitions, each of which has the window in its key, as

@@ -15,7 +15,7 @@ use super::over::Over;
 use super::rows::{Msg, Rows};
 use super::schema::Stream;
 use super::session::Session;
-use super::sift::{Fault, sift};
+use super::sift::{Fault, Problem, sift};
 use super::window::{Window, conform};
 use crate::error::Result;
 use crate::model::Nanos;
@@ -110,7 +110,7 @@ impl Node {
     /// Sets aside the rows on which an expression fails.
     fn rows_or_faults(&mut self, port: usize, rows: Rows) -> Result<Option<Rows>> {
         let error = match self.rows(port, rows.clone()) {
-            Err(error) if error.row_problem().is_some() => error,
+            Err(error) if Problem::of(&error).is_some() => error,
             done => return done,
         };
         let (sound, mut faults) = sift(&self.stage.expressions(), &rows)?;
@@ -153,7 +153,7 @@ impl Node {
         let fired = match &mut self.stage {
             Stage::Window(window) => window.advance(combined)?,
             Stage::Session(session) => session.advance(combined)?,
-            Stage::Finite(finite) => finite.advance(combined).await?,
+            Stage::Finite(finite) => finite.advance(combined, &mut self.faults).await?,
             Stage::Source(_) | Stage::Project { .. } | Stage::Filter { .. } | Stage::Over(_) => {
                 Vec::new()
             }

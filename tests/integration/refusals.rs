@@ -3,15 +3,13 @@
 mod jobs;
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use faultline::knowledge::Writer;
 use tempfile::TempDir;
 
 use crate::outage::{FAULT_AT, Outage};
-use crate::program::{Running, ask, block_on, command, faultline, text};
+use crate::program::{ask, block_on, faultline, text};
 
 /// The call must be refused with all of these words.
 fn refused(args: &[&str], words: &[&str]) {

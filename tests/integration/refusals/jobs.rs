@@ -112,9 +112,6 @@ fn scored(score: &str) -> String {
     sound.replace("9.0 AS score", &format!("{score} AS score"))
 }
 
-/// A score that cannot be calculated without any of the rows of its window.
-const WHOLE_WINDOW: &str = "max(CAST(service AS DOUBLE)) OVER (PARTITION BY window)";
-
 /// Wherever in a job its SQL fails on a row, the job goes on without it, and so does every other.
 #[test]
 fn rows_that_a_job_fails_on_are_dead_letters_with_the_remedy() {
@@ -132,6 +129,7 @@ fn rows_that_a_job_fails_on_are_dead_letters_with_the_remedy() {
         ("where", of_rows("FROM metrics", &format!("FROM metrics WHERE {seventh} > 1")), zero, 1),
         ("state", scored("highest(7 / CAST(total AS BIGINT)) OVER (ORDER BY window)"), zero, 1),
         ("cast", scored("CAST(service AS DOUBLE)"), "write TRY_CAST instead of CAST", 0),
+        ("window", scored("max(7 / CAST(total AS BIGINT)) OVER (PARTITION BY window)"), zero, 1),
     ];
     for (name, sql, detail, signals) in cases {
         let (dir, outage, job) = hour_with_job(&sql);
@@ -155,10 +153,35 @@ fn rows_that_a_job_fails_on_are_dead_letters_with_the_remedy() {
 }
 
 #[test]
-fn a_job_that_fails_on_a_whole_window_is_named_with_the_remedy() {
-    let (_dir, outage, job) = hour_with_job(&scored(WHOLE_WINDOW));
-    let words = ["broken.sql: the job failed on a row", "api", "TRY_CAST instead of CAST"];
-    refused(&["replay", &outage, "--jobs", &job], &words);
+fn the_same_rows_are_set_aside_whatever_the_batches() {
+    let sound = job("tumble(interval '1 minute')");
+    let sql = sound.replace("sum(value)", "sum(CAST(7 / CAST(value AS BIGINT) AS DOUBLE))");
+    let (dir, outage, job) = hour_with_job(&sql);
+    let row = |i: u32| {
+        format!("2024-05-01T00:{:02}:{:02}Z,api,api-{},cpu,{}\n", i / 60, i % 60, i % 3, i % 5)
+    };
+    let rows: String = (0..600).map(row).collect();
+    file(dir.path(), "outage/metrics.csv", "ts,service,instance,metric,value\n".to_owned() + &rows);
+    let by = |batch_rows: &str| {
+        let archive = dir.path().join(batch_rows);
+        let outcome = faultline(&[
+            "replay",
+            &outage,
+            "--jobs",
+            &job,
+            "--archive",
+            &text(&archive),
+            "--batch-rows",
+            batch_rows,
+        ]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        let letters = ask(&archive, "SELECT rows, detail, text FROM dead_letters ORDER BY text");
+        (letters, ask(&archive, "SELECT window_end, score, observed FROM signals ORDER BY 1"))
+    };
+    let whole = by("8192");
+    assert_eq!(whole.0.lines().count(), 1 + 120, "{}", whole.0);
+    assert_eq!(whole.1.lines().count(), 1 + 10, "{}", whole.1);
+    assert_eq!((by("1"), by("97")), (whole.clone(), whole));
 }
 
 /// Before any row: text does not become a number or a time, whatever it says.
@@ -188,26 +211,6 @@ fn columns_of_the_wrong_kind_are_refused() {
         let explained = faultline(&["explain", &path]);
         assert_eq!(explained.code, Some(0), "{name}: {explained:?}");
     }
-}
-
-/// A replay that waits for its recorded time ends as soon as something has failed.
-#[test]
-fn a_paced_replay_does_not_sleep_through_an_error() {
-    let seconds = scored(WHOLE_WINDOW).replace("1 minute", "1 second");
-    let (dir, outage, job) = hour_with_job(&seconds);
-    // The second row closes the window of the first; the third is hours away.
-    let rows = ["01T00:00:00", "01T00:00:08", "02T00:00:00"];
-    let rows = rows.map(|at| format!("2024-05-{at}Z,api,api-0,cpu,1\n")).concat();
-    let metrics = format!("ts,service,instance,metric,value\n{rows}");
-    file(dir.path(), "outage/metrics.csv", metrics);
-    let args = ["replay", &outage, "--jobs", &job, "--speed", "10x", "--batch-rows", "1"];
-    let mut command = command(&args);
-    let mut run =
-        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map(Running).unwrap();
-    assert_eq!(run.wait(), Some(2));
-    let mut said = String::new();
-    run.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.contains("the job failed on a row"), "{said}");
 }
 
 /// A job over `{inner}`, rows of windows with a sum in `total`.
