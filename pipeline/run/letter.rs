@@ -42,7 +42,8 @@ pub fn refused(refused: &Refused, file: String) -> DeadRow {
     }
 }
 
-/// Rows of `stream`, or what a job made of such rows, that the SQL of the job in this file fails on.
+/// Rows of `stream`, or what a job made of such rows, on which the SQL of the job in this file
+/// fails.
 pub fn failed(stream: Stream, file: &str, fault: &Fault) -> DeadRow {
     DeadRow {
         stream,

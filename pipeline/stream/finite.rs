@@ -158,8 +158,8 @@ impl Finite {
         Ok(())
     }
 
-    /// Runs the plan over every window that ends at or before the watermark, in order. A window that
-    /// it cannot work with becomes a fault.
+    /// Runs the plan over every window that ends at or before the watermark, in order. A window
+    /// that it cannot work with becomes a fault.
     pub async fn advance(
         &mut self,
         watermark: Nanos,

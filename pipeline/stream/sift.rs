@@ -1,7 +1,7 @@
 //! Rows that the SQL of a job cannot work with are set aside; the job goes on without them.
 //!
-//! Whether an expression fails depends on its row alone, and what is made of a closed window on that
-//! window, so the same rows are set aside however they are cut into batches.
+//! Whether an expression fails depends on its row alone, and what is made of a closed window on
+//! that window, so the same rows are set aside however they are cut into batches.
 
 use std::sync::Arc;
 

@@ -11,8 +11,8 @@ fn is_unspaced(c: char) -> bool {
         | '\u{FF66}'..='\u{FF9F}' | '\u{20000}'..='\u{3FFFF}')
 }
 
-/// The words in a run of letters and digits: the run itself, but pairs where it is of such a script,
-/// and a lone character as it stands.
+/// The words in a run of letters and digits: the run itself, but pairs where it is of such a
+/// script, and a lone character as it stands.
 pub fn words(run: &str) -> Vec<&str> {
     let mut out = Vec::new();
     let mut rest = run;
