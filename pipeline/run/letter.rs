@@ -51,7 +51,7 @@ pub fn failed(stream: Stream, file: &str, fault: &Fault) -> DeadRow {
         line: 0,
         rows: fault.rows as u64,
         reason: EXPRESSION.to_owned(),
-        detail: format!("{}; {}", fault.problem.message, fault.problem.remedy),
+        detail: format!("{}; {}", escape::line(&fault.problem.message), fault.problem.remedy),
         text: text(&fault.row),
     }
 }
@@ -62,7 +62,7 @@ fn text(row: &RecordBatch) -> String {
     for (field, column) in row.schema().fields().iter().zip(row.columns()) {
         let value = array_value_to_string(column, 0).unwrap_or_default();
         if !value.is_empty() && text.len() < DEAD_TEXT_BYTES_MAX {
-            text += &format!("{}={value} ", field.name());
+            text += &format!("{}={} ", field.name(), escape::line(&value));
         }
     }
     let end = escape::boundary(&text, DEAD_TEXT_BYTES_MAX);

@@ -132,6 +132,10 @@ impl Finite {
         })
     }
 
+    pub fn output(&self) -> &SchemaRef {
+        &self.output
+    }
+
     pub fn inputs(&self) -> usize {
         self.slots.len()
     }

@@ -5,9 +5,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
-use arrow::buffer::ScalarBuffer;
-use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
@@ -49,9 +46,13 @@ impl Problem {
             },
             _ => return None,
         };
+        let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
         Some(Self { message, remedy })
     }
 }
+
+/// Of what fails, which may be a whole log line.
+const MESSAGE_CHARS_MAX: usize = 256;
 
 const LEAVE_OUT: &str = "change that expression, or leave out such rows with WHERE";
 
@@ -73,31 +74,31 @@ fn of_values(error: &ArrowError) -> Option<(String, &'static str)> {
     })
 }
 
-/// The rows on which none of these expressions fails, and the others. Halves what fails until it
-/// is one row, so few of many cost little.
+/// Rows that can be worked on together, in order, and those that cannot be worked on. Halves what
+/// fails until it is one row, so few of many cost little.
+///
+/// `a AND b` evaluates `b` on all rows of a batch where one of them needs it, so rows may fail
+/// together of which none fails by itself.
 ///
 /// # Errors
 /// An error of an expression that is not about a row.
-pub fn sift(expressions: &[Arc<dyn PhysicalExpr>], rows: &Rows) -> Result<(Rows, Vec<Fault>)> {
-    let batch = &rows.batch;
-    let mut keep = vec![true; batch.num_rows()];
-    let mut faults = Vec::new();
-    let mut ranges = vec![(0, batch.num_rows())];
+pub fn sift(expressions: &[Arc<dyn PhysicalExpr>], rows: &Rows) -> Result<(Vec<Rows>, Vec<Fault>)> {
+    let (mut sound, mut faults) = (Vec::new(), Vec::new());
+    let mut ranges = vec![(0, rows.batch.num_rows())];
     while let Some((from, to)) = ranges.pop() {
-        let row = batch.slice(from, to - from);
-        let Some(error) = expressions.iter().find_map(|e| e.evaluate(&row).err()) else { continue };
+        let batch = rows.batch.slice(from, to - from);
+        let Some(error) = expressions.iter().find_map(|e| e.evaluate(&batch).err()) else {
+            sound.push(Rows { ts: rows.ts.slice(from, to - from), batch });
+            continue;
+        };
         let error = Error::from(error);
         let Some(problem) = Problem::of(&error) else { return Err(error) };
         if to - from == 1 {
-            keep[from] = false;
-            faults.push(Fault { problem, row, rows: 1 });
+            faults.push(Fault { problem, row: batch, rows: 1 });
         } else {
             let middle = from.midpoint(to);
             ranges.extend([(middle, to), (from, middle)]);
         }
     }
-    let ts = rows.ts.iter().zip(&keep).filter(|(_, keep)| **keep).map(|(ts, _)| *ts);
-    let ts = ScalarBuffer::from_iter(ts);
-    let batch = filter_record_batch(batch, &BooleanArray::from(keep))?;
-    Ok((Rows { ts, batch }, faults))
+    Ok((sound, faults))
 }

@@ -52,6 +52,38 @@ impl Stage {
             }
         }
     }
+
+    /// Columns of what it passes on, given those of what comes in.
+    fn output(&self, input: &SchemaRef) -> SchemaRef {
+        Arc::clone(match self {
+            Self::Source(_) | Self::Filter { .. } => input,
+            Self::Project { output, .. } => output,
+            Self::Window(window) => &window.spec().output,
+            Self::Session(session) => &session.spec().output,
+            Self::Over(over) => &over.spec().output,
+            Self::Finite(finite) => finite.output(),
+        })
+    }
+}
+
+/// Evaluates every expression on no rows: what fails here fails on all of them.
+pub fn check_types(nodes: &[Node]) -> Result<()> {
+    let mut inputs: Vec<Option<SchemaRef>> = vec![None; nodes.len()];
+    for (at, node) in nodes.iter().enumerate() {
+        let source = match &node.stage {
+            Stage::Source(stream) => Some(stream.schema()),
+            _ => None,
+        };
+        let Some(input) = inputs[at].take().or(source) else { continue };
+        let none = RecordBatch::new_empty(Arc::clone(&input));
+        for expression in node.stage.expressions() {
+            expression.evaluate(&none)?;
+        }
+        if let Some((next, _)) = node.next {
+            inputs[next] = Some(node.stage.output(&input));
+        }
+    }
+    Ok(())
 }
 
 fn with_inputs(
@@ -84,7 +116,7 @@ impl Node {
         match msg {
             Msg::Batch(rows) => {
                 let out = self.rows_or_faults(port, rows)?;
-                Ok(out.map(Msg::Batch).into_iter().collect())
+                Ok(out.into_iter().map(Msg::Batch).collect())
             }
             Msg::Watermark(watermark) => self.watermark(port, watermark).await,
             Msg::Renumbered => {
@@ -107,18 +139,23 @@ impl Node {
         }
     }
 
-    /// Sets aside the rows on which an expression fails.
-    fn rows_or_faults(&mut self, port: usize, rows: Rows) -> Result<Option<Rows>> {
+    /// Sets aside the rows on which an expression fails. All are evaluated before anything changes.
+    fn rows_or_faults(&mut self, port: usize, rows: Rows) -> Result<Vec<Rows>> {
         let error = match self.rows(port, rows.clone()) {
             Err(error) if Problem::of(&error).is_some() => error,
-            done => return done,
+            done => return Ok(done?.into_iter().collect()),
         };
         let (sound, mut faults) = sift(&self.stage.expressions(), &rows)?;
-        if faults.is_empty() {
+        if faults.is_empty() && sound.len() == 1 {
+            // It came of what was done with the values.
             return Err(error);
         }
         self.faults.append(&mut faults);
-        if sound.batch.num_rows() == 0 { Ok(None) } else { self.rows(port, sound) }
+        let mut out = Vec::new();
+        for rows in sound {
+            out.extend(self.rows(port, rows)?);
+        }
+        Ok(out)
     }
 
     fn rows(&mut self, port: usize, rows: Rows) -> Result<Option<Rows>> {

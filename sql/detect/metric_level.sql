@@ -2,10 +2,10 @@
 -- description: A metric leaves the range that its own past, time of day and week make likely.
 -- severity: warning
 --
--- Of a gauge the mean of a window counts, of a counter how fast it counts. Each series is scored
--- against its own baseline; within one minute the scores are corrected for the number of series of
--- the instance, and only what survives a false discovery rate of 5 % over everything watched may
--- raise a signal, if it lasts or is overwhelming.
+-- Of a gauge the mean of a minute counts, of a counter how fast it counts. The minutes of each
+-- series end soon after its samples. It is scored against its own baseline; scores that come
+-- together are corrected for the number of series of the instance, and only what survives a false
+-- discovery rate of 5 % over all of them may raise a signal, if it lasts or is overwhelming.
 INSERT INTO signals
 SELECT cluster, service, instance,
        CASE WHEN labels = '' THEN metric ELSE concat(metric, '{', labels, '}') END AS metric,

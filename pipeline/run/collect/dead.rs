@@ -10,13 +10,17 @@ use crate::source::escape;
 /// Dead letters kept one by one; later ones of a file are counted by the first for their reason.
 const KEPT_MAX: usize = 100_000;
 
+/// The same of one job, which fails on every row if it is wrong.
+const KEPT_OF_JOB_MAX: usize = 1_000;
+
 /// Warnings of one run.
 const WARNINGS_MAX: usize = 256;
 
 #[derive(Default)]
 pub(super) struct DeadLetters {
-    /// What the archive is yet to get: of the input, and of jobs.
-    kept: [Vec<DeadRow>; 2],
+    /// What the archive is yet to get: of the input, and of each job.
+    kept: Vec<DeadRow>,
+    of_jobs: BTreeMap<String, Vec<DeadRow>>,
     by_reason: BTreeMap<String, u64>,
     /// Of every reason the row that stands first, by file and line, as far as this process saw.
     first: BTreeMap<String, DeadRow>,
@@ -37,7 +41,8 @@ impl DeadLetters {
     /// What has come since the last call. Jobs go on beside the input, so that their letters come
     /// between those of the input at any place: they stand behind all of them.
     pub fn take(&mut self) -> Vec<DeadRow> {
-        std::mem::take(&mut self.kept).concat()
+        let of_jobs = std::mem::take(&mut self.of_jobs).into_values().flatten();
+        std::mem::take(&mut self.kept).into_iter().chain(of_jobs).collect()
     }
 
     /// Warns of the first row of each file and reason, for a run that may not end for long.
@@ -54,7 +59,7 @@ impl DeadLetters {
                 %file,
                 line,
                 reason = letter.reason,
-                "a row became a dead letter: {detail}; more like it are only counted"
+                "a row became a dead letter: {detail}; more like it are not told"
             );
         }
     }
@@ -63,8 +68,11 @@ impl DeadLetters {
         for letter in letters {
             *self.by_reason.entry(letter.reason.clone()).or_default() += letter.rows;
             self.show(&letter);
-            let kept = &mut self.kept[usize::from(letter.reason == EXPRESSION)];
-            if kept.len() < KEPT_MAX {
+            let (kept, most) = match letter.reason == EXPRESSION {
+                true => (self.of_jobs.entry(letter.file.clone()).or_default(), KEPT_OF_JOB_MAX),
+                false => (&mut self.kept, KEPT_MAX),
+            };
+            if kept.len() < most {
                 kept.push(letter);
                 continue;
             }
@@ -72,7 +80,7 @@ impl DeadLetters {
                 (kept.stream, &kept.file, &kept.reason)
                     == (letter.stream, &letter.file, &letter.reason)
             };
-            match kept[KEPT_MAX - 1..].iter_mut().find(same) {
+            match kept[most - 1..].iter_mut().find(same) {
                 Some(kept) => kept.rows += letter.rows,
                 None => kept.push(letter),
             }

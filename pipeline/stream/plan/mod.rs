@@ -30,7 +30,7 @@ use super::functions::{WindowKind, window_functions, window_of};
 use super::interval;
 use super::schema::{SINK, Stream, interned, signals_schema};
 use super::session::{Session, SessionSpec};
-use super::stage::{Node, Stage};
+use super::stage::{Node, Stage, check_types};
 use super::window::{Window, WindowSpec, window_type};
 use crate::error::Result;
 use crate::model::Nanos;
@@ -50,7 +50,8 @@ pub struct Job {
 }
 
 impl Job {
-    /// Least time between two windows of one series, if they are of a fixed width.
+    /// Time from one window of a series to the next at least, if they are of a fixed width: in the
+    /// windows that signals are about, of which `due` leaves out what overlaps.
     pub fn pace(&self) -> Option<Nanos> {
         let is_due = |node: &Node| match &node.stage {
             Stage::Over(over) => over.spec().calls.iter().any(|c| c.function.name == "due"),
@@ -71,6 +72,7 @@ pub async fn plan(file: JobFile) -> Result<Job> {
     let state = session_state()?;
     let (hash, planner) = stages(&file, &state).await.map_err(|e| readable(&file, e))?;
     let Planner { nodes, width, streams, .. } = planner;
+    check_types(&nodes).map_err(|e| readable(&file, e))?;
     let lateness = file.lateness();
     Ok(Job { hash, nodes, streams, width, lateness, file })
 }

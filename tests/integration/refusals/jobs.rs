@@ -155,33 +155,73 @@ fn rows_that_a_job_fails_on_are_dead_letters_with_the_remedy() {
 #[test]
 fn the_same_rows_are_set_aside_whatever_the_batches() {
     let sound = job("tumble(interval '1 minute')");
-    let sql = sound.replace("sum(value)", "sum(CAST(7 / CAST(value AS BIGINT) AS DOUBLE))");
+    let seventh = "CAST(7 / CAST(value AS BIGINT) AS DOUBLE)";
+    let broken = sound.replace("sum(value)", &format!("sum({seventh})"));
+    // What guards a division guards it in every batch.
+    let guarded = format!("FROM metrics WHERE value <> 0 AND {seventh} > 1 ");
+    let guarded = sound.replace("FROM metrics", &guarded);
+    for (sql, failed) in [(broken, 120), (guarded, 0)] {
+        let (dir, outage, job) = hour_with_job(&sql);
+        let row = |i: u32| {
+            format!("2024-05-01T00:{:02}:{:02}Z,api,api-{},cpu,{}\n", i / 60, i % 60, i % 3, i % 5)
+        };
+        let rows: String = (0..600).map(row).collect();
+        file(
+            dir.path(),
+            "outage/metrics.csv",
+            "ts,service,instance,metric,value\n".to_owned() + &rows,
+        );
+        let by = |batch_rows: &str| {
+            let archive = dir.path().join(batch_rows);
+            let outcome = faultline(&[
+                "replay",
+                &outage,
+                "--jobs",
+                &job,
+                "--archive",
+                &text(&archive),
+                "--batch-rows",
+                batch_rows,
+            ]);
+            assert_eq!(outcome.code, Some(0), "{outcome:?}");
+            let letters =
+                ask(&archive, "SELECT rows, detail, text FROM dead_letters ORDER BY text");
+            (letters, ask(&archive, "SELECT window_end, score, observed FROM signals ORDER BY 1"))
+        };
+        let whole = by("8192");
+        assert_eq!(whole.0.lines().count(), 1 + failed, "{}", whole.0);
+        assert_eq!(whole.1.lines().count(), 1 + 10, "{}", whole.1);
+        assert_eq!((by("1"), by("97")), (whole.clone(), whole));
+    }
+}
+
+/// Whatever the rows are: no run begins with it.
+#[test]
+fn what_fails_on_every_row_is_refused() {
+    let sound = job("tumble(interval '1 minute')");
+    let bin = "date_trunc(service, ts)";
+    refused_jobs(&[
+        ("time", scored("CAST(to_timestamp(service) AS DOUBLE)"), "", &["to_timestamp", "README"]),
+        (
+            "part",
+            sound.replacen("service, window\n", &format!("service, {bin}, window\n"), 1),
+            "",
+            &["README"],
+        ),
+    ]);
+}
+
+#[test]
+fn dead_letters_of_jobs_are_safe_to_show_and_bounded() {
+    let sql = scored("CAST(concat(service, chr(27), repeat('[2J', 500)) AS DOUBLE)");
     let (dir, outage, job) = hour_with_job(&sql);
-    let row = |i: u32| {
-        format!("2024-05-01T00:{:02}:{:02}Z,api,api-{},cpu,{}\n", i / 60, i % 60, i % 3, i % 5)
-    };
-    let rows: String = (0..600).map(row).collect();
-    file(dir.path(), "outage/metrics.csv", "ts,service,instance,metric,value\n".to_owned() + &rows);
-    let by = |batch_rows: &str| {
-        let archive = dir.path().join(batch_rows);
-        let outcome = faultline(&[
-            "replay",
-            &outage,
-            "--jobs",
-            &job,
-            "--archive",
-            &text(&archive),
-            "--batch-rows",
-            batch_rows,
-        ]);
-        assert_eq!(outcome.code, Some(0), "{outcome:?}");
-        let letters = ask(&archive, "SELECT rows, detail, text FROM dead_letters ORDER BY text");
-        (letters, ask(&archive, "SELECT window_end, score, observed FROM signals ORDER BY 1"))
-    };
-    let whole = by("8192");
-    assert_eq!(whole.0.lines().count(), 1 + 120, "{}", whole.0);
-    assert_eq!(whole.1.lines().count(), 1 + 10, "{}", whole.1);
-    assert_eq!((by("1"), by("97")), (whole.clone(), whole));
+    let archive = dir.path().join("archive");
+    let args = ["replay", &outage, "--jobs", &job, "--archive", &text(&archive)];
+    let outcome = faultline(&args);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let letters = ask(&archive, "SELECT detail, text FROM dead_letters");
+    assert!(letters.contains("api\\x1b[2J"), "{letters}");
+    assert!(!letters.contains('\u{1b}') && letters.len() < 2_000, "{letters}");
 }
 
 /// Before any row: text does not become a number or a time, whatever it says.
