@@ -93,7 +93,7 @@ fn roll_back(change: &Change, incident: &Incident) -> Remedy {
     let seconds = (incident.started_at - change.ts) / crate::model::SECOND;
     let when = match seconds {
         0.. => format!("{seconds} s before the first abnormal window"),
-        _ => "as the first window turned abnormal".to_owned(),
+        _ => "in the first abnormal window".to_owned(),
     };
     Remedy {
         action: Action::RollBack { service: change.service.clone(), object: change.object.clone() },
