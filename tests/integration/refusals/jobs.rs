@@ -1,6 +1,10 @@
 //! Jobs that cannot run, or that fail on rows.
 
+use std::io::Read;
+use std::process::Stdio;
+
 use super::*;
+use crate::program::{Running, command};
 
 fn job(window: &str) -> String {
     JOB.replace("{window}", window)
@@ -251,6 +255,28 @@ fn columns_of_the_wrong_kind_are_refused() {
         let explained = faultline(&["explain", &path]);
         assert_eq!(explained.code, Some(0), "{name}: {explained:?}");
     }
+}
+
+/// A replay that waits for its recorded time ends as soon as something has failed.
+#[test]
+fn a_paced_replay_does_not_sleep_through_an_error() {
+    let large = "CAST('9999999999999999999999999999999999' AS DECIMAL(38,4))";
+    let seconds = job("tumble(interval '1 second')");
+    let overflow = seconds.replace("sum(value)", &format!("CAST(avg({large}) AS DOUBLE)"));
+    let (dir, outage, job) = hour_with_job(&overflow);
+    // The second row closes the window of the first; the third is hours away.
+    let rows = ["01T00:00:00", "01T00:00:08", "02T00:00:00"];
+    let rows = rows.map(|at| format!("2024-05-{at}Z,api,api-0,cpu,1\n")).concat();
+    let metrics = format!("ts,service,instance,metric,value\n{rows}");
+    file(dir.path(), "outage/metrics.csv", metrics);
+    let args = ["replay", &outage, "--jobs", &job, "--speed", "10x", "--batch-rows", "1"];
+    let mut command = command(&args);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut run = Running(command.spawn().unwrap());
+    assert_eq!(run.wait(), Some(1));
+    let mut said = String::new();
+    run.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("Overflow"), "{said}");
 }
 
 /// A job over `{inner}`, rows of windows with a sum in `total`.
