@@ -9,7 +9,7 @@ use faultline::knowledge::Writer;
 use tempfile::TempDir;
 
 use crate::outage::{FAULT_AT, Outage};
-use crate::program::{ask, block_on, faultline, text};
+use crate::program::{block_on, faultline, text};
 
 /// The call must be refused with all of these words.
 fn refused(args: &[&str], words: &[&str]) {

@@ -211,6 +211,70 @@ fn who_is_watched_does_not_depend_on_how_windows_come() {
     }
 }
 
+/// A counter that counts one a second, whatever its scrapes have to do with minutes.
+#[test]
+fn the_rate_of_a_counter_is_by_the_time_of_its_samples() {
+    let counter = |every: i64| -> Vec<Sample> {
+        let at = |i: i64| Sample {
+            ts: START + i * every * SECOND,
+            service: 0,
+            value: (i * every) as f64,
+        };
+        (0..60).map(at).collect()
+    };
+    let reading = "reading(v, v, 'a_total', newest) OVER (PARTITION BY service ORDER BY window)";
+    let rates = "counter_rate(v, newest) OVER (PARTITION BY service ORDER BY window)";
+    let hop = "hop(interval '15 seconds', interval '1 minute')";
+    for (window, every) in [
+        ("tumble(interval '1 minute')", 25),
+        ("tumble(interval '1 minute')", 40),
+        (hop, 25),
+        (hop, 60),
+    ] {
+        let due = if window == hop {
+            "due(newest) OVER (PARTITION BY service ORDER BY window)"
+        } else {
+            "true"
+        };
+        let sql = format!(
+            "INSERT INTO signals
+             SELECT 'c' AS cluster, service, '' AS i, '' AS m, window.start AS a, window.end AS b,
+                    rate AS score, r.value AS o, n AS e, '' AS d, false AS g, false AS p, '' AS t
+             FROM (SELECT *, {rates} AS rate, {reading} AS r
+                   FROM (SELECT *, {due} AS is_due
+                         FROM (SELECT service, {window} AS window, max(value) AS v,
+                                      max(ts) AS newest, CAST(count(*) AS DOUBLE) AS n
+                               FROM metrics GROUP BY service, window))
+                   WHERE is_due)
+             WHERE rate IS NOT NULL"
+        );
+        let written = run(&sql, &counter(every), 8192);
+        assert!(written.len() > 20, "{written:?}");
+        for window in &written {
+            assert!((window.values[0] - 1.0).abs() < 1e-9, "{every}: {window:?}");
+            assert_eq!(window.values[0], window.values[1], "{every}: {window:?}");
+        }
+        let counted: f64 = written.iter().map(|window| window.values[2]).sum();
+        assert!((57.0..60.0).contains(&counted), "each but those of the first window: {counted}");
+    }
+}
+
+/// What the monitor takes for the time between two windows of a series.
+#[test]
+fn the_pace_of_a_job_is_that_of_its_windows() {
+    let minute = 60 * SECOND;
+    let due = include_str!("../../../sql/detect/metric_level.sql").to_owned();
+    for (sql, pace) in [
+        (job("tumble(interval '10 minutes')", "service", VALUES), Some(10 * minute)),
+        (job("hop(interval '1 minute', interval '5 minutes')", "service", VALUES), Some(minute)),
+        (job("session(interval '1 minute')", "service", VALUES), None),
+        (due, Some(minute)),
+    ] {
+        let job = block_on(faultline::stream::compile("job.sql", &sql));
+        assert_eq!(job.unwrap_or_else(|e| panic!("{e}\n{sql}")).pace(), pace, "{sql}");
+    }
+}
+
 /// A replay that was done with less lateness is not done with more.
 #[test]
 fn the_lateness_of_a_job_is_part_of_what_it_is() {

@@ -1,10 +1,8 @@
-//! Jobs that cannot run, or that fail on rows.
+//! Jobs that cannot run.
 
-use std::io::Read;
-use std::process::Stdio;
+mod rows;
 
 use super::*;
-use crate::program::{Running, command};
 
 fn job(window: &str) -> String {
     JOB.replace("{window}", window)
@@ -116,89 +114,6 @@ fn scored(score: &str) -> String {
     sound.replace("9.0 AS score", &format!("{score} AS score"))
 }
 
-/// Wherever in a job its SQL fails on a row, the job goes on without it, and so does every other.
-#[test]
-fn rows_that_a_job_fails_on_are_dead_letters_with_the_remedy() {
-    let sound = job("tumble(interval '1 minute')");
-    let of_rows = |from: &str, to: &str| {
-        assert!(sound.contains(from));
-        sound.replacen(from, to, 1)
-    };
-    let seventh = "CAST(7 / CAST(value AS BIGINT) AS DOUBLE)";
-    let zero = "division by zero; divide by NULLIF(x, 0) instead of x";
-    let cases = [
-        ("select", scored("CAST(7 / CAST(total AS BIGINT) AS DOUBLE)"), zero, 1),
-        ("aggregate", of_rows("sum(value)", &format!("sum({seventh})")), zero, 1),
-        ("key", of_rows("service, window\n", &format!("service, {seventh}, window\n")), zero, 1),
-        ("where", of_rows("FROM metrics", &format!("FROM metrics WHERE {seventh} > 1")), zero, 1),
-        ("state", scored("highest(7 / CAST(total AS BIGINT)) OVER (ORDER BY window)"), zero, 1),
-        ("cast", scored("CAST(service AS DOUBLE)"), "write TRY_CAST instead of CAST", 0),
-        ("window", scored("max(7 / CAST(total AS BIGINT)) OVER (PARTITION BY window)"), zero, 1),
-    ];
-    for (name, sql, detail, signals) in cases {
-        let (dir, outage, job) = hour_with_job(&sql);
-        let archive = dir.path().join("archive");
-        let args = ["replay", &outage, "--jobs", &job, "--archive", &text(&archive)];
-        let outcome = faultline(&args);
-        assert_eq!(outcome.code, Some(0), "{name}: {outcome:?}");
-        assert!(outcome.stdout.contains("set aside as dead letters: expression"), "{outcome:?}");
-        let letters = ask(&archive, "SELECT stream, file, rows, reason, detail FROM dead_letters");
-        let failed = 2 - usize::from(name != "cast");
-        assert_eq!(letters.lines().count(), 1 + failed, "{name}: {letters}");
-        assert!(
-            letters.contains("broken.sql,1,expression,") && letters.contains(detail),
-            "{letters}"
-        );
-        let text = ask(&archive, "SELECT text FROM dead_letters");
-        assert!(text.contains("service=api"), "{name}: {text}");
-        let told = ask(&archive, "SELECT count(*) AS n FROM signals");
-        assert_eq!(told, format!("n\n{signals}\n"), "{name}");
-    }
-}
-
-#[test]
-fn the_same_rows_are_set_aside_whatever_the_batches() {
-    let sound = job("tumble(interval '1 minute')");
-    let seventh = "CAST(7 / CAST(value AS BIGINT) AS DOUBLE)";
-    let broken = sound.replace("sum(value)", &format!("sum({seventh})"));
-    // What guards a division guards it in every batch.
-    let guarded = format!("FROM metrics WHERE value <> 0 AND {seventh} > 1 ");
-    let guarded = sound.replace("FROM metrics", &guarded);
-    for (sql, failed) in [(broken, 120), (guarded, 0)] {
-        let (dir, outage, job) = hour_with_job(&sql);
-        let row = |i: u32| {
-            format!("2024-05-01T00:{:02}:{:02}Z,api,api-{},cpu,{}\n", i / 60, i % 60, i % 3, i % 5)
-        };
-        let rows: String = (0..600).map(row).collect();
-        file(
-            dir.path(),
-            "outage/metrics.csv",
-            "ts,service,instance,metric,value\n".to_owned() + &rows,
-        );
-        let by = |batch_rows: &str| {
-            let archive = dir.path().join(batch_rows);
-            let outcome = faultline(&[
-                "replay",
-                &outage,
-                "--jobs",
-                &job,
-                "--archive",
-                &text(&archive),
-                "--batch-rows",
-                batch_rows,
-            ]);
-            assert_eq!(outcome.code, Some(0), "{outcome:?}");
-            let letters =
-                ask(&archive, "SELECT rows, detail, text FROM dead_letters ORDER BY text");
-            (letters, ask(&archive, "SELECT window_end, score, observed FROM signals ORDER BY 1"))
-        };
-        let whole = by("8192");
-        assert_eq!(whole.0.lines().count(), 1 + failed, "{}", whole.0);
-        assert_eq!(whole.1.lines().count(), 1 + 10, "{}", whole.1);
-        assert_eq!((by("1"), by("97")), (whole.clone(), whole));
-    }
-}
-
 /// Whatever the rows are: no run begins with it.
 #[test]
 fn what_fails_on_every_row_is_refused() {
@@ -213,19 +128,6 @@ fn what_fails_on_every_row_is_refused() {
             &["README"],
         ),
     ]);
-}
-
-#[test]
-fn dead_letters_of_jobs_are_safe_to_show_and_bounded() {
-    let sql = scored("CAST(concat(service, chr(27), repeat('[2J', 500)) AS DOUBLE)");
-    let (dir, outage, job) = hour_with_job(&sql);
-    let archive = dir.path().join("archive");
-    let args = ["replay", &outage, "--jobs", &job, "--archive", &text(&archive)];
-    let outcome = faultline(&args);
-    assert_eq!(outcome.code, Some(0), "{outcome:?}");
-    let letters = ask(&archive, "SELECT detail, text FROM dead_letters");
-    assert!(letters.contains("api\\x1b[2J"), "{letters}");
-    assert!(!letters.contains('\u{1b}') && letters.len() < 2_000, "{letters}");
 }
 
 /// Before any row: text does not become a number or a time, whatever it says.
@@ -255,28 +157,6 @@ fn columns_of_the_wrong_kind_are_refused() {
         let explained = faultline(&["explain", &path]);
         assert_eq!(explained.code, Some(0), "{name}: {explained:?}");
     }
-}
-
-/// A replay that waits for its recorded time ends as soon as something has failed.
-#[test]
-fn a_paced_replay_does_not_sleep_through_an_error() {
-    let large = "CAST('9999999999999999999999999999999999' AS DECIMAL(38,4))";
-    let seconds = job("tumble(interval '1 second')");
-    let overflow = seconds.replace("sum(value)", &format!("CAST(avg({large}) AS DOUBLE)"));
-    let (dir, outage, job) = hour_with_job(&overflow);
-    // The second row closes the window of the first; the third is hours away.
-    let rows = ["01T00:00:00", "01T00:00:08", "02T00:00:00"];
-    let rows = rows.map(|at| format!("2024-05-{at}Z,api,api-0,cpu,1\n")).concat();
-    let metrics = format!("ts,service,instance,metric,value\n{rows}");
-    file(dir.path(), "outage/metrics.csv", metrics);
-    let args = ["replay", &outage, "--jobs", &job, "--speed", "10x", "--batch-rows", "1"];
-    let mut command = command(&args);
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut run = Running(command.spawn().unwrap());
-    assert_eq!(run.wait(), Some(1));
-    let mut said = String::new();
-    run.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.contains("Overflow"), "{said}");
 }
 
 /// A job over `{inner}`, rows of windows with a sum in `total`.
