@@ -12,7 +12,7 @@ use super::spark::Sparks;
 use crate::error::{Error, Result};
 use crate::knowledge::ClosedCase;
 use crate::model::{Incident, Nanos, Signal, Step};
-use crate::run::{Observer, Report, SetAside};
+use crate::run::{EXPRESSION, Observer, Report, SetAside};
 use crate::source::escape;
 use crate::source::timestamp;
 use crate::stream::interval;
@@ -195,7 +195,9 @@ fn set_aside(dead: &SetAside) -> String {
         let line = if row.line > 0 { format!(":{}", row.line) } else { String::new() };
         safe(&format!(", such as {}{line}: {}", row.file, row.detail))
     });
-    format!("  {rows} set aside as dead letters: {reason}{first}")
+    // These were processed: what failed is the SQL of one job, on them or on what it made of them.
+    let place = if reason == EXPRESSION { " in jobs" } else { "" };
+    format!("  {rows}{place} set aside as dead letters: {reason}{first}")
 }
 
 fn render(case: &ClosedCase, paint: Paint) -> String {

@@ -46,6 +46,7 @@ use crate::stream::schema::Stream;
 
 pub use checkpoint::Checkpoints;
 pub use feed::{now, position};
+pub use letter::EXPRESSION;
 pub use report::{Accounts, Observer, Report, SetAside};
 pub use webhook::{Webhook, WebhookConfig};
 

@@ -31,7 +31,10 @@ fn rows_that_a_job_fails_on_are_dead_letters_with_the_remedy() {
         let args = ["replay", &outage, "--jobs", &job, "--archive", &text(&archive)];
         let outcome = faultline(&args);
         assert_eq!(outcome.code, Some(0), "{name}: {outcome:?}");
-        assert!(outcome.stdout.contains("set aside as dead letters: expression"), "{outcome:?}");
+        assert!(
+            outcome.stdout.contains(" in jobs set aside as dead letters: expression"),
+            "{outcome:?}"
+        );
         let letters = ask(&archive, "SELECT stream, file, rows, reason, detail FROM dead_letters");
         let failed = 2 - usize::from(name != "cast");
         assert_eq!(letters.lines().count(), 1 + failed, "{name}: {letters}");
