@@ -57,7 +57,7 @@ struct ImportArgs {
     #[arg(long, default_value = DEFAULT_CLUSTER)]
     cluster: String,
     /// Put these runbooks in the place of those that another directory of the same name has given.
-    #[arg(long, conflicts_with = "name")]
+    #[arg(long)]
     replace: bool,
     /// Read documents that have not changed as well.
     #[arg(long)]
@@ -156,7 +156,6 @@ async fn import(args: ImportArgs) -> Result<()> {
         let message = format!("{} is no directory", args.dir.display());
         return Err(Error::usage(message, "name the directory of the runbooks"));
     }
-    let chosen = args.name.is_some() || args.replace;
     let name = args.name.or_else(|| own_name(&args.dir)).filter(|n| !n.is_empty());
     let name = name.ok_or_else(|| {
         Error::usage(format!("{} has no name", args.dir.display()), "give one by --name")
@@ -172,7 +171,7 @@ async fn import(args: ImportArgs) -> Result<()> {
         dir: &args.dir,
         collection: &name,
         cluster: &args.cluster,
-        chosen,
+        replace: args.replace,
         // What another directory has left says where it came from, also where it is the same.
         all: args.all || args.replace,
     };

@@ -51,7 +51,7 @@ pub struct Candidate {
     /// 0..=1: the weighted sum of the lanes.
     pub score: f64,
     /// 0..=1: the share of its squared score in the sum over all candidates, times how surprising
-    /// its own evidence is. So one with weak evidence may be ranked above one that is surer.
+    /// its own evidence is; at most that of the candidate before it.
     pub confidence: f64,
     /// Indices into `Ranking::evidence`, strongest first.
     pub evidence: Vec<usize>,
@@ -332,6 +332,7 @@ fn build(
     findings.sort_by(|a, b| a.service.cmp(&b.service).then(b.strength.total_cmp(&a.strength)));
     let total: f64 = scored.iter().map(|(_, s, _)| s * s).sum();
     let mut out = Ranking { candidates: Vec::new(), evidence: Vec::new() };
+    let mut most = 1.0_f64;
     for (v, score, contributions) in scored {
         let own: Vec<&Finding> = findings.iter().filter(|f| f.service == v).collect();
         let cited = cite(&own);
@@ -340,6 +341,7 @@ fn build(
         out.evidence.extend(edges(names, graph, lanes, v));
         let strongest = own.first().map_or(0.0, |f| f.strength);
         let kind = lanes.signs(v, &own).kind();
+        most = most.min(strongest * score * score / total);
         out.candidates.push(Candidate {
             service: names[v].to_owned(),
             instance: match kind {
@@ -349,7 +351,7 @@ fn build(
             .unwrap_or_else(|| instance(&lanes.metrics, t, v)),
             kind,
             score,
-            confidence: strongest * score * score / total,
+            confidence: most,
             evidence: (from..out.evidence.len()).collect(),
             lanes: contributions,
         });

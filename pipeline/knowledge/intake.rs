@@ -30,8 +30,9 @@ pub struct Order<'a> {
     pub dir: &'a Path,
     pub collection: &'a str,
     pub cluster: &'a str,
-    /// A person chose this collection; otherwise only its own directory may change it.
-    pub chosen: bool,
+    /// Takes the place of what another directory has given; without it, only the collection's own
+    /// directory may change it.
+    pub replace: bool,
     /// Reads also what has not changed.
     pub all: bool,
 }
@@ -57,9 +58,9 @@ pub fn found(dir: &Path) -> Result<Found> {
 /// Imports what was [`found`]: what is new or changed is written, what is gone is marked as gone.
 ///
 /// # Errors
-/// [`Error::Usage`] where the collection was read from another directory and nobody chose it.
+/// [`Error::Usage`] where the collection was read from another directory.
 pub async fn import(writer: &Writer, order: Order<'_>, found: Found) -> Result<Imported> {
-    let Order { dir, collection, cluster, chosen, all } = order;
+    let Order { dir, collection, cluster, replace, all } = order;
     let root = dir.canonicalize().map_err(Error::io(dir))?;
     let root = root.to_string_lossy();
     let archive = writer.archive();
@@ -67,7 +68,7 @@ pub async fn import(writer: &Writer, order: Order<'_>, found: Found) -> Result<I
     known.retain(|s| s.passage.collection == collection);
     let here = known.iter().filter(|s| s.passage.cluster == cluster);
     let other = here.filter_map(|s| s.root.as_deref()).find(|other| *other != root);
-    if let Some(other) = other.filter(|_| !chosen) {
+    if let Some(other) = other.filter(|_| !replace) {
         return Err(Error::usage(
             format!("collection {collection} was imported from {other}, not from {root}"),
             "give these runbooks a --name of their own, or --replace the others",

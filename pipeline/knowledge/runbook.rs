@@ -4,6 +4,7 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use super::front_matter;
 use super::words::{is_camel_case, name_key};
+use crate::diagnose::advise::hide_secrets;
 use crate::model::Nanos;
 
 /// Bytes of a section; a longer one is cut between paragraphs into several.
@@ -100,9 +101,12 @@ pub struct Section {
     pub text: String,
 }
 
-/// Reads the document that lies at `source`, a path.
+/// Reads the document that lies at `source`, a path. Secrets are taken out of its text first, where
+/// headings of tables, markup and lines before them still tell them.
 pub fn parse(source: &str, text: &str) -> Runbook {
     let (matter, body) = front_matter::split(text);
+    let body = hide_secrets(body);
+    let body = body.as_ref();
     let mut warnings = Vec::new();
     let matter = matter.unwrap_or_else(|problem| {
         warnings.push(problem);
@@ -201,6 +205,8 @@ struct Reader {
     heading: Option<(HeadingLevel, String)>,
     /// All headings so far.
     headings: Vec<(HeadingLevel, String)>,
+    /// Lists around the place that is being read, with the next number of those that have some.
+    lists: Vec<Option<u64>>,
     text: String,
 }
 
@@ -225,15 +231,32 @@ impl Reader {
                 self.say(&text);
             }
             Event::SoftBreak | Event::HardBreak => self.say("\n"),
-            Event::Start(Tag::Item) => self.say("- "),
+            Event::Start(Tag::List(number)) => self.lists.push(number),
+            Event::End(TagEnd::List(_)) => {
+                self.lists.pop();
+                self.say(if self.lists.is_empty() { "\n\n" } else { "\n" });
+            }
+            Event::Start(Tag::Item) => self.begin_item(),
             // The columns are told apart, as a heading says what the cells below it are.
             Event::End(TagEnd::TableCell) => self.say(" | "),
-            Event::End(TagEnd::Paragraph | TagEnd::CodeBlock | TagEnd::List(_) | TagEnd::Table) => {
-                self.say("\n\n")
-            }
+            Event::End(TagEnd::Paragraph | TagEnd::CodeBlock | TagEnd::Table) => self.say("\n\n"),
             Event::End(TagEnd::Item | TagEnd::TableRow | TagEnd::TableHead) => self.say("\n"),
             _ => {}
         }
+    }
+
+    /// On a line of its own, indented by the lists around its list.
+    fn begin_item(&mut self) {
+        let depth = self.lists.len().saturating_sub(1);
+        let mark = match self.lists.last_mut() {
+            Some(Some(number)) => {
+                *number += 1;
+                format!("{}. ", *number - 1)
+            }
+            _ => "- ".to_owned(),
+        };
+        let start = if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
+        self.say(&format!("{start}{}{mark}", "  ".repeat(depth)));
     }
 
     fn say(&mut self, text: &str) {
@@ -364,9 +387,34 @@ The disk of a replica fills.
         ];
         assert_eq!(headings, expect);
         let text = &runbook.sections[1].text;
-        assert!(text.contains("- Find what grows: du -sh /data\n"), "{text}");
+        assert!(text.contains("1. Find what grows: du -sh /data\n2. Remove"), "{text}");
         assert!(text.contains("- alert: DiskFull"), "{text}");
         assert!(runbook.sections[2].text.contains("owner | raise the quota"));
+    }
+
+    #[test]
+    fn lists_keep_their_levels_and_numbers() {
+        let text = "- one\n  - two\n    - three\n- four\n\n3. first\n   - inner\n4. second\n";
+        let expect = "- one\n  - two\n    - three\n\n- four\n\n3. first\n  - inner\n\n4. second";
+        assert_eq!(parse("a.md", text).sections[0].text, expect);
+    }
+
+    /// A section tells less than its document: the heading of a table, the markup of a value.
+    #[test]
+    fn no_section_has_a_secret_that_its_document_tells() {
+        let mut text = "# Access\n\n| Name | Password |\n|---|---|\n".to_owned();
+        let rows = (0..120).map(|n| format!("| service-{n} of the shop | Falcon-{n}-bird |\n"));
+        text.extend(rows);
+        text += "\nThe password `rosebudder` opens it.\n\n- password\n  - rosehip77\n";
+        text += "\n```yaml\nkind: Secret\nstringData:\n";
+        text.extend((0..120).map(|n| format!("  KEY_{n}: mockingbird number {n} of the wood\n")));
+        let runbook = parse("a.md", &(text + "```\n"));
+        assert!(runbook.sections.len() > 3);
+        for section in runbook.sections {
+            for secret in ["Falcon", "rosebud", "rosehip", "mockingbird"] {
+                assert!(!section.text.contains(secret), "{}", section.text);
+            }
+        }
     }
 
     #[test]

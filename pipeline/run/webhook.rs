@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::diagnose::advise::without_secrets;
 use crate::diagnose::advise::{Guarded, is_forbidden};
 use crate::error::{Error, Result};
 use crate::model::Nanos;
@@ -219,10 +220,14 @@ fn message(notification: &Notification) -> Value {
     })
 }
 
+/// Annotations may quote a line of a log, a label or a change, so secrets are taken out.
 fn one(alert: &Alert, at: Nanos) -> Value {
     let over = alert.ends_at.filter(|end| *end <= at);
     let mut annotations = alert.annotations.clone();
     annotations.insert("summary".to_owned(), alert.title.clone());
+    for text in annotations.values_mut() {
+        *text = without_secrets(text);
+    }
     json!({
         "status": status(over.is_some()),
         "labels": alert.labels,
@@ -273,6 +278,19 @@ mod tests {
         assert_eq!((&over["status"], &over["fingerprint"]), (&json!("resolved"), &json!("b")));
         assert_eq!(over["annotations"]["summary"], "b is slow");
         assert!(over["endsAt"].as_str().unwrap().starts_with("1970-01-01T00:00:09"));
+    }
+
+    #[test]
+    fn a_receiver_is_told_no_secret_that_telemetry_gave_away() {
+        let evidence = "db: new log template, 9 lines: login as ada failed, password=hunter2";
+        let proposed = "roll back the settings of db to AKIAIOSFODNN7EXAMPLE";
+        let texts = [("evidence", evidence), ("proposed", proposed)];
+        let mut alert = alert("a", "warning", None);
+        alert.title = "db: logins_total{user=\"ada\",password=\"hunter2\"} up".to_owned();
+        alert.annotations = texts.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let told = one(&alert, 0).to_string();
+        assert!(told.contains("login as ada failed") && told.contains("logins_total"), "{told}");
+        assert!(!told.contains("hunter2") && !told.contains("AKIA"), "{told}");
     }
 
     #[test]

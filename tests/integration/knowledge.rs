@@ -183,6 +183,8 @@ fn two_directories_of_one_name_do_not_remove_each_other() {
     assert_eq!(texts(), "default,docs,Ask alice.");
     assert_eq!(import(&two, &["--name", "two"]).code, Some(0));
     assert_eq!(texts(), "default,docs,Ask alice.\ndefault,two,Ask bob.");
+    let taken = import(&one, &["--name", "two"]);
+    assert_eq!(taken.code, Some(2), "a name that is another's is no choice: {taken:?}");
     assert_eq!(import(&two, &["--replace"]).code, Some(0));
     assert_eq!(texts(), "default,docs,Ask bob.\ndefault,two,Ask bob.");
     assert_eq!(import(&two, &[]).code, Some(0), "it is the directory of the collection now");

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::answer::{self, Answer};
 use super::breaker::Breaker;
 use super::budget::{Budget, Spent};
-use super::client::{self, Client, Failure, Reply};
+use super::client::{self, Client, Reply};
 use super::conversation::Conversation;
 use super::pseudonym::Pseudonyms;
 use super::record::{Cache, Failed, Mode, Outcome, Recordings};
 use super::settings::LlmConfig;
-use super::skip::{Notice, Skip};
+use super::skip::{Kind, Notice, Skip};
 use super::{Brief, Call, METHOD, Refined, suspicion, verdict};
 use crate::error::Error;
 use crate::model::{Cause, Evidence, Nanos};
@@ -41,8 +41,8 @@ struct State {
     budget: Budget,
     breaker: Breaker,
     cache: Cache,
-    /// What a person was told.
-    told: BTreeSet<Notice>,
+    /// What a person was told of.
+    told: BTreeSet<Kind>,
 }
 
 /// A call and how it ended.
@@ -166,10 +166,10 @@ impl Advisor {
                 call.latency_ms = reply.latency_ms;
                 Some(reply)
             }
-            Outcome::Failed(Failed { failure, latency_ms }) => {
+            Outcome::Failed(Failed { why, latency_ms }) => {
                 call.latency_ms = latency_ms;
-                call.detail = failure.as_str().to_owned();
-                self.tell(Notice::Failed(failure));
+                call.detail = why.text();
+                self.tell(Notice::Failed(why));
                 None
             }
         }
@@ -177,8 +177,8 @@ impl Advisor {
 
     /// Tells a person once of what went wrong, and not with every incident.
     fn tell(&self, notice: Notice) {
-        if self.with_state(|s| s.told.insert(notice)) {
-            let (what, remedy) = (notice.what(), notice.remedy());
+        let (what, remedy) = (notice.what(), notice.remedy());
+        if self.with_state(|s| s.told.insert(notice.kind())) {
             tracing::warn!("{what}: the statistical diagnosis stands; {remedy}");
         }
     }
@@ -208,9 +208,9 @@ impl Advisor {
         let started = Instant::now();
         let outcome = match client.send(prompt, deadline).await {
             Ok(reply) => Outcome::Reply(reply),
-            Err(failure) => {
+            Err(why) => {
                 let latency_ms = started.elapsed().as_millis() as u64;
-                Outcome::Failed(Failed { failure, latency_ms })
+                Outcome::Failed(Failed { why, latency_ms })
             }
         };
         let used = self.used(&outcome, worst);
@@ -271,9 +271,9 @@ impl Advisor {
                 let usd = self.config.cost(*read, *written);
                 Spent { calls: 1, tokens: read.saturating_add(*written), usd }
             }
-            Outcome::Failed(Failed {
-                failure: Failure::RateLimited | Failure::Refused, ..
-            }) => Spent { calls: 1, ..Spent::default() },
+            Outcome::Failed(Failed { why, .. }) if why.failure.is_free() => {
+                Spent { calls: 1, ..Spent::default() }
+            }
             // A call that failed late may have been charged for.
             Outcome::Reply(_) | Outcome::Failed(_) => unknown,
         }

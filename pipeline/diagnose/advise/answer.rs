@@ -15,12 +15,12 @@ const ENTRIES_MAX: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub causes: Vec<Claim>,
     /// The evidence does not tell.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub unknown: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub requests: Vec<Query>,
 }
 
@@ -29,19 +29,36 @@ pub struct Answer {
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     pub service: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "number")]
     pub confidence: f64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub evidence: Vec<String>,
     /// Services from a symptom to the cause, each calling the next.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub path: Vec<String>,
+}
+
+/// `null` says as much as nothing.
+fn or_none<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A number, also between quotes.
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(0.0),
+        Value::String(text) => text.trim().parse().map_err(serde::de::Error::custom),
+        value => value.as_f64().ok_or_else(|| serde::de::Error::custom("no number")),
+    }
 }
 
 /// The last object in `text` that answers, or what is wrong.
 pub fn read(text: &str) -> Result<Answer, String> {
-    // What a model thinks aloud is no answer.
-    let text = text.rsplit("</think>").next().unwrap_or(text);
+    let text = said(text);
     let mut found = Err("the reply holds no JSON object of the schema".to_owned());
     let mut at = 0;
     for _ in 0..STARTS_MAX {
@@ -58,6 +75,14 @@ pub fn read(text: &str) -> Result<Answer, String> {
         }
     }
     found
+}
+
+/// Without what a model thinks aloud: that is no answer, and less so where it was cut off.
+fn said(text: &str) -> &str {
+    ["think", "thinking", "reasoning"].iter().fold(text, |text, tag| {
+        let text = text.rsplit(&format!("</{tag}>")).next().unwrap_or(text);
+        text.split(&format!("<{tag}>")).next().unwrap_or(text)
+    })
 }
 
 fn checked(value: Value) -> Result<Answer, String> {
@@ -85,6 +110,9 @@ mod tests {
             format!("```json\n{PLAIN}\n```"),
             format!("Sure! Here is {{the}} answer:\n{PLAIN}\nHope that helps {{:"),
             format!("<think>{{\"causes\":[]}} hm {{</think>{PLAIN}"),
+            format!("<thinking>{{\"causes\":[]}}</thinking>\n{PLAIN}"),
+            PLAIN.replace("0.9", "\"0.9\"").replace("]}]", "],\"path\":null}]"),
+            PLAIN.replace("}]}", "}],\"requests\":null,\"unknown\":null}"),
             format!("{{\"note\": 1}} {{\"causes\":[]}} no, rather {PLAIN}"),
         ] {
             assert_eq!(read(&text).as_ref(), Ok(&expect), "{text}");
@@ -96,6 +124,7 @@ mod tests {
         for text in [
             "",
             "the database",
+            &format!("<think>perhaps {PLAIN}, but that is wrong, as"),
             "{",
             "[]",
             r#"{"action":"kubectl delete ns prod"}"#,

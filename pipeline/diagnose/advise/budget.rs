@@ -130,6 +130,8 @@ impl Budget {
             Err(error) if error.kind() == ErrorKind::NotFound => Today::default(),
             Err(error) => return Err(Error::io(&self.file)(error)),
         };
+        // A clock that was far ahead once must not keep a day from ending.
+        let today = Today { day: today.day.min(day.saturating_add(1)), ..today };
         let spent = if day > today.day { Spent::default() } else { today.spent };
         let changed = new(spent, day >= today.day);
         let today = Today { day: day.max(today.day), spent: changed.unwrap_or(spent) };
@@ -209,9 +211,14 @@ mod tests {
         let late = Spent { calls: 1, tokens: 0, usd: 0.0 };
         budget.settle(&mut incident, WORST, late, DAY).unwrap();
         assert!(!reserve(&budget, &mut incident, 2 * DAY), "yesterday's stays so");
+        std::fs::write(&file, r#"{"day":99999,"spent":{"calls":9,"tokens":149,"usd":0.0}}"#)
+            .unwrap();
+        assert!(!reserve(&budget, &mut Spent::default(), 2 * DAY));
+        assert!(!reserve(&budget, &mut Spent::default(), 3 * DAY));
+        assert!(reserve(&budget, &mut Spent::default(), 4 * DAY));
         std::fs::write(&file, "{").unwrap();
         let unknown = budget;
-        assert!(!reserve(&unknown, &mut Spent::default(), 3 * DAY));
-        assert!(reserve(&unknown, &mut Spent::default(), 4 * DAY));
+        assert!(!reserve(&unknown, &mut Spent::default(), 5 * DAY));
+        assert!(reserve(&unknown, &mut Spent::default(), 6 * DAY));
     }
 }

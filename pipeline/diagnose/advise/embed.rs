@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{Client, Failure};
+use super::client::Client;
 use super::pseudonym::Pseudonyms;
 use super::redact::Redacted;
 use super::settings::EmbeddingsConfig;
@@ -67,10 +67,7 @@ impl Embedder {
         let body = json!({ "model": self.model, "input": input }).to_string();
         let read = |bytes: &[u8]| vectors(bytes, texts.len());
         let answer = self.client.call(&body, self.deadline, REPLY_BYTES_MAX, read).await;
-        answer.map_err(|failure: Failure| Error::Endpoint {
-            section: "embeddings",
-            message: failure.as_str().to_owned(),
-        })
+        answer.map_err(|why| Error::Endpoint { section: "embeddings", message: why.text() })
     }
 }
 

@@ -10,6 +10,7 @@ mod answer;
 mod breaker;
 mod budget;
 mod client;
+mod completion;
 mod conversation;
 mod embed;
 mod endpoint;
@@ -39,7 +40,7 @@ pub use client::Guarded;
 pub use embed::Embedder;
 pub use endpoint::is_forbidden;
 pub use record::Mode;
-pub use redact::without_secrets;
+pub use redact::{hide_secrets, without_secrets};
 pub use settings::{EmbeddingsConfig, LlmConfig};
 
 use crate::model::{Diagnosis, Nanos};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use faultline_storage::durable;
@@ -42,6 +43,8 @@ impl Pseudonyms {
             let mut random = fs::File::open(source).map_err(Error::io(source))?;
             random.read_exact(&mut key).map_err(Error::io(source))?;
             durable::create(&path, [&key[..]])?;
+            let owner_only = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(&path, owner_only).map_err(Error::io(&path))?;
         }
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
         bytes.try_into().map_err(|_| Error::Config {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use faultline_storage::durable;
 use serde::{Deserialize, Serialize};
 
-use super::client::{Failure, Reply};
+use super::client::{NoReply, Reply};
 use crate::error::{Error, Result};
 
 /// Answers kept in memory.
@@ -33,9 +33,10 @@ pub enum Outcome {
 }
 
 /// Why a call failed, and after how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
-    pub failure: Failure,
+    #[serde(flatten)]
+    pub why: NoReply,
     /// Tries and waits included.
     pub latency_ms: u64,
 }
@@ -95,6 +96,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use super::super::client::Failure;
     use super::*;
 
     fn reply(content: &str) -> Reply {
@@ -105,7 +107,7 @@ mod tests {
     fn outcomes_come_back_as_they_were() {
         let dir = tempfile::tempdir().unwrap();
         let recordings = Recordings::open(&dir.path().join("answers")).unwrap();
-        let failed = Failed { failure: Failure::Timeout, latency_ms: 7 };
+        let failed = Failed { why: Failure::Timeout.into(), latency_ms: 7 };
         let outcomes = [Outcome::Reply(reply("{}")), Outcome::Failed(failed)];
         for (n, outcome) in outcomes.iter().enumerate() {
             recordings.keep(&n.to_string(), outcome).unwrap();

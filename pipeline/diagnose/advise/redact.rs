@@ -1,6 +1,8 @@
 //! The one way out: text that leaves for a model passes here, and nothing else makes a
 //! [`Redacted`].
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::forms;
@@ -40,6 +42,12 @@ pub fn without_secrets(text: &str) -> String {
         text = replaced(&text, &rule.find(&text), |_| Some(mark(rule.kind)));
     }
     text
+}
+
+/// A text without secrets; to the letter as it was where it has none.
+pub fn hide_secrets(text: &str) -> Cow<'_, str> {
+    let hidden = without_secrets(text);
+    if hidden == super::fold::fold_lines(text) { Cow::Borrowed(text) } else { Cow::Owned(hidden) }
 }
 
 fn walked(value: &Value, pseudonyms: &mut Pseudonyms) -> Value {

@@ -9,6 +9,38 @@ use serde::Deserialize;
 use super::endpoint::{Endpoint, KeyHeader};
 use crate::stream::interval;
 
+/// Field of a request that limits its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerTokensField {
+    #[default]
+    MaxTokens,
+    /// As models that think ask for it.
+    MaxCompletionTokens,
+}
+
+impl AnswerTokensField {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
+}
+
+/// Fields that this program sets, and those by which one call would cost more than is set aside.
+const NOT_IN_BODY: [&str; 9] = [
+    "model",
+    "messages",
+    "stream",
+    "max_tokens",
+    "max_completion_tokens",
+    "n",
+    "best_of",
+    "tools",
+    "functions",
+];
+
 /// A language model that ranks causes again, behind any OpenAI-compatible chat endpoint.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +73,8 @@ pub struct LlmConfig {
     pub backoff: Duration,
     #[serde(default = "default_answer_tokens")]
     pub answer_tokens: u64,
+    #[serde(default)]
+    pub answer_tokens_field: AnswerTokensField,
     /// How often the model may ask for more evidence.
     #[serde(default = "default_evidence_requests")]
     pub evidence_requests: usize,
@@ -84,7 +118,10 @@ impl LlmConfig {
                 "[llm] `answer_tokens` is 1 to 100000, `evidence_requests` at most 10".to_owned()
             );
         }
-        match self.body.keys().find(|k| ["model", "messages", "stream"].contains(&k.as_str())) {
+        match self.body.keys().find(|k| NOT_IN_BODY.contains(&k.as_str())) {
+            Some(key) if key.starts_with("max_") => Err(format!(
+                "[llm.body] must not set `{key}`; use `answer_tokens` and `answer_tokens_field`"
+            )),
             Some(key) => Err(format!("[llm.body] must not set `{key}`")),
             None => Ok(()),
         }
@@ -302,6 +339,9 @@ mod tests {
             "evidence_requests = 11",
             "modell = \"x\"",
             "body = { messages = [] }",
+            "body = { n = 5 }",
+            "body = { max_tokens = 100000 }",
+            "answer_tokens_field = \"max\"",
         ] {
             assert!(config(url, more).is_err(), "{more}");
         }

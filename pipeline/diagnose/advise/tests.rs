@@ -236,7 +236,7 @@ async fn one_repair_is_granted_and_more_evidence_supplied() {
 async fn whatever_fails_the_statistical_diagnosis_stands() {
     const DRIP: &str = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n{";
     type Failing = (&'static str, fn() -> Does, &'static str);
-    let failures: [Failing; 8] = [
+    let failures: [Failing; 9] = [
         ("slow", || Does::Stalls(""), "timeout"),
         ("a byte and no more", || Does::Stalls(DRIP), "timeout"),
         ("rate limited", || Does::Status(429), "rate limited"),
@@ -252,7 +252,8 @@ async fn whatever_fails_the_statistical_diagnosis_stands() {
             },
             "refused",
         ),
-        ("no HTTP", || Does::Sends("hello"), "unreachable"),
+        ("no HTTP", || Does::Sends("hello"), "cut off"),
+        ("cut off", || Does::Sends(DRIP), "cut off"),
         (
             "no completion",
             || Does::Sends("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
@@ -268,12 +269,15 @@ async fn whatever_fails_the_statistical_diagnosis_stands() {
         assert_eq!(refined.diagnosis, asked.diagnosis, "{name}");
         let calls = &refined.calls;
         assert_eq!((calls.len(), calls[0].verdict), (1, "failed"), "{name}");
-        assert_eq!(calls[0].detail, detail, "{name}");
+        assert!(calls[0].detail.starts_with(detail), "{name}: {}", calls[0].detail);
+        // What may have been charged for is not asked again.
+        let tries = if ["rate limited", "server error"].contains(&detail) { 3 } else { 1 };
+        assert_eq!(stub.bodies().len(), tries, "{name}");
         assert!(detail != "timeout" || calls[0].latency_ms >= 100, "{name}: {calls:?}");
     }
     let refined =
         Desk::new("").advisor("http://127.0.0.1:9", Mode::Live).refine(&brief(CLOSE)).await;
-    assert_eq!(refined.calls[0].detail, "unreachable");
+    assert!(refined.calls[0].detail.starts_with("unreachable: "), "{:?}", refined.calls[0]);
 }
 
 #[tokio::test]
@@ -283,7 +287,47 @@ async fn an_endpoint_that_does_not_speak_tls_is_unreachable() {
     // Ends with the process.
     std::thread::spawn(move || listener.incoming().for_each(drop));
     let refined = Desk::new("").advisor(&url, Mode::Live).refine(&brief(CLOSE)).await;
-    assert_eq!(refined.calls[0].detail, "unreachable");
+    let call = &refined.calls[0];
+    assert!(call.detail.starts_with("unreachable: "), "{}", call.detail);
+    assert_eq!((call.tokens, call.cost_usd), (0, 0.0), "nobody was asked");
+}
+
+#[tokio::test]
+async fn why_an_endpoint_refuses_is_told_and_its_secrets_are_not() {
+    let said = json!({ "error": { "message":
+        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'. Your key: sk-4f9a8b7c6d5e4f3a2b1c0d"
+    } });
+    let stub = Stub::start(move |_, request| match request["max_tokens"].is_null() {
+        true => Does::Says(ranks(request, &[0])),
+        false => Does::SendsText(format!(
+            "HTTP/1.1 400 X\r\nContent-Length: {}\r\n\r\n{said}",
+            said.to_string().len()
+        )),
+    })
+    .await;
+    let refined = Desk::new("").advisor(&stub.url, Mode::Live).refine(&brief(CLOSE)).await;
+    let detail = &refined.calls[0].detail;
+    let expect = "refused: 400 Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.";
+    assert!(detail.starts_with(expect) && !detail.contains("4f9a8b"), "{detail}");
+    let desk = Desk::new("answer_tokens_field = \"max_completion_tokens\"");
+    let refined = desk.advisor(&stub.url, Mode::Live).refine(&brief(CLOSE)).await;
+    assert_eq!(verdicts(&refined), ["accepted"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_says_when_to_come_back_in_seconds_or_as_a_date() {
+    let date = chrono::Utc::now() + chrono::TimeDelta::days(1);
+    for asked in ["3600.5".to_owned(), date.to_rfc2822()] {
+        let stub = Stub::start(move |_, _| {
+            Does::SendsText(format!(
+                "HTTP/1.1 429 X\r\nRetry-After: {asked}\r\nContent-Length: 0\r\n\r\n"
+            ))
+        })
+        .await;
+        let refined = Desk::new("").advisor(&stub.url, Mode::Live).refine(&brief(CLOSE)).await;
+        // Later than it may wait, so it is not tried again.
+        assert_eq!((verdicts(&refined), stub.bodies().len()), (vec!["failed"], 1));
+    }
 }
 
 #[tokio::test]
@@ -310,7 +354,7 @@ async fn the_breaker_opens_and_closes_again() {
     for n in 0..10 {
         let refined = advisor.refine(&brief(CLOSE)).await;
         assert_eq!(verdicts(&refined), [if n < 3 { "failed" } else { "skipped" }]);
-        assert_eq!(refined.calls[0].detail, if n < 3 { "refused" } else { "breaker open" });
+        assert_eq!(refined.calls[0].detail, if n < 3 { "refused: 400 {}" } else { "breaker open" });
     }
     assert_eq!(stub.bodies().len(), 3, "the endpoint is left alone");
     desk.now.fetch_add(MINUTE, Ordering::Relaxed);

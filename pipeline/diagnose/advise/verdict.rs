@@ -79,16 +79,18 @@ fn check_path(talk: &Conversation<'_>, claim: &Claim, cause: &str) -> Result<(),
 }
 
 /// `preferred` first and the rest as they were, but none above another that scores more than
-/// [`RIVAL`] allows.
+/// [`RIVAL`] allows. None is surer than the one before it.
 fn reorder(causes: &[Cause], preferred: &[usize]) -> Vec<Cause> {
     let mut left: Vec<usize> = (0..causes.len()).collect();
-    let mut out = Vec::with_capacity(causes.len());
+    let mut out: Vec<Cause> = Vec::with_capacity(causes.len());
     while !left.is_empty() {
         let best = left.iter().map(|i| causes[*i].score).fold(f64::MIN, f64::max);
         let may_lead = |i: &usize| left.contains(i) && causes[*i].score >= RIVAL * best;
         let next = preferred.iter().copied().find(may_lead).unwrap_or(left[0]);
         left.retain(|i| *i != next);
-        out.push(causes[next].clone());
+        let most = out.last().map_or(f64::MAX, |before| before.confidence);
+        let confidence = causes[next].confidence.min(most);
+        out.push(Cause { confidence, ..causes[next].clone() });
     }
     out
 }
@@ -140,6 +142,7 @@ mod tests {
                 for later in &out[place + 1..] {
                     prop_assert!(cause.service != later.service);
                     prop_assert!(cause.score >= RIVAL * later.score);
+                    prop_assert!(cause.confidence >= later.confidence);
                 }
             }
         }
