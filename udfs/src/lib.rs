@@ -34,6 +34,7 @@ pub mod peer_outlier;
 mod peers;
 pub mod plugin;
 pub mod quantile;
+mod rare_events;
 pub mod reading;
 mod readings;
 mod records;

@@ -1,7 +1,8 @@
 //! `metric_anomaly(value [, kind]) OVER (PARTITION BY series ORDER BY window)` as SQL sees it.
 //!
 //! With a kind, what other young series of it show lets a young series speak; without one it stays
-//! silent until it is grown up. The engine hands over the rows of a closed window at once.
+//! silent until it is grown up. The kind also tells how rare an event is in a series that is zero
+//! most of the time. The engine hands over the rows of a closed window at once.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::Verdict;
 use crate::detectors::verdicts;
 use crate::metric_anomaly::State;
 use crate::mixes::id;
-use crate::newcomers::{Newcomers, Row};
+use crate::newcomers::{Newcomers, Past, Row};
 use crate::stateful::{Member, Rows};
 
 impl Member for State {
@@ -26,19 +27,25 @@ impl Member for State {
         let (values, kinds) = (rows.numbers(0), rows.texts(1)?);
         let mut answers = vec![Verdict::silent(0.0); rows.series.len()];
         for members in rows.moments().into_values() {
-            let known = |row: &usize| states[rows.series[*row] as usize].young();
+            let past = |row: &usize| {
+                let state = &states[rows.series[*row] as usize];
+                match state.young() {
+                    Some(young) => Some(Past::Young { young, idle: state.is_idle() }),
+                    None => state.is_idle().then(|| Past::Idle { windows: state.windows() }),
+                }
+            };
             let asked = members.iter().filter_map(|row| {
-                let (young, value) = (known(row)?, values.of(*row));
+                let (past, value) = (past(row)?, values.of(*row));
                 let kind = id(kinds.as_ref()?.of(*row)?);
-                value.is_finite().then_some((*row, Row { kind, young, value }))
+                value.is_finite().then_some((*row, Row { kind, past, value }))
             });
-            let (asked, young): (Vec<usize>, Vec<Row>) = asked.unzip();
-            let scores = newcomers.moment(&young);
+            let (asked, told): (Vec<usize>, Vec<Row>) = asked.unzip();
+            let scores = newcomers.moment(&told);
             let scores: BTreeMap<usize, f64> = asked.into_iter().zip(scores).collect();
             for row in members {
-                let score = scores.get(&row).copied().unwrap_or(0.0);
                 let state = &mut states[rows.series[row] as usize];
-                answers[row] = state.step_as(rows.start[row], values.of(row), score);
+                answers[row] =
+                    state.step_beside(rows.start[row], values.of(row), scores.get(&row).copied());
             }
         }
         Ok(verdicts(&answers))

@@ -39,6 +39,9 @@
 //! that this way reaches `TOLD` is replaced by what was expected, so that a fault among the first
 //! windows is not taken for what the series does.
 //!
+//! In a series that is zero most of the time an event is at most as surprising as the
+//! [events](crate::rare_events) of all such series of its kind make it.
+//!
 //! What comes every day at the same time and is no stronger than before is a
 //! [`habit`](habits), and no news.
 //!
@@ -67,7 +70,7 @@ use crate::records::Records;
 use crate::sampling_period;
 use crate::seasonal_knots::Knots;
 
-const VERSION: u8 = 7;
+const VERSION: u8 = 8;
 /// Windows before a series is judged by itself; they fit into the knots' memory, idle until then.
 pub(crate) const WARM_UP: u32 = 24;
 /// Windows that level and scale remember once the series is old: a scale good to a few percent.
@@ -95,6 +98,8 @@ const TOLD: f64 = 3.0;
 const PATIENCE: i8 = 60;
 /// Calm windows that end a cluster of abnormal ones: the short mean has forgotten it.
 const CLUSTER: u8 = 16;
+/// Windows over which the share of zeros is averaged.
+const IDLE_WINDOWS: u8 = 32;
 /// Residuals are clipped at so many scales before the baseline learns from them.
 const CLIP: f64 = 3.0;
 /// Largest z of any term: beyond that a scale of (nearly) zero speaks, not the series, and one
@@ -160,6 +165,8 @@ pub struct State {
     calm: u8,
     /// The baseline has adopted a daily pattern.
     daily: bool,
+    /// Recent share of windows of value zero, in 255ths.
+    zeros: u8,
     level: f32,
     /// Mean residual, not clipped, of the hot windows.
     recent: f32,
@@ -233,6 +240,7 @@ impl State {
             hot: 0,
             calm: CLUSTER,
             daily: false,
+            zeros: 0,
             level: 0.0,
             recent: 0.0,
             previous: 0.0,
@@ -256,32 +264,60 @@ impl State {
     /// Scores the window that starts at `ts_ns` against the past, then learns from it. A value
     /// that is not finite is ignored. Windows without data are not reported at all.
     pub fn step(&mut self, ts_ns: i64, value: f64) -> Verdict {
-        self.step_as(ts_ns, value, 0.0)
+        self.step_beside(ts_ns, value, None)
     }
 
-    /// The same, where a series that is still young has that score, as others tell it.
-    pub(crate) fn step_as(&mut self, ts_ns: i64, value: f64, while_young: f64) -> Verdict {
+    /// The same, with what others of its kind tell: the score of a series that is still young, of
+    /// another the most that it may have.
+    pub(crate) fn step_beside(&mut self, ts_ns: i64, value: f64, others: Option<f64>) -> Verdict {
         if !value.is_finite() {
             return Verdict::silent(self.raw(f64::from(self.level)));
         }
+        self.rest(value);
         let x = self.enter(value);
         let before_ns = self.last_ts;
         let gap = self.advance(ts_ns);
         if self.is_young() {
-            return self.warm_up(x, while_young);
+            return self.warm_up(x, others.unwrap_or(0.0));
         }
         if gap > SHORT {
             self.forget_recent();
         }
         let window = self.compare(ts_ns, x, gap);
         let s = self.statistics(&window);
-        let raw = self.score(&window, s);
+        let raw = self.score(&window, s).min(others.unwrap_or(f64::MAX));
         let score = self.habitual(ts_ns, s[0]).map_or(raw, |most| raw.min(most));
         let verdict =
             Verdict { score, expected: self.raw(window.expected), direction: direction(&window) };
         self.habits.learn(before_ns, ts_ns, raw >= FREEZE, raw >= TOLD);
         self.learn(&window, s, score);
         verdict
+    }
+
+    /// Remembers whether the value was zero.
+    fn rest(&mut self, value: f64) {
+        let zero = value == 0.0;
+        self.zeros = match (self.windows, zero) {
+            (0, _) => {
+                if zero {
+                    u8::MAX
+                } else {
+                    0
+                }
+            }
+            (_, true) => self.zeros + (u8::MAX - self.zeros).div_ceil(IDLE_WINDOWS),
+            (_, false) => self.zeros - self.zeros.div_ceil(IDLE_WINDOWS),
+        };
+    }
+
+    /// Whether it has lately been zero most of the time.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.windows > 0 && self.zeros > u8::MAX / 2
+    }
+
+    /// Windows seen since the level was last learnt anew.
+    pub(crate) fn windows(&self) -> u32 {
+        self.windows
     }
 
     /// The most that a window of this point statistic can mean where the series is abnormal at

@@ -23,6 +23,10 @@
 //! is: it warms up, fills caches, and is not compared with those, but with others that began later;
 //! as long as there were none, it stays silent.
 //!
+//! Series that are zero most of the time are another matter: next to nothing is no measure of what
+//! they do. They are judged by the [events](crate::rare_events) of their kind, until long after they
+//! are grown up, and are left out of all that is said above.
+//!
 //! All rows of a moment are scored before any is learnt from, and learnt from in the order of their
 //! numbers, so their order does not matter.
 //!
@@ -34,14 +38,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::codec::{Reader, put_f32s};
 use crate::metric_anomaly::{WARM_UP, Young};
 use crate::peaks_over_threshold::{Prior, Tail};
+use crate::rare_events::RareEvents;
 use crate::stateful::Shared;
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Windows that a series must have shown: fewer have no spread to speak of.
 const LEAST: u32 = 4;
 /// Windows of other young series before any may speak.
 const ENOUGH: f32 = 200.0;
+/// Windows of its own after which an idle series needs no other to tell how rare its events are.
+const GROWN: u32 = 200;
 /// Windows that the kind's spread is worth beside those of the series itself.
 const PRIOR: f64 = 3.0;
 /// Windows that the spread of all kinds is worth beside those of the kind.
@@ -103,6 +110,8 @@ struct Kind {
     moments: u32,
     /// Of those that were there from the beginning, and of those that began later.
     pools: [Pool; 2],
+    /// Of those that are zero most of the time.
+    events: RareEvents,
 }
 
 /// One row of a moment.
@@ -110,8 +119,17 @@ struct Kind {
 pub(crate) struct Row {
     /// Number of the kind, the same in every run.
     pub(crate) kind: u64,
-    pub(crate) young: Young,
+    pub(crate) past: Past,
     pub(crate) value: f64,
+}
+
+/// What is known of the series of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Past {
+    /// It is young, and zero most of the time or not.
+    Young { young: Young, idle: bool },
+    /// It has been zero most of the time for so many windows.
+    Idle { windows: u32 },
 }
 
 /// What is learnt from one row.
@@ -119,6 +137,8 @@ struct Lesson {
     kind: u64,
     late: usize,
     size: f64,
+    /// Of a series that is zero most of the time: its score.
+    event: Option<f64>,
     /// `ln u²` of a series that has a past.
     log_square: Option<f64>,
     /// `S` of one that may speak.
@@ -142,20 +162,25 @@ impl Default for Newcomers {
 }
 
 impl Newcomers {
-    /// Scores the rows of all young series at one moment, −log10 of their probability each, then
-    /// learns from them. Values are finite.
+    /// Scores the rows of young and idle series at one moment, then learns from them: −log10 of
+    /// the probability of a young one, of another the most that it may be. Values are finite.
     pub(crate) fn moment(&mut self, rows: &[Row]) -> Vec<f64> {
-        let present: BTreeSet<u64> = rows.iter().map(|row| row.kind).collect();
+        let young = |row: &&Row| matches!(row.past, Past::Young { .. });
+        let present: BTreeSet<u64> = rows.iter().filter(young).map(|row| row.kind).collect();
         for kind in present {
             let room = self.kinds.len() < KINDS_MAX;
             if room || self.kinds.contains_key(&kind) {
-                let new = || Kind { moments: 0, pools: [Pool::NEW; 2] };
+                let new = || Kind { moments: 0, pools: [Pool::NEW; 2], events: RareEvents::NEW };
                 self.kinds.entry(kind).or_insert_with(new).moments += 1;
             }
         }
         let looked: Vec<Option<Lesson>> = rows.iter().map(|row| self.look(row)).collect();
-        let score = |lesson: &Option<Lesson>| lesson.as_ref().map_or(0.0, |l| self.score(l));
-        let scores = looked.iter().map(score).collect();
+        let score = |(lesson, row): (&Option<Lesson>, &Row)| match (lesson, row.past) {
+            (Some(lesson), _) => self.score(lesson),
+            (None, Past::Young { .. }) => 0.0,
+            (None, Past::Idle { .. }) => SCORE_MAX,
+        };
+        let scores = looked.iter().zip(rows).map(score).collect();
         let mut lessons: Vec<Lesson> = looked.into_iter().flatten().collect();
         lessons.sort_by(Lesson::order);
         lessons.iter().for_each(|lesson| self.learn(lesson));
@@ -165,16 +190,31 @@ impl Newcomers {
     /// What a row says; nothing if its kind is one too many.
     fn look(&self, row: &Row) -> Option<Lesson> {
         let kind = self.kinds.get(&row.kind)?;
-        let young = row.young;
-        let late = usize::from(kind.moments.saturating_sub(young.windows + 1) >= WARM_UP);
-        let mut lesson = Lesson {
+        let size = row.value.abs();
+        let lesson = |event| Lesson {
             kind: row.kind,
-            late,
-            size: row.value.abs(),
+            late: 0,
+            size,
+            event,
             log_square: None,
             statistic: None,
-            fresh: !young.hot,
+            fresh: true,
         };
+        let young = match row.past {
+            Past::Young { young, idle: false } => young,
+            Past::Young { young, idle: true } => {
+                return Some(lesson(Some(kind.events.score(size, young.windows))));
+            }
+            // Where the kind has never moved, or the series has shown enough, it knows best itself.
+            Past::Idle { windows } if windows >= GROWN || !kind.events.happen() => {
+                return Some(lesson(Some(SCORE_MAX)));
+            }
+            Past::Idle { windows } => {
+                return Some(lesson(Some(kind.events.score(size, windows))));
+            }
+        };
+        let late = usize::from(kind.moments.saturating_sub(young.windows + 1) >= WARM_UP);
+        let mut lesson = Lesson { late, fresh: !young.hot, ..lesson(None) };
         if young.windows == 0 {
             return Some(lesson);
         }
@@ -203,6 +243,9 @@ impl Newcomers {
     }
 
     fn score(&self, lesson: &Lesson) -> f64 {
+        if let Some(score) = lesson.event {
+            return score.min(SCORE_MAX);
+        }
         let known = self.all[lesson.late].compared >= ENOUGH;
         let Some(statistic) = lesson.statistic.filter(|_| known) else { return 0.0 };
         let model = statistic / std::f64::consts::LN_10;
@@ -211,6 +254,10 @@ impl Newcomers {
 
     fn learn(&mut self, lesson: &Lesson) {
         if let Some(kind) = self.kinds.get_mut(&lesson.kind) {
+            if lesson.event.is_some() {
+                kind.events.learn(lesson.size);
+                return;
+            }
             kind.pools[lesson.late].learn(lesson);
         }
         self.all[lesson.late].learn(lesson);
@@ -228,6 +275,7 @@ impl Shared for Newcomers {
             out.extend_from_slice(&number.to_le_bytes());
             out.extend_from_slice(&kind.moments.to_le_bytes());
             kind.pools.iter().for_each(|pool| pool.write(out));
+            kind.events.write(out);
         }
         self.all.iter().for_each(|pool| pool.write(out));
         self.tails.iter().for_each(|tail| tail.write(out));
@@ -239,7 +287,8 @@ impl Shared for Newcomers {
         for _ in 0..from.u32()? {
             let (number, moments) = (from.i64()? as u64, from.u32()?);
             let pools = [Pool::read(&mut from)?, Pool::read(&mut from)?];
-            kinds.insert(number, Kind { moments, pools });
+            let events = RareEvents::read(&mut from)?;
+            kinds.insert(number, Kind { moments, pools, events });
         }
         let all = [Pool::read(&mut from)?, Pool::read(&mut from)?];
         let tails = [Tail::read(&mut from)?, Tail::read(&mut from)?];
@@ -250,7 +299,7 @@ impl Shared for Newcomers {
 impl Lesson {
     /// An order that does not depend on that of the rows.
     fn order(a: &Self, b: &Self) -> std::cmp::Ordering {
-        let numbers = |l: &Self| [Some(l.size), l.log_square, l.statistic];
+        let numbers = |l: &Self| [Some(l.size), l.event, l.log_square, l.statistic];
         let place = |l: &Self| (l.kind, l.late, l.fresh);
         let pairs = numbers(a).into_iter().zip(numbers(b));
         pairs.fold(place(a).cmp(&place(b)), |order, (a, b)| {
@@ -278,7 +327,7 @@ mod tests {
             let squares = self.values.iter().map(|v| (v - mean).powi(2)).sum();
             let windows = self.values.len() as u32;
             let young = Young { windows, mean, squares, hot: false };
-            Row { kind: self.kind, young, value }
+            Row { kind: self.kind, past: Past::Young { young, idle: false }, value }
         }
     }
 
@@ -401,7 +450,12 @@ mod tests {
                 [(0.0, 0.0, 0.0), (0.0, 0.0, f64::MAX), (f64::MAX, f64::INFINITY, f64::MIN)]
             {
                 let young = Young { windows, mean, squares, hot: true };
-                let scores = newcomers.moment(&vec![Row { kind: 3, young, value }; 20]);
+                for past in [false, true].map(|idle| Past::Young { young, idle }) {
+                    let scores = newcomers.moment(&vec![Row { kind: 3, past, value }; 20]);
+                    assert!(scores.iter().all(|s| s.is_finite()), "{scores:?}");
+                }
+                let past = Past::Idle { windows };
+                let scores = newcomers.moment(&vec![Row { kind: 3, past, value }; 20]);
                 assert!(scores.iter().all(|s| s.is_finite()), "{scores:?}");
             }
         }
