@@ -16,10 +16,11 @@ pub fn fold(text: &str) -> String {
     text.chars().filter(|c| !is_invisible(*c)).map(plain).collect()
 }
 
-/// The same for text of several lines.
+/// The same for text of several lines, with tabs between cells.
 pub fn fold_lines(text: &str) -> String {
     let kept = |c: &char| !is_invisible(*c);
-    text.chars().filter(kept).map(|c| if c == '\n' { c } else { plain(c) }).collect()
+    let whole = |c: char| matches!(c, '\n' | '\t');
+    text.chars().filter(kept).map(|c| if whole(c) { c } else { plain(c) }).collect()
 }
 
 fn plain(c: char) -> char {

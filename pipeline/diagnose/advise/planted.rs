@@ -48,7 +48,7 @@ fn secret(n: usize, r: &mut Random) -> Secret {
         text: format!("{before}{core}{after}"),
         core,
     };
-    match n % 28 {
+    match n % 31 {
         0 => prefixed("aws", "AKIA", r.of(UPPER, 16)),
         1 => prefixed("gcp", "AIza", r.of(WORD, 35)),
         2 => prefixed("github", "ghp_", r.of(WORD, 36)),
@@ -88,6 +88,13 @@ fn secret(n: usize, r: &mut Random) -> Secret {
         ),
         24 => prefixed("ipv6", "", (0..8).map(|_| r.of(HEX, 4)).collect::<Vec<_>>().join(":")),
         25 => prefixed("mac", "", (0..6).map(|_| r.of(HEX, 2)).collect::<Vec<_>>().join(":")),
+        27 => inside("asana", "1/1234567890:", r.of(HEX, 32), ""),
+        28 => prefixed(
+            "mac of four digits",
+            "",
+            format!("3c{}.a{}.{}", r.of(HEX, 2), r.of(HEX, 3), r.of(HEX, 4)),
+        ),
+        29 => prefixed("national phone", "", format!("415-555-{}", r.of(DIGIT, 4))),
         26 => prefixed("phone", "+49 30 ", r.of(DIGIT, 8)),
         _ => prefixed("random", "", r.of(HEX, 18) + "7" + &r.of(WORD, 21) + "q"),
     }

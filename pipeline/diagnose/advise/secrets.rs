@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::forms;
+use super::forms::{self, checks};
 
 /// Bits per character from which a long token counts as random; English is near 4, a random token
 /// of 24 characters over 64 symbols near 4.4.
@@ -36,6 +36,25 @@ pub enum Check {
     LabelledOdd,
     /// As much of the line as belongs to a phrase.
     Phrase,
+    /// No key of a next line.
+    Assigned,
+    /// A word of its own, which the name of a secret does not go on with.
+    Apart,
+    /// What a sentence says that a secret is, rather than how it is.
+    Said,
+    /// The second of a name and a password.
+    Second,
+    /// Capitals, small letters and digits in turns.
+    Mixed,
+    Phone,
+    /// Hexadecimal digits rather than a number with points.
+    Card,
+    /// The value of each line.
+    Items,
+    /// Each value in quotes.
+    Values,
+    /// Each text in quotes.
+    Quoted,
 }
 
 pub struct Rule {
@@ -51,10 +70,9 @@ impl Rule {
         let mut out = Vec::new();
         for found in self.pattern.captures_iter(text) {
             for (from, to) in parts(&found) {
-                let kept = self.check.extent(&text[from..to]);
-                if kept > 0 {
-                    out.push((from, from + kept));
-                }
+                let places = self.check.places(&text[from..to]);
+                let places = places.into_iter().map(|(start, end)| (from + start, from + end));
+                out.extend(places.filter(|(start, end)| checks::is_value(&text[*start..*end])));
             }
         }
         out
@@ -70,20 +88,30 @@ fn parts(found: &Captures<'_>) -> Vec<(usize, usize)> {
 }
 
 impl Check {
-    /// Bytes at the beginning of `text` that have to go.
-    fn extent(self, text: &str) -> usize {
+    /// Byte ranges of `text` that have to go.
+    fn places(self, text: &str) -> Vec<(usize, usize)> {
         let holds = match self {
             Self::None => true,
             Self::Luhn => luhn(text),
             Self::Mod97 => mod97(text),
             Self::Random => is_random(text),
-            Self::Worded => forms::is_worded(text),
-            Self::Odd => forms::is_odd(text),
-            Self::Labelled => forms::is_labelled(text),
-            Self::LabelledOdd => forms::is_labelled(text) && forms::is_odd(text),
-            Self::Phrase => return forms::phrase(text),
+            Self::Worded => checks::is_worded(text),
+            Self::Odd => checks::is_odd(text),
+            Self::Labelled => checks::is_labelled(text),
+            Self::LabelledOdd => checks::is_labelled(text) && checks::is_odd(text),
+            Self::Assigned => checks::is_assigned(text),
+            Self::Apart => checks::is_apart(text),
+            Self::Said => checks::is_said(text),
+            Self::Second => checks::is_second(text),
+            Self::Mixed => checks::is_mixed(text),
+            Self::Phone => checks::is_phone(text),
+            Self::Card => checks::is_card(text),
+            Self::Phrase => return vec![(0, checks::phrase(text))],
+            Self::Items => return checks::items(text),
+            Self::Values => return checks::quoted(text, true),
+            Self::Quoted => return checks::quoted(text, false),
         };
-        if holds { text.len() } else { 0 }
+        if holds { vec![(0, text.len())] } else { Vec::new() }
     }
 }
 
@@ -99,14 +127,14 @@ pub static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
 
 fn patterns() -> impl Iterator<Item = Pattern> {
     let secret = |(kind, check, pattern)| (kind, Class::Secret, check, pattern);
-    let told = forms::FORMS.into_iter().map(secret);
+    let told = forms::all().map(secret);
     SHAPES.into_iter().chain(told).chain(REST).chain([secret(forms::BESIDE)])
 }
 
 type Pattern = (&'static str, Class, Check, &'static str);
 
 /// What is known by itself.
-const SHAPES: [Pattern; 30] = [
+const SHAPES: [Pattern; 31] = [
     (
         "private-key",
         Class::Secret,
@@ -160,6 +188,7 @@ const SHAPES: [Pattern; 30] = [
     ("databricks-token", Class::Secret, Check::None, r"\bdapi[a-f0-9]{32}"),
     ("grafana-token", Class::Secret, Check::None, r"\bgl(?:sa|c)_[A-Za-z0-9+/=_]{30,}"),
     ("mailgun-key", Class::Secret, Check::None, r"\bkey-[0-9a-f]{32}"),
+    ("asana-token", Class::Secret, Check::None, r"\b[0-9]/[0-9]{8,20}:[0-9a-f]{32}\b"),
     ("azure-sas", Class::Secret, Check::None, r"[?&](?i-u:sig)=([A-Za-z0-9%+/=_-]{16,})"),
     (
         "jwt",
@@ -176,7 +205,7 @@ const SHAPES: [Pattern; 30] = [
 ];
 
 /// What may be part of a secret, and names.
-const REST: [Pattern; 11] = [
+const REST: [Pattern; 17] = [
     ("ssh-public-key", Class::Secret, Check::None, r"\bssh-[a-z0-9-]{3,20} ([A-Za-z0-9+/=]{40,})"),
     ("credit-card", Class::Secret, Check::Luhn, r"\b[0-9](?:[ -]?[0-9]){12,18}\b"),
     (
@@ -190,9 +219,18 @@ const REST: [Pattern; 11] = [
         "email",
         Class::Name,
         Check::None,
-        r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}\b",
+        concat!(
+            r"(?:[A-Za-z0-9._%+-]|<letter>){1,64}@(?:[A-Za-z0-9-]|<letter>){1,63}",
+            r"(?:\.(?:[A-Za-z0-9-]|<letter>){1,63}){0,7}\.[A-Za-z0-9-]{1,63}\b",
+        ),
     ),
     ("mac", Class::Name, Check::None, r"\b[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}\b"),
+    (
+        "mac",
+        Class::Name,
+        Check::Card,
+        r"(?:^|[^\w.])([0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4})(?:[^\w.]|\.(?:\s|$)|$)",
+    ),
     (
         "ip",
         Class::Name,
@@ -212,8 +250,38 @@ const REST: [Pattern; 11] = [
         ),
     ),
     ("pod", Class::Name, Check::None, r"\b[a-z][a-z0-9-]{1,60}-[0-9a-f]{8,10}-[0-9a-z]{5}\b"),
-    ("phone", Class::Name, Check::None, r"(?:\+|\b00)[1-9][0-9 ().-]{6,18}[0-9]\b"),
+    ("ip", Class::Name, Check::None, r"\bip(?:-[0-9]{1,3}){4}\b"),
+    ("phone", Class::Name, Check::None, r"(?:^|[^\w.])((?:\+|00)[1-9][0-9 ().-]{6,18}[0-9])\b"),
+    (
+        "phone",
+        Class::Name,
+        Check::Phone,
+        concat!(
+            r"(?:^|[^\w.,:/=@+-])((?:1[-. ])?(?:[2-9][0-9]{2}-[0-9]{3}-[0-9]{4}|",
+            r"\([2-9][0-9]{2}\)[ -]?[0-9]{3}[- ][0-9]{4}))(?:[^\w-]|$)",
+        ),
+    ),
+    (
+        "phone",
+        Class::Name,
+        Check::Phone,
+        concat!(
+            r"(?:^|[^\w.,:/=@+-])(\(?0[1-9][0-9]{1,4}(?:\) ?| /? ?|/)[0-9]{3,8}",
+            r"(?:[ -][0-9]{2,6}){0,3})(?:[^\w-]|$)",
+        ),
+    ),
+    (
+        "phone",
+        Class::Name,
+        Check::Phone,
+        concat!(
+            r"(?i-u:\b(?:phone|tel|telefon|telephone|mobile|mobil|cell|call|dial|ring|fax|pager|",
+            r"hotline|sms|whatsapp|bereitschaft|rufnummer|handy|on[ -]call))\b[^\n0-9+]{0,20}?",
+            r"[ :(]([(0-9][0-9 ()./-]{7,17}[0-9])(?:[^\w-]|$)",
+        ),
+    ),
     ("random-token", Class::Secret, Check::Random, r"[A-Za-z0-9+/_=.~-]{20,}"),
+    ("mixed-token", Class::Secret, Check::Mixed, r"\b[A-Za-z0-9]{14,19}\b"),
 ];
 
 /// The check digit of payment cards (ISO/IEC 7812).
@@ -271,6 +339,10 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
+        for (kind, _, _, pattern) in patterns() {
+            let compiled = Regex::new(&forms::expanded(pattern));
+            assert!(compiled.is_ok(), "{kind}: {:?}", compiled.err());
+        }
         let kinds: Vec<&str> = RULES.iter().map(|r| r.kind).collect();
         assert_eq!(kinds, patterns().map(|p| p.0).collect::<Vec<_>>());
     }
