@@ -60,9 +60,20 @@ fn is_one_of(words: &str, text: &str) -> bool {
     words.split_whitespace().any(|known| known == text)
 }
 
-/// Something that could be a secret at all: a sign is none, nor is the word for nothing.
+/// Something that could be a secret at all: a sign is none, nor is the word for nothing, nor what
+/// stands in a template where a value goes.
 pub fn is_value(text: &str) -> bool {
-    text.chars().any(char::is_alphanumeric) && !is_one_of(NOTHING, text)
+    let bare = text.trim_matches(['`', '"', '\'', ',', '.', ';']);
+    let within = |start, end| bare.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+    let place = within("${", "}").or_else(|| within("{{", "}}"));
+    let told = |inside: &&str| {
+        ["key", "token", "pass", "secret", "your"].iter().any(|w| inside.contains(w))
+    };
+    let place = place.or_else(|| within("<", ">").filter(told));
+    let name = |c: char| c.is_ascii_alphabetic() || "_-. ".contains(c);
+    text.chars().any(char::is_alphanumeric)
+        && !is_one_of(NOTHING, text)
+        && !place.is_some_and(|inside| inside.chars().all(name))
 }
 
 /// No key of the next line, and no more than what stands between two texts in quotes.
@@ -232,7 +243,7 @@ mod tests {
     #[test]
     fn a_sign_is_no_value() {
         assert!(is_value("hunter2") && is_value("密码"));
-        for nothing in ["=", "|---|", "```", "null", "None,", "\"\""] {
+        for nothing in ["=", "|---|", "```", "null", "None,", "\"\"", "<key-id>", "${PW}"] {
             assert!(!is_value(nothing), "{nothing}");
         }
     }

@@ -146,6 +146,30 @@ pub const COMMANDS: &[Form] = &[
         ),
     ),
     ("command", Check::None, r"\bnmcli\b[^\n]*?\bpassword[ \t]{1,4}<value>"),
+    (
+        "command",
+        Check::None,
+        concat!(
+            r"(?m)\b(?:password|secret|key-string)[ \t]{1,4}[05789][ \t]{1,4}",
+            r"([^\s`]{6,})`?[ \t]*$",
+        ),
+    ),
+    (
+        "command",
+        Check::None,
+        concat!(
+            r"\bline[ \t]{1,4}(?:con|vty|aux)\b[^\n]*\n(?:[ \t][^\n]*\n){0,6}?[ \t]*",
+            r"password[ \t]{1,4}(?:[0-9][ \t]{1,4})?<value>",
+        ),
+    ),
+    (
+        "command",
+        Check::None,
+        concat!(
+            r#"(?:"([^"\n]+)"|'([^'\n]+)')[ \t]{0,4}\|[ \t]{0,4}"#,
+            r"(?i-u:convertto-securestring)",
+        ),
+    ),
     // SQL.
     ("command", Check::Quoted, r"(?i-u:\bsp_(?:addlogin|password))\b([^\n;]*)"),
     (

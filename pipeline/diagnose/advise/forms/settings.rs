@@ -11,7 +11,7 @@ pub const CODE: &[Form] = &[
         concat!(
             r#"(?:<password>s?|(?i-u:tokens?|secrets?|(?:api|access|secret)[_-]?keys?))["'\\]{0,2"#,
             r#"}"#,
-            r"\s{0,4}(?:=>|[:=])\s{0,4}\[",
+            r"\s{0,4}(?:=>|[:=])\s{0,4}[\[(]",
             r#"((?:\s{0,20}\\?["'][^"'\n\\]*\\?["']\s{0,4},?){1,40})"#,
         ),
     ),
@@ -135,6 +135,14 @@ pub const SETTINGS: &[Form] = &[
         "quoted-assignment",
         Check::Assigned,
         r#"<key>[\\"']{0,5}\]?<blank>(?:=>|:?=|::?|[-~]>|→|⇒|&#58;|&#61;)<blank><literal>"#,
+    ),
+    (
+        "comparison",
+        Check::None,
+        concat!(
+            r#"(?:"([^"\n]+)"|'([^'\n]+)')[ \t]{0,2}[=!]={1,2}[ \t]{0,2}"#,
+            r"[A-Za-z0-9_.$]{0,40}?<password>\b",
+        ),
     ),
     (
         "comparison",
