@@ -252,7 +252,7 @@ pub const COMMANDS: &[Form] = &[
         "pair",
         Check::Second,
         concat!(
-            r#"(?:^|[\s"'`(])<account>(?:/| / |:)([^\s/:;,&"'`()]{3,})["'`)]{0,2}"#,
+            r#"(?:^|[\s"'`(])<account>["'`]?(?:/| / |:)["'`]?([^\s/:;,&"'`()]{3,})["'`)]{0,2}"#,
             r#"[ \t][^\n.;:/]{0,30}?"#,
             r"(?i-u:\blog[ -]?in\b|\blogon\b|\bsign[ -]?in\b|\bcredentials?\b|\bcreds\b|\banmeld)",
         ),
@@ -262,11 +262,11 @@ pub const COMMANDS: &[Form] = &[
         Check::LabelledOdd,
         concat!(
             r"(?i-u:\blog[ -]?in|\blogon|\bsign[ -]?in|\bconnect)[ \t](?:as|with)",
-            r"[ \t][\w.@-]{1,40}[ \t]",
+            r"[ \t][`']?[\w.@-]{1,40}[`']?[ \t]",
             r#"(?:with|using|and|/)[ \t]["'`]?(\S{4,})"#,
         ),
     ),
-    ("pair", Check::Odd, r#"\b<account>(?:/| / |:)([^\s/:;,&"'`()]{3,})"#),
+    ("pair", Check::Odd, r#"\b<account>["'`]?(?:/| / |:)["'`]?([^\s/:;,&"'`()]{3,})"#),
     (
         "pair",
         Check::Second,

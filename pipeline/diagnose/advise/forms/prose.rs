@@ -19,6 +19,11 @@ pub const PROSE: &[Form] = &[
             r"<becomes><gap><alone>",
         ),
     ),
+    (
+        "assignment",
+        Check::Labelled,
+        r"(?m)[*_`]{1,3}(?i-u:pass)(?:[*_`]{1,3}<becomes>|:[*_`]{1,3})<gap><alone>",
+    ),
     ("cell", Check::None, r"(?m)^[ \t]*(?:<key>|<name>)[ \t]?\|[ \t]?([^\s|]+)[ \t]*$"),
     ("directive", Check::Worded, r"\b(?:requirepass|masterauth)[ \t]{1,8}<value>"),
     ("directive", Check::Worded, r"\b[A-Za-z0-9.]{0,40}[_-](?:<key>)[ \t]{1,8}<value>"),

@@ -28,7 +28,8 @@ const NOTE: &str = r"[ \t]{0,4}\([^()\n]{1,40}\)";
 
 /// A full stop ends a sentence, but not a part of the name of a host.
 const WHOSE: &str = concat!(
-    r"[ \t]{1,4}(?i-u:for|of|on|in|at|to|de|del|du|von|vom|der|van|voor|do|dla|oт|для)[ \t]",
+    r"[ \t]{1,4}(?i-u:for|of|on|in|at|to|",
+    r"de|del|du|von|vom|der|des|dem|im|am|für|van|voor|do|dla|oт|для)[ \t]",
     r"(?:[^\n.:;=|()<]|\.[^\s.]){1,40}?(?:<note>)?",
 );
 
