@@ -68,11 +68,22 @@ impl Rule {
     /// Byte ranges of what has to go: the groups of a match, or all of it if the pattern has none.
     pub fn find(&self, text: &str) -> Vec<(usize, usize)> {
         let mut out = Vec::new();
-        for found in self.pattern.captures_iter(text) {
-            for (from, to) in parts(&found) {
+        let mut at = 0;
+        while let Some(found) = self.pattern.captures_at(text, at) {
+            let parts = parts(&found);
+            let whole = found.get(0).map_or(text.len(), |whole| whole.end());
+            let end = parts.last().map_or(whole, |(_, end)| *end);
+            // What ends one name may begin the next.
+            let next = if self.class == Class::Name { end } else { whole };
+            for (from, to) in parts {
                 let places = self.check.places(&text[from..to]);
                 let places = places.into_iter().map(|(start, end)| (from + start, from + end));
                 out.extend(places.filter(|(start, end)| checks::is_value(&text[*start..*end])));
+            }
+            // An empty match would be found again.
+            at = if next > at { next } else { text.ceil_char_boundary(at + 1) };
+            if at > text.len() {
+                break;
             }
         }
         out
