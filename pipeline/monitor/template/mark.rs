@@ -86,8 +86,6 @@ fn is_exception(word: &str) -> bool {
 /// operator looks for, however they are marked. A level is one in capitals only: `info` may be a
 /// user, `debug` a partition.
 pub fn is_outcome(word: &str) -> bool {
-    const METHODS: [&str; 9] =
-        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
     const OUTCOMES: &str = "\
         aborted accepted active alive allowed canceled cancelled closed commit committed \
         complete completed connected dead declined degraded denied disabled disconnected down \
@@ -97,7 +95,14 @@ pub fn is_outcome(word: &str) -> bool {
         suspect unavailable unhealthy unknown up valid waiting";
     let level = || is_constant(word) && header::level(word.as_bytes()).is_some();
     let outcome = || OUTCOMES.split(' ').any(|known| word.eq_ignore_ascii_case(known));
-    METHODS.contains(&word) || is_exception(word) || level() || outcome()
+    is_method(word.as_bytes()) || is_exception(word) || level() || outcome()
+}
+
+/// A method of HTTP.
+pub(super) fn is_method(word: &[u8]) -> bool {
+    const METHODS: [&[u8]; 9] =
+        [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"CONNECT", b"TRACE"];
+    METHODS.contains(&word)
 }
 
 /// Whether what stands in a place has a key whose values are outcomes.

@@ -4,7 +4,7 @@
 //! only be data (number, address, path, identifier with digits...) is a *value*. Which letters of a
 //! value are kept in the template is decided by [`super::shape`].
 
-use super::{hash, shape};
+use super::{hash, mark, shape};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
@@ -291,6 +291,15 @@ impl Scanner<'_> {
         start + dots
     }
 
+    /// Whether a slash up to `end` is the path of a request, which stands before the version of
+    /// HTTP or after the method, and no separator.
+    #[inline(never)]
+    fn is_requested(&self, end: usize) -> bool {
+        let rest = &self.line[end..];
+        let method = |before: &Token| mark::is_method(before.text(self.line));
+        rest.starts_with(b" HTTP/") || (self.spaced && self.tokens.last().is_some_and(method))
+    }
+
     fn emit(&mut self, start: usize, end: usize, flags: u16) {
         if flags == 0 {
             return; // a leader was emitted in its place
@@ -307,6 +316,9 @@ impl Scanner<'_> {
             if is_server_error(&self.line[..start], word) {
                 return self.push(start, end, Kind::Word, hash::word(word));
             }
+            return self.push(start, end, Kind::Value, 0);
+        }
+        if word == b"/" && self.is_requested(end) {
             return self.push(start, end, Kind::Value, 0);
         }
         // The full stop or comma that ends a sentence is not part of the value before it.

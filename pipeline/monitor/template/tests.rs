@@ -52,6 +52,16 @@ fn data_is_masked_and_text_is_kept() {
 }
 
 #[test]
+fn the_root_is_a_path_like_others() {
+    check_one(
+        &["\"GET / HTTP/1.1\" 200 5", "\"GET /a HTTP/1.1\" 200 7"],
+        "\"GET <*> HTTP/<*>\" <*> <*>",
+    );
+    check_one(&["POST / took 5 ms", "POST /a took 7 ms"], "POST <*> took <*> ms");
+    check("and / or", "and / or");
+}
+
+#[test]
 fn requests_that_the_server_failed_are_kept_apart() {
     let status = |i: usize| ["200", "404", "503", "301"][i % 4];
     let line = |i| format!("10.0.0.1 - \"GET /cart/{i} HTTP/1.1\" {} {}", status(i), i + 500);
