@@ -304,36 +304,29 @@ impl Scanner<'_> {
         if flags == 0 {
             return; // a leader was emitted in its place
         }
-        let word = &self.line[start..end];
+        let mut word = &self.line[start..end];
+        // What ends a sentence is no part of the word or value before it.
+        if flags & (DOT | OTHER) != 0 {
+            let last = word.iter().rposition(|b| !b".!?".contains(b));
+            word = last.map_or(word, |last| &word[..=last]);
+        }
+        let close = start + word.len();
         let special = flags & (DIGIT | SLASH | MASKED) != 0
             || word.len() > shape::WORD_BYTES_MAX
             || (flags & DOT != 0 && shape::is_name_of_host(word, flags))
             || (flags == HEX && shape::is_hex_word(word));
-        if !special {
-            return self.push(start, end, Kind::Word, hash::word(word));
-        }
-        if flags & !(DIGIT | DOT) == 0 && word[word.len() - 1] != b'.' && word[0] != b'.' {
-            if is_server_error(&self.line[..start], word) {
-                return self.push(start, end, Kind::Word, hash::word(word));
+        let number = special && flags & !(DIGIT | DOT) == 0 && close == end && word[0] != b'.';
+        if !special || (number && is_server_error(&self.line[..start], word)) {
+            self.push(start, close, Kind::Word, hash::word(word));
+        } else if number || (word == b"/" && self.is_requested(close)) {
+            self.push(start, close, Kind::Value, 0);
+        } else {
+            match shape::of(word, flags) {
+                shape::Shape::Constant => self.push(start, close, Kind::Word, hash::word(word)),
+                shape::Shape::Value(id) => self.push(start, close, Kind::Value, id),
             }
-            return self.push(start, end, Kind::Value, 0);
         }
-        if word == b"/" && self.is_requested(end) {
-            return self.push(start, end, Kind::Value, 0);
-        }
-        // The full stop or comma that ends a sentence is not part of the value before it.
-        let tail = word.iter().rev().take_while(|b| b".!?".contains(b)).count();
-        let (word, close) = (&word[..word.len() - tail], end - tail);
-        if word.is_empty() {
-            return self.push(start, end, Kind::Word, hash::word(&self.line[start..end]));
-        }
-        match shape::of(word, flags) {
-            shape::Shape::Constant => {
-                self.push(start, end, Kind::Word, hash::word(&self.line[start..end]))
-            }
-            shape::Shape::Value(id) => self.push(start, close, Kind::Value, id),
-        }
-        if tail > 0 && self.at == close && self.tokens.len() < self.tokens_max {
+        if self.at < end && self.tokens.len() < self.tokens_max {
             self.punct(end);
         }
     }
@@ -367,4 +360,28 @@ fn escape_bytes(rest: &[u8]) -> usize {
     let body = rest[2..].iter().take_while(|b| (0x20..0x40).contains(*b)).count();
     let end = 2 + body;
     if rest.get(end).is_some_and(|b| (0x40..0x7f).contains(b)) { end + 1 } else { end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, check_one};
+
+    #[test]
+    fn the_root_is_a_path_like_others() {
+        check_one(
+            &["\"GET / HTTP/1.1\" 200 5", "\"GET /a HTTP/1.1\" 200 7"],
+            "\"GET <*> HTTP/<*>\" <*> <*>",
+        );
+        check_one(&["POST / took 5 ms", "POST /a took 7 ms"], "POST <*> took <*> ms");
+        check("and / or", "and / or");
+    }
+
+    #[test]
+    fn the_stop_of_a_sentence_is_no_part_of_a_name() {
+        check_one(
+            &["the host has started web.service.", "the host has started user@1000.service."],
+            "the host has started <*>.",
+        );
+        check_one(&["done=true.", "done=false."], "done=<*>.");
+    }
 }
