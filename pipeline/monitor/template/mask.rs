@@ -97,7 +97,7 @@ fn is_joint(token: &Token) -> bool {
     token.kind == Kind::Punct && b",:;|".iter().any(|b| token.is_punct(*b))
 }
 
-/// `key=` with nothing after it, or brackets and quotes around nothing.
+/// `key=` with nothing after it, `key: ` before a comma, or brackets and quotes around nothing.
 fn is_left_out(tokens: &[Token], at: usize) -> bool {
     let before = &tokens[at - 1];
     let next = tokens.get(at);
@@ -110,7 +110,11 @@ fn is_left_out(tokens: &[Token], at: usize) -> bool {
             let ends = next.kind == Kind::Punct && b",;)]}>".iter().any(|b| next.is_punct(*b));
             ends || (next.kind == Kind::Word && next.spaced && key_follows())
         }),
-        b':' => next.is_some_and(|t| t.is_punct(b')') || t.is_punct(b']')),
+        b':' => {
+            let key = at > 1 && tokens[at - 2].kind == Kind::Word && !before.spaced;
+            let ends: &[u8] = if key { b",;)]" } else { b")]" };
+            next.is_some_and(|t| ends.iter().any(|b| t.is_punct(*b)))
+        }
         quote @ (b'"' | b'\'') => {
             let opens = at == 1 || tokens[at - 2].kind == Kind::Punct || before.spaced;
             opens && next.is_some_and(|t| t.is_punct(quote) && !t.spaced)
@@ -176,4 +180,18 @@ fn beside_value(line: &[u8], tokens: &[Token], at: usize, after_value: bool) -> 
             }
             _ => false,
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check, check_one};
+
+    #[test]
+    fn a_key_may_have_no_value_before_the_next() {
+        check_one(
+            &["reset, server: , request 1", "reset, server: 10.1.1.1, request 1"],
+            "reset, server: <*>, request <*>",
+        );
+        check("the rest :, of it", "the rest :, of it");
+    }
 }

@@ -43,7 +43,7 @@ pub(super) struct Word {
 }
 
 pub(super) fn fields(line: &[u8], tokens: &[Token]) -> (Vec<u32>, Vec<Field>) {
-    let (mut ids, mut fields) = (Vec::new(), Vec::new());
+    let (mut ids, mut fields, mut blank) = (Vec::new(), Vec::new(), None);
     mask::fold(line, tokens, |part| {
         ids.push(mask::id(tokens, part));
         let (first, text) = match part {
@@ -52,8 +52,15 @@ pub(super) fn fields(line: &[u8], tokens: &[Token]) -> (Vec<u32>, Vec<Field>) {
             }
             Part::Slot(from, to) => (from, Text::Slot(slot(line, &tokens[from..to]))),
         };
-        let empty = matches!(part, Part::Slot(from, to) if from == to);
-        let spaced = !empty && tokens[first].spaced;
+        let spaced = tokens.get(first).is_some_and(|token| token.spaced);
+        let spaced = match part {
+            // The blank after `key:` is that of the value, though it is left out.
+            Part::Slot(from, to) if from == to => {
+                blank = (spaced && tokens[from - 1].is_punct(b':')).then_some(from);
+                blank.is_some()
+            }
+            _ => spaced && blank != Some(first),
+        };
         fields.push(Field { spaced, text });
     });
     (ids, fields)
