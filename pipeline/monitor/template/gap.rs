@@ -10,6 +10,7 @@ use super::mark::{is_message, is_name, is_outcome};
 use super::mask::{GAP, SLOT, is_slot};
 use super::merge::{Places, View, telling};
 use super::render::{Field, Slot, Text, Word};
+use super::scan::ESCAPED_QUOTE;
 use super::shape::Piece;
 use super::tree::{Tree, is_word};
 
@@ -27,6 +28,7 @@ const CLAUSE_MIN: usize = 2;
 const LINES_PER_TEXT_MAX: u64 = 2;
 /// Parts by which a span is widened.
 const WIDER_MAX: usize = 4;
+const QUOTES: [u8; 4] = [b'"', b'\'', b'`', ESCAPED_QUOTE];
 /// Frames that one decision considers.
 const FRAMES_MAX: usize = 16;
 
@@ -82,22 +84,45 @@ enum Mark {
     Key,
 }
 
-/// Whether parts hold a key and its value, outside of brackets.
-fn keyed(ids: &[u32]) -> bool {
+/// Punctuation outside of brackets; 0 stands for a word.
+fn outside(ids: &[u32]) -> impl Iterator<Item = u8> {
     let mut depth = 0_usize;
-    ids.iter().filter_map(|id| u8::try_from(*id).ok()).any(|b| {
-        depth += usize::from(b"([{".contains(&b));
-        depth = depth.saturating_sub(usize::from(b")]}".contains(&b)));
-        b == b'=' && depth == 0
+    ids.iter().map(|id| u8::try_from(*id).unwrap_or(0)).filter(move |b| {
+        depth += usize::from(b"([{".contains(b));
+        depth = depth.saturating_sub(usize::from(b")]}".contains(b)));
+        depth == 0
     })
+}
+
+/// Whether parts hold a key and its value, outside of brackets: `key=` or `"key":`.
+fn keyed(ids: &[u32]) -> bool {
+    let mut quoted = false;
+    outside(ids).any(|b| {
+        let joins = b == b'=' || (b == b':' && quoted);
+        quoted = b == b'"' || b == ESCAPED_QUOTE;
+        joins
+    })
+}
+
+/// Whether parts hold the key of a line's message.
+fn holds_message(ids: &[u32], span: Range<usize>) -> bool {
+    let joint = |at: usize| matches!(punct(ids, at), Some(b'=' | b':'));
+    span.filter(|at| joint(*at)).any(|at| is_message(ids, at + 1))
+}
+
+/// Whether a quote that is open goes on at a place.
+fn is_within(ids: &[u32], at: usize, quote: u8) -> bool {
+    ids[..at].iter().filter(|id| **id == u32::from(quote)).count() % 2 == 1
 }
 
 fn punct(ids: &[u32], at: usize) -> Option<u8> {
     ids.get(at).and_then(|id| u8::try_from(*id).ok()).filter(|b| *b > 1)
 }
 
-/// Widens a frame's span to the punctuation that marks it as a value, where that is near.
-fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
+/// Widens a frame's span to the punctuation that marks it as a value of both templates, where that
+/// is near.
+fn marked(new: View, other: View, frame: Frame) -> (Mark, Frame) {
+    let ids = new.ids;
     let end = ids.len() - frame.tail;
     for head in (frame.head.saturating_sub(WIDER_MAX)..=frame.head).rev() {
         let Some(open) = head.checked_sub(1).and_then(|i| punct(ids, i)) else {
@@ -107,16 +132,17 @@ fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
             b'(' => b")",
             b'[' => b"]",
             b'{' => b"}",
-            b'"' | b'\'' | b'`' => &[open],
+            b'"' | b'\'' | b'`' | ESCAPED_QUOTE => &[open],
             b'=' => b",;:)]}|\"'>",
             b':' => b",;)]}|\"'>",
             _ => continue,
         };
+        let closes = |b| closes.contains(&b) && (!QUOTES.contains(&b) || is_within(ids, head, b));
         let close = (end..ids.len().min(end + WIDER_MAX + 1))
-            .find(|at| punct(ids, *at).is_some_and(|b| closes.contains(&b)));
+            .find(|at| punct(ids, *at).is_some_and(closes));
         let mark = match (close, open) {
             (Some(_), b'=') => Mark::Key,
-            (Some(_), b'"' | b'\'' | b'`') => Mark::Quotes,
+            (Some(_), _) if QUOTES.contains(&open) => Mark::Quotes,
             (Some(_), _) => Mark::Closed,
             (None, b'=' | b':') if end + WIDER_MAX >= ids.len() && !keyed(&ids[end..]) => {
                 Mark::Last
@@ -126,9 +152,35 @@ fn marked(ids: &[u32], frame: Frame) -> (Mark, Frame) {
         if is_message(ids, head) {
             break;
         }
-        return (mark, Frame { head, tail: ids.len() - close.unwrap_or(ids.len()) });
+        let wider = Frame { head, tail: ids.len() - close.unwrap_or(ids.len()) };
+        if is_one_value(new, mark, wider) && is_one_value(other, mark, wider) {
+            return (mark, wider);
+        }
     }
     (Mark::None, frame)
+}
+
+/// Whether a span is one value: it does not go on past the quotes or the key that it begins in, and
+/// holds no message.
+fn is_one_value(view: View, mark: Mark, frame: Frame) -> bool {
+    let span = frame.span(view.ids.len());
+    let ids = &view.ids[span.clone()];
+    let opens = frame.head.checked_sub(1).and_then(|at| punct(view.ids, at));
+    let quoted = mark == Mark::Quotes;
+    let keys = match mark {
+        Mark::Key | Mark::Last => true,
+        Mark::Closed => frame.head == 1 || opens == Some(b':'),
+        Mark::Quotes | Mark::None => false,
+    };
+    balanced(ids)
+        && !(keys && keyed(ids))
+        && !holds_message(view.ids, span)
+        && !QUOTES.iter().any(|quote| {
+            let own = quoted && opens == Some(*quote);
+            let within = is_within(view.ids, frame.head, *quote);
+            (own && !within)
+                || (within && (own || *quote != b'\'') && outside(ids).any(|b| b == *quote))
+        })
 }
 
 /// The frame whose span becomes a slot, and the templates that become one, given a new template.
@@ -136,7 +188,7 @@ pub(super) fn decide(new: View, others: &[(u32, View)], tree: &Tree) -> Option<(
     let framed: Vec<(u32, View, Frame)> =
         others.iter().filter_map(|(slot, view)| Some((*slot, *view, frame(new, *view)?))).collect();
     let mut frames: Vec<(Mark, Frame)> =
-        framed.iter().map(|(_, _, f)| marked(new.ids, *f)).collect();
+        framed.iter().map(|(_, view, f)| marked(new, *view, *f)).collect();
     frames.sort_unstable_by_key(|(_, f)| (usize::MAX - f.head - f.tail, f.head));
     frames.dedup();
     for (mark, frame) in frames.into_iter().take(FRAMES_MAX) {
@@ -188,11 +240,9 @@ impl Spans<'_> {
         // Spans of one length differ in words, which are not for here unless they are quoted.
         let quoted = self.mark == Mark::Quotes
             && self.ids().all(|span| span.len() > 1 && span.iter().all(|id| is_word(*id)));
-        let keys = [Mark::Key, Mark::Last].contains(&self.mark) && self.ids().any(keyed);
         (lengths || quoted)
-            && !keys
+            && self.views.iter().all(|view| is_one_value(*view, self.mark, self.frame))
             && (self.mark != Mark::Last || self.are_rare())
-            && self.ids().all(balanced)
     }
 
     /// Any text is rare; what comes again and again is a message after its writer's name.
@@ -280,8 +330,12 @@ fn balanced(span: &[u32]) -> bool {
             b'(' => open.push(b')'),
             b'[' => open.push(b']'),
             b'{' => open.push(b'}'),
-            quote @ (b'"' | b'`') if open.last() != Some(&quote) => open.push(quote),
-            close @ (b')' | b']' | b'}' | b'"' | b'`') if open.pop() != Some(close) => {
+            quote @ (b'"' | b'`' | ESCAPED_QUOTE) if open.last() != Some(&quote) => {
+                open.push(quote)
+            }
+            close @ (b')' | b']' | b'}' | b'"' | b'`' | ESCAPED_QUOTE)
+                if open.pop() != Some(close) =>
+            {
                 return false;
             }
             _ => {}
@@ -377,7 +431,53 @@ pub(super) fn align(pattern: View, ids: &[u32]) -> Option<(Vec<Range<usize>>, us
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::tests::{check_apart, check_one, mine};
     use super::super::{Limits, Miner, TemplateId, hash};
+
+    #[test]
+    fn a_value_ends_where_its_quotes_do() {
+        let outputs = ["statuscode: 500", "connection refused", "it has no answer in time"];
+        let line = |(i, out): (usize, &&str)| {
+            let kind = ["Liveness", "Readiness", "Startup"][i];
+            format!("\"Probe failed\" probeType=\"{kind}\" pod=\"a/b{i}\" output=\"{out}\"")
+        };
+        let lines: Vec<String> = outputs.iter().enumerate().map(line).collect();
+        let found = mine(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(found.iter().all(|text| text.contains("pod=")), "{found:?}");
+        let dropped = |queue, text: &str| {
+            format!(r#"{{"level":"warn","msg":"message dropped: {text}","queue":"{queue}","n":1}}"#)
+        };
+        let texts = ["queue full", "no such route at all", "it was too old by far"];
+        let lines = texts.map(|text| dropped(&text[..2], text));
+        let found = mine(&lines.each_ref().map(String::as_str));
+        assert!(found.iter().all(|text| text.contains("\"queue\":")), "{found:?}");
+    }
+
+    #[test]
+    fn the_message_of_a_record_is_no_part_of_a_value() {
+        let line = |caller: &str, text: &str| {
+            format!(r#"{{"level":"info","ts":1.5,"caller":"{caller}:12","msg":"{text}"}}"#)
+        };
+        check_apart(&[
+            &line("a/b.go", "ready"),
+            &line("raft.go", "started the election"),
+            &line("main.go", "lost its leader in a vote of all"),
+            &line("log.go", "wrote it"),
+        ]);
+    }
+
+    #[test]
+    fn a_quote_within_quotes_does_not_end_them() {
+        let line = |i: usize, text: &str| {
+            format!(r#"request {i} took too long request="{text}" response="size:{i}""#)
+        };
+        let texts = [r#"key:\"a/b1\""#, r#"key:\"a/b1\" limit:5"#, r#"header:<ID:7> lease:8"#];
+        let lines: Vec<String> = texts.iter().enumerate().map(|(i, text)| line(i, text)).collect();
+        check_one(
+            &lines.iter().map(String::as_str).collect::<Vec<_>>(),
+            r#"request <*> took too long request="<*>" response="size:<*>""#,
+        );
+    }
 
     #[test]
     fn a_message_that_is_most_of_the_log_still_becomes_one() {

@@ -4,6 +4,7 @@ use super::hash;
 use super::header;
 use super::mask::is_slot;
 use super::merge::View;
+use super::scan::ESCAPED_QUOTE;
 use super::tree::is_word;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +39,9 @@ pub(super) fn mark(new: View, place: usize) -> Mark {
             let closed = after.is_some_and(|b| b",;)]}|\"'>".contains(&b));
             if closed || key_follows { Mark::Key } else { Mark::Last }
         }
-        Some(quote @ (b'"' | b'\'' | b'`')) if [Some(quote), Some(b'\'')].contains(&after) => {
+        Some(quote @ (b'"' | b'\'' | b'`' | ESCAPED_QUOTE))
+            if [Some(quote), Some(b'\'')].contains(&after) =>
+        {
             let keyed = place > 1 && matches!(punct(place - 2), Some(b'=' | b':'));
             if keyed { Mark::Key } else { Mark::Quotes }
         }

@@ -2,7 +2,7 @@
 //! lists, addresses and quantities of any length are one message type.
 
 use super::hash;
-use super::scan::{Kind, Token};
+use super::scan::{ESCAPED_QUOTE, Kind, Token};
 
 /// Id of a slot among the ids of a template; punctuation is its byte and words are above 255.
 pub(super) const SLOT: u32 = 0;
@@ -115,7 +115,7 @@ fn is_left_out(tokens: &[Token], at: usize) -> bool {
             let ends: &[u8] = if key { b",;)]" } else { b")]" };
             next.is_some_and(|t| ends.iter().any(|b| t.is_punct(*b)))
         }
-        quote @ (b'"' | b'\'') => {
+        quote @ (b'"' | b'\'' | ESCAPED_QUOTE) => {
             let opens = at == 1 || tokens[at - 2].kind == Kind::Punct || before.spaced;
             opens && next.is_some_and(|t| t.is_punct(quote) && !t.spaced)
         }

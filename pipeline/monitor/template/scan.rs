@@ -17,8 +17,8 @@ pub(super) enum Kind {
 pub(super) struct Token {
     pub start: u32,
     pub end: u32,
-    /// Word: hash of its text. Punctuation: its byte. Value: hash of its shape, 0 for the plain
-    /// `<*>`.
+    /// Word: hash of its text. Punctuation: its byte, or a constant below. Value: hash of its
+    /// shape, 0 for the plain `<*>`.
     pub id: u32,
     pub kind: Kind,
     /// Blanks come before it.
@@ -49,6 +49,10 @@ const BREAK: u16 = BLANK | PUNCT;
 
 /// The mask itself is a value, so that a template parses as its own instance.
 pub(super) const MASK: &[u8] = b"<*>";
+
+/// Ids of quotes within quotes: `\"`, and `\\\"` within those.
+pub(super) const ESCAPED_QUOTE: u8 = b'\\';
+pub(super) const DEEPER_QUOTE: u8 = 2;
 
 static CLASS: [u8; 256] = classes();
 
@@ -106,6 +110,8 @@ impl Scanner<'_> {
             if class & BLANK != 0 {
                 self.spaced = true;
                 self.at += if byte == 0x1b { escape_bytes(&self.line[self.at..]) } else { 1 };
+            } else if byte == b'\\' && self.escaped_quote() {
+                // It is a quote of its own.
             } else if class & PUNCT == 0 || self.line[self.at..].starts_with(MASK) {
                 self.word(self.at);
             } else if matches!(byte, b'<' | b'>') && self.is_bound() {
@@ -181,7 +187,30 @@ impl Scanner<'_> {
         if flags & DOT != 0 && flags & (DIGIT | MASKED) != 0 {
             end = self.leader(start, end, &mut flags);
         }
+        if flags & SLASH != 0 && self.line.get(end) == Some(&b'"') {
+            end -= self.escapes(start, end);
+        }
         self.emit(start, end, flags);
+    }
+
+    /// The backslashes that make the quote after `end` one of a text in quotes.
+    #[inline(never)]
+    fn escapes(&self, start: usize, end: usize) -> usize {
+        let n = self.line[start..end].iter().rev().take_while(|b| **b == b'\\').count();
+        if n % 2 == 1 { n } else { 0 }
+    }
+
+    /// Takes a quote with backslashes before it, if that is what comes.
+    #[inline(never)]
+    fn escaped_quote(&mut self) -> bool {
+        let rest = &self.line[self.at..];
+        let n = rest.iter().take_while(|b| **b == b'\\').count();
+        let found = n % 2 == 1 && rest.get(n) == Some(&b'"');
+        if found {
+            let id = if n == 1 { ESCAPED_QUOTE } else { DEEPER_QUOTE };
+            self.push(self.at, self.at + n + 1, Kind::Punct, u32::from(id));
+        }
+        found
     }
 
     /// Punctuation that belongs to the word: returns where the word goes on and what the bridge is

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn mine(lines: &[&str]) -> Vec<String> {
+pub(super) fn mine(lines: &[&str]) -> Vec<String> {
     let mut miner = Miner::new(Limits::default());
     let ids: Vec<_> = lines.iter().map(|l| miner.add(l.as_bytes())).collect();
     ids.into_iter().map(|id| miner.template(id).unwrap()).collect()
