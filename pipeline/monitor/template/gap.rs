@@ -285,6 +285,10 @@ impl Spans<'_> {
         if self.mark == Mark::Key && shared > 0 {
             return Some(2);
         }
+        // What is data in one line and text in another is no message, whatever all lines share.
+        if self.mark == Mark::Quotes && self.has_data() && around.len() >= SHARED_MIN {
+            return Some(2);
+        }
         let follows = self.mark == Mark::Last && self.opens() == Some(b':');
         let introduced = || clause(self.views[0], self.frame.head - 1) >= CLAUSE_MIN;
         if shared < SHARED_MIN {
@@ -464,6 +468,21 @@ mod tests {
             &line("main.go", "lost its leader in a vote of all"),
             &line("log.go", "wrote it"),
         ]);
+    }
+
+    #[test]
+    fn what_is_data_in_one_line_and_text_in_another_is_a_value() {
+        let mut miner = Miner::new(Limits::default());
+        let agents = ["curl/7.68.0", "Mozilla/5.0 (X11; Linux x86_64) Gecko/20 (like it)"];
+        for agent in agents {
+            for way in ["GET", "PUT", "POST", "HEAD", "PATCH"] {
+                let line = format!("\"{way} /a\" to shop for \"{agent}\" via proxy");
+                miner.add(line.as_bytes());
+            }
+        }
+        let found: Vec<String> = miner.templates().map(|(_, text, _)| text).collect();
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert!(found.iter().all(|text| text.contains("for \"<*>\" via")), "{found:?}");
     }
 
     #[test]
