@@ -108,6 +108,11 @@ pub(super) fn is_method(word: &[u8]) -> bool {
     METHODS.contains(&word)
 }
 
+/// The status of a request that its server failed: the only number that is a word.
+pub(super) fn is_server_error(word: &str) -> bool {
+    word.bytes().all(|b| b.is_ascii_digit()) && !word.is_empty()
+}
+
 /// Whether what stands in a place has a key whose values are outcomes.
 pub(super) fn is_outcome_of(new: View, place: usize) -> bool {
     const KEYS: [&str; 10] = [
@@ -130,7 +135,7 @@ pub(super) fn is_constant(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{check_apart, check_one};
+    use super::super::tests::{check_apart, check_one, mine};
     use super::super::{Limits, Miner};
 
     #[test]
@@ -172,6 +177,26 @@ mod tests {
             assert_eq!(found(&with(&names)), 1, "{key}");
             assert_eq!(found(&with(&names)[100..]), 1, "{key}");
         }
+    }
+
+    #[test]
+    fn what_the_server_failed_stays_apart_from_other_statuses() {
+        let line = |(i, status): (usize, &&str)| {
+            format!("request {i} to it is done status={status} in 5 ms")
+        };
+        let found = |statuses: &[&str]| {
+            let lines: Vec<String> = statuses.iter().enumerate().map(line).collect();
+            let mut found = mine(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+            found.sort_unstable();
+            found.dedup();
+            found.len()
+        };
+        assert_eq!(found(&["200", "404", "503", "200", "502"]), 3);
+        assert_eq!(found(&["200", "timeout", "404"]), 2);
+        assert_eq!(found(&["200", "-", "404"]), 1);
+        assert_eq!(found(&["511", "599", "612"]), 2, "HTTP has no 599");
+        let lines = ["code=exited, status=501", "code=exited, status=7"];
+        check_one(&lines, "code=exited, status=<*>");
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! has as its values and that come again and again: no fewer of them suffice.
 //! Words that most templates have, as those of a header, count for nothing ([`Tree::tells`]).
 
-use super::mark::{Mark, is_constant, is_name, is_outcome, is_outcome_of, mark};
+use super::mark::{Mark, is_constant, is_name, is_outcome, is_outcome_of, is_server_error, mark};
 use super::mask::{GAP, is_slot};
 use super::names::Names;
 use super::render::{Field, Slot, Text};
@@ -136,8 +136,11 @@ fn enumerates(new: View, place: usize, seen: &[(u32, &str)]) -> bool {
 
 /// Whether what stands in a place says how it went.
 fn tells(new: View, place: usize, seen: &[(u32, &str)]) -> bool {
-    let keyed = !is_slot(seen[0].0) && is_outcome_of(new, place);
-    keyed || seen.iter().filter(|(_, text)| is_outcome(text)).count() * 2 >= seen.len()
+    let told = |text: &str| is_outcome(text) || is_server_error(text);
+    // A dash stands for data that is not there.
+    let word = |text: &str| text.bytes().any(|b| b.is_ascii_alphanumeric());
+    let keyed = seen.iter().any(|(_, text)| word(text)) && is_outcome_of(new, place);
+    keyed || seen.iter().filter(|(_, text)| told(text)).count() * 2 >= seen.len()
 }
 
 /// Distinct values that make a place a slot.

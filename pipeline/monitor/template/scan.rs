@@ -364,7 +364,8 @@ impl Scanner<'_> {
 /// Whether a number is the status of a request that its server failed: `HTTP/1.1" 503`,
 /// `"status": 500`, `status_code=502`. It says what happened, as a level does, and is no value.
 fn is_server_error(before: &[u8], number: &[u8]) -> bool {
-    if number.len() != 3 || number[0] != b'5' || number.contains(&b'.') {
+    // The statuses that HTTP has: 500 to 511.
+    if !matches!(number, [b'5', b'0', b'0'..=b'9'] | [b'5', b'1', b'0' | b'1']) {
         return false;
     }
     let joints = before.iter().rev().take_while(|b| b"\"' :=".contains(b)).count();
@@ -374,9 +375,15 @@ fn is_server_error(before: &[u8], number: &[u8]) -> bool {
     let ends = |name: &&[u8]| {
         word.len() >= name.len() && word[word.len() - name.len()..].eq_ignore_ascii_case(name)
     };
-    joints > 0 && (word.starts_with(b"HTTP/") || STATUS_KEYS.iter().any(ends))
+    let told = word.starts_with(b"HTTP/") || STATUS_KEYS.iter().any(ends);
+    // That of a process is a number like others, and so is one of which words say what it says.
+    let near = &before[before.len().saturating_sub(NEAR_BYTES)..];
+    let said = |text: &[u8]| near.windows(text.len()).any(|w| w.eq_ignore_ascii_case(text));
+    joints > 0 && told && !said(b"exit") && !said(b"failed with")
 }
 
+/// Bytes that end with the key of a status in which the words before it are looked for.
+const NEAR_BYTES: usize = 24;
 /// How keys end that hold such a status.
 const STATUS_KEYS: [&[u8]; 5] =
     [b"status", b"status_code", b"statuscode", b"response_code", b"responsecode"];
