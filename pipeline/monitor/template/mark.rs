@@ -101,6 +101,18 @@ pub fn is_outcome(word: &str) -> bool {
     is_method(word.as_bytes()) || is_exception(word) || level() || outcome()
 }
 
+/// Whether the first part or the last of a word with capitals inside is an outcome, as in
+/// `NodeReady`.
+pub(super) fn has_outcome(word: &str) -> bool {
+    let starts = |at: &usize| {
+        word.as_bytes()[at - 1].is_ascii_lowercase() && word.as_bytes()[*at].is_ascii_uppercase()
+    };
+    let mut starts = (1..word.len()).filter(starts);
+    let Some(first) = starts.next() else { return false };
+    let last = starts.next_back().unwrap_or(first);
+    is_outcome(&word[..first]) || is_outcome(&word[last..])
+}
+
 /// A method of HTTP.
 pub(super) fn is_method(word: &[u8]) -> bool {
     const METHODS: [&[u8]; 9] =
@@ -177,6 +189,25 @@ mod tests {
             assert_eq!(found(&with(&names)), 1, "{key}");
             assert_eq!(found(&with(&names)[100..]), 1, "{key}");
         }
+    }
+
+    #[test]
+    fn states_stay_apart_though_they_look_like_names() {
+        check_apart(&[
+            "event for pod a/b1 of node n1 event=&{ID:7 Type:ContainerStarted Data:5}",
+            "event for pod a/b2 of node n2 event=&{ID:8 Type:ContainerDied Data:6}",
+        ]);
+        check_apart(&[
+            "the replica of orders-1 goes from OnlinePartition to its leader now",
+            "the replica of orders-2 goes from OfflinePartition to its leader now",
+        ]);
+        let lock = |(i, kind)| format!("process {i} waits for {kind} on the table of it now");
+        let kinds = ["ShareLock"; 9].into_iter().chain(["RowLock", "RowLock"]);
+        let lines: Vec<String> = kinds.enumerate().map(lock).collect();
+        let found = |lines: &[String]| mine(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_ne!(found(&lines)[0], found(&lines)[10], "both come again");
+        let more = [lines, vec![lock((11, "TupleLock"))]].concat();
+        assert_eq!(found(&more)[0], found(&more)[10]);
     }
 
     #[test]

@@ -10,11 +10,13 @@
 //! - the words look like names of a program and not like words of a language,
 //! - the words vary in other messages as well ([`super::names`]).
 //!
-//! None of this holds of words that say how it went ([`is_outcome`]), nor of plain words that a key
-//! has as its values and that come again and again: no fewer of them suffice.
+//! None of this holds of words that say how it went ([`is_outcome`]), nor of what comes again and
+//! again, where it is two names or plain words that a key has as its values: no fewer suffice.
 //! Words that most templates have, as those of a header, count for nothing ([`Tree::tells`]).
 
-use super::mark::{Mark, is_constant, is_name, is_outcome, is_outcome_of, is_server_error, mark};
+use super::mark::{
+    Mark, has_outcome, is_constant, is_name, is_outcome, is_outcome_of, is_server_error, mark,
+};
 use super::mask::{GAP, is_slot};
 use super::names::Names;
 use super::render::{Field, Slot, Text};
@@ -128,15 +130,19 @@ fn plain(shared: usize) -> usize {
     VALUES_MIN.max(EVIDENCE.div_ceil(shared.max(1)))
 }
 
-/// Whether what stands in a place are plain words that a key has as its values.
+/// Whether what stands in a place are two names, or plain words that a key has as its values.
 fn enumerates(new: View, place: usize, seen: &[(u32, &str)]) -> bool {
-    let keyed = matches!(mark(new, place), Mark::Key | Mark::Last | Mark::Colon);
-    keyed && seen.iter().all(|(id, text)| !is_slot(*id) && !is_name(text))
+    let keyed = || matches!(mark(new, place), Mark::Key | Mark::Last | Mark::Colon);
+    let names = seen.iter().filter(|(_, text)| is_name(text)).count();
+    let two = names == 2 && seen.len() == 2;
+    !is_slot(seen[0].0) && (two || (names == 0 && keyed()))
 }
 
 /// Whether what stands in a place says how it went.
 fn tells(new: View, place: usize, seen: &[(u32, &str)]) -> bool {
-    let told = |text: &str| is_outcome(text) || is_server_error(text);
+    let slot = is_slot(seen[0].0);
+    let state = |text: &str| !slot && has_outcome(text);
+    let told = |text: &str| is_outcome(text) || is_server_error(text) || state(text);
     // A dash stands for data that is not there.
     let word = |text: &str| text.bytes().any(|b| b.is_ascii_alphanumeric());
     let keyed = seen.iter().any(|(_, text)| word(text)) && is_outcome_of(new, place);
