@@ -38,9 +38,12 @@ const LEVEL_KEYS: [&[u8]; 7] =
 pub(super) const MESSAGE_KEYS: [&[u8]; 7] =
     [b"msg", b"message", b"log", b"event", b"body", b"short_message", b"textPayload"];
 
+/// May come before the first line of a file.
+pub(super) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Recognizes a line by its first bytes.
 pub fn parse(line: &[u8]) -> Header<'_> {
-    let line = line.trim_ascii();
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii();
     json(line)
         .or_else(|| klog(line))
         .or_else(|| access(line))
@@ -384,6 +387,7 @@ mod tests {
             r#"slow \"q\""#,
         );
         check(r#"{"level":50,"msg":"x","time":1}"#, Format::Json, Some(Error), "x");
+        check("\u{feff}{\"level\":50,\"msg\":\"x\"}", Format::Json, Some(Error), "x");
         check(r#"{"severityText":"WARN","body":"x"}"#, Format::Json, Some(Warn), "x");
         check(
             r#"{"err":{"msg":"inner"},"level" : "fatal", "message": "outer"}"#,

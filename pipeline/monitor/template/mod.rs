@@ -188,7 +188,7 @@ impl Miner {
     /// The template of an event: any bytes, any length. Of several lines the one that says what
     /// happened counts.
     pub fn add(&mut self, body: &[u8]) -> TemplateId {
-        let body = trace::headline(body);
+        let body = trace::headline(body.strip_prefix(header::BYTE_ORDER_MARK).unwrap_or(body));
         let body = &body[..body.len().min(self.limits.bytes_max)];
         let mut tokens = std::mem::take(&mut self.tokens);
         let exact = scan::scan(body, &mut tokens, self.limits.tokens_max);

@@ -108,8 +108,12 @@ impl Scanner<'_> {
                 return; // what follows the headline is detail
             }
             if class & BLANK != 0 {
-                self.spaced = true;
-                self.at += if byte == 0x1b { escape_bytes(&self.line[self.at..]) } else { 1 };
+                if byte == 0x1b {
+                    self.escape();
+                } else {
+                    self.spaced = true;
+                    self.at += 1;
+                }
             } else if byte == b'\\' && self.escaped_quote() {
                 // It is a quote of its own.
             } else if class & PUNCT == 0 || self.line[self.at..].starts_with(MASK) {
@@ -127,6 +131,22 @@ impl Scanner<'_> {
             self.tokens.pop();
             self.push(self.at, end, Kind::Value, 0);
         }
+    }
+
+    /// Passes over a terminal escape sequence (ECMA-48 CSI). It has no width, but parts words.
+    #[inline(never)]
+    fn escape(&mut self) {
+        let rest = &self.line[self.at..];
+        let [_, b'[', body @ ..] = rest else {
+            (self.spaced, self.at) = (true, self.at + 1);
+            return;
+        };
+        let body = body.iter().take_while(|b| (0x20..0x40).contains(*b)).count();
+        let ends = rest.get(2 + body).is_some_and(|b| (0x40..0x7f).contains(b));
+        self.at += 2 + body + usize::from(ends);
+        let word = |b: &u8| class(*b) & BREAK == 0;
+        let before = self.tokens.last().is_some_and(|token| token.kind != Kind::Punct);
+        self.spaced |= before && self.line.get(self.at).is_some_and(word);
     }
 
     fn push(&mut self, start: usize, end: usize, kind: Kind, id: u32) {
@@ -388,16 +408,6 @@ const NEAR_BYTES: usize = 24;
 const STATUS_KEYS: [&[u8]; 5] =
     [b"status", b"status_code", b"statuscode", b"response_code", b"responsecode"];
 
-/// Length of a terminal escape sequence (ECMA-48 CSI), or of the lone escape byte.
-fn escape_bytes(rest: &[u8]) -> usize {
-    if rest.get(1) != Some(&b'[') {
-        return 1;
-    }
-    let body = rest[2..].iter().take_while(|b| (0x20..0x40).contains(*b)).count();
-    let end = 2 + body;
-    if rest.get(end).is_some_and(|b| (0x40..0x7f).contains(b)) { end + 1 } else { end }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::{check, check_one};
@@ -410,6 +420,15 @@ mod tests {
         );
         check_one(&["POST / took 5 ms", "POST /a took 7 ms"], "POST <*> took <*> ms");
         check("and / or", "and / or");
+    }
+
+    #[test]
+    fn colours_have_no_width() {
+        check(
+            "\x1b[36mpath=\x1b[0m/a \x1b[1m[\x1b[32mok\x1b[0m] on\x1b[0;1moff",
+            "path=<*> [ok] on off",
+        );
+        check_one(&["\u{feff}took 5 ms", "took 7 ms"], "took <*> ms");
     }
 
     #[test]
