@@ -114,8 +114,6 @@ impl Scanner<'_> {
                     self.spaced = true;
                     self.at += 1;
                 }
-            } else if byte == b'\\' && self.escaped_quote() {
-                // It is a quote of its own.
             } else if class & PUNCT == 0 || self.line[self.at..].starts_with(MASK) {
                 self.word(self.at);
             } else if matches!(byte, b'<' | b'>') && self.is_bound() {
@@ -207,30 +205,26 @@ impl Scanner<'_> {
         if flags & DOT != 0 && flags & (DIGIT | MASKED) != 0 {
             end = self.leader(start, end, &mut flags);
         }
-        if flags & SLASH != 0 && self.line.get(end) == Some(&b'"') {
-            end -= self.escapes(start, end);
+        if flags & SLASH != 0 {
+            let escapes = self.escapes(start, end);
+            end -= escapes;
+            if end == start {
+                // A quote within quotes is punctuation.
+                let id = if escapes == 1 { ESCAPED_QUOTE } else { DEEPER_QUOTE };
+                return self.push(start, end + escapes + 1, Kind::Punct, u32::from(id));
+            }
         }
         self.emit(start, end, flags);
     }
 
-    /// The backslashes that make the quote after `end` one of a text in quotes.
+    /// The backslashes that make a quote after `end` one of a text in quotes.
     #[inline(never)]
     fn escapes(&self, start: usize, end: usize) -> usize {
+        if self.line.get(end) != Some(&b'"') {
+            return 0;
+        }
         let n = self.line[start..end].iter().rev().take_while(|b| **b == b'\\').count();
         if n % 2 == 1 { n } else { 0 }
-    }
-
-    /// Takes a quote with backslashes before it, if that is what comes.
-    #[inline(never)]
-    fn escaped_quote(&mut self) -> bool {
-        let rest = &self.line[self.at..];
-        let n = rest.iter().take_while(|b| **b == b'\\').count();
-        let found = n % 2 == 1 && rest.get(n) == Some(&b'"');
-        if found {
-            let id = if n == 1 { ESCAPED_QUOTE } else { DEEPER_QUOTE };
-            self.push(self.at, self.at + n + 1, Kind::Punct, u32::from(id));
-        }
-        found
     }
 
     /// Punctuation that belongs to the word: returns where the word goes on and what the bridge is
@@ -349,31 +343,53 @@ impl Scanner<'_> {
         rest.starts_with(b" HTTP/") || (self.spaced && self.tokens.last().is_some_and(method))
     }
 
+    /// Whether a number is the status of a request that its server failed: `HTTP/1.1" 503`,
+    /// `"status": 500`, `status_code=502`. It says what happened, as a level does, and is no value.
+    fn is_server_error(&self, start: usize, number: &[u8]) -> bool {
+        // The statuses that HTTP has: 500 to 511.
+        let failed = matches!(number, [b'5', b'0', b'0'..=b'9'] | [b'5', b'1', b'0' | b'1']);
+        failed && is_status(&self.line[..start])
+    }
+
+    /// Where what ends a sentence begins: it is no part of the word or value before it.
+    #[inline(never)]
+    fn stop(&self, start: usize, end: usize) -> usize {
+        let last = self.line[start..end].iter().rposition(|b| !is_stop(b));
+        last.map_or(end, |last| start + last + 1)
+    }
+
     fn emit(&mut self, start: usize, end: usize, flags: u16) {
         if flags == 0 {
             return; // a leader was emitted in its place
         }
-        let mut word = &self.line[start..end];
-        // What ends a sentence is no part of the word or value before it.
-        if flags & (DOT | OTHER) != 0 {
-            let last = word.iter().rposition(|b| !b".!?".contains(b));
-            word = last.map_or(word, |last| &word[..=last]);
+        let word = &self.line[start..end];
+        // Most words are letters or a number and nothing else.
+        if flags & !HEX == ALPHA && word.len() <= shape::WORD_BYTES_MAX {
+            return self.push(start, end, Kind::Word, hash::word(word));
         }
-        let close = start + word.len();
+        let ends = is_stop(&word[word.len() - 1]);
+        if flags & !DOT == DIGIT && !ends && word[0] != b'.' {
+            if self.is_server_error(start, word) {
+                return self.push(start, end, Kind::Word, hash::word(word));
+            }
+            return self.push(start, end, Kind::Value, 0);
+        }
+        let close = if ends { self.stop(start, end) } else { end };
+        let word = &self.line[start..close];
         let special = flags & (DIGIT | SLASH | MASKED) != 0
             || word.len() > shape::WORD_BYTES_MAX
             || (flags & DOT != 0 && shape::is_name_of_host(word, flags))
             || (flags == HEX && shape::is_hex_word(word));
-        let number = special && flags & !(DIGIT | DOT) == 0 && close == end && word[0] != b'.';
-        if !special || (number && is_server_error(&self.line[..start], word)) {
-            self.push(start, close, Kind::Word, hash::word(word));
-        } else if number || (word == b"/" && self.is_requested(close)) {
-            self.push(start, close, Kind::Value, 0);
-        } else {
-            match shape::of(word, flags) {
-                shape::Shape::Constant => self.push(start, close, Kind::Word, hash::word(word)),
-                shape::Shape::Value(id) => self.push(start, close, Kind::Value, id),
+        let shape = match special {
+            _ if flags == SLASH && word == b"/" && self.is_requested(close) => {
+                shape::Shape::Value(0)
             }
+            true => shape::of(word, flags),
+            false => shape::Shape::Constant,
+        };
+        match shape {
+            shape::Shape::Constant => self.push(start, close, Kind::Word, hash::word(word)),
+            shape::Shape::Value(id) => self.push(start, close, Kind::Value, id),
         }
         if self.at < end && self.tokens.len() < self.tokens_max {
             self.punct(end);
@@ -381,13 +397,13 @@ impl Scanner<'_> {
     }
 }
 
-/// Whether a number is the status of a request that its server failed: `HTTP/1.1" 503`,
-/// `"status": 500`, `status_code=502`. It says what happened, as a level does, and is no value.
-fn is_server_error(before: &[u8], number: &[u8]) -> bool {
-    // The statuses that HTTP has: 500 to 511.
-    if !matches!(number, [b'5', b'0', b'0'..=b'9'] | [b'5', b'1', b'0' | b'1']) {
-        return false;
-    }
+fn is_stop(byte: &u8) -> bool {
+    matches!(byte, b'.' | b'!' | b'?')
+}
+
+/// Whether the status of a request follows.
+#[inline(never)]
+fn is_status(before: &[u8]) -> bool {
     let joints = before.iter().rev().take_while(|b| b"\"' :=".contains(b)).count();
     let before = &before[..before.len() - joints];
     let word = before.iter().rev().take_while(|b| !b" \t\"'{,;[(".contains(b)).count();
