@@ -211,6 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn a_marked_place_that_holds_data_or_a_dash_holds_values() {
+        check_one(
+            &["the Account Name: - Id: 7", "the Account Name: SYSTEM Id: 8"],
+            "the Account Name: <*> Id: <*>",
+        );
+        check_one(&["dragged: admin", "dragged: user1"], "dragged: <*>");
+        check_apart(&["the state: - Id: 7", "the state: ready Id: 8"]);
+    }
+
+    #[test]
     fn what_the_server_failed_stays_apart_from_other_statuses() {
         let line = |(i, status): (usize, &&str)| {
             format!("request {i} to it is done status={status} in 5 ms")

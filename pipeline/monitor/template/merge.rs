@@ -143,10 +143,13 @@ fn tells(new: View, place: usize, seen: &[(u32, &str)]) -> bool {
     let slot = is_slot(seen[0].0);
     let state = |text: &str| !slot && has_outcome(text);
     let told = |text: &str| is_outcome(text) || is_server_error(text) || state(text);
-    // A dash stands for data that is not there.
-    let word = |text: &str| text.bytes().any(|b| b.is_ascii_alphanumeric());
-    let keyed = seen.iter().any(|(_, text)| word(text)) && is_outcome_of(new, place);
+    let keyed = seen.iter().any(|(_, text)| is_text(text)) && is_outcome_of(new, place);
     keyed || seen.iter().filter(|(_, text)| told(text)).count() * 2 >= seen.len()
+}
+
+/// No slot, and no dash, which stands for data that is not there.
+fn is_text(word: &str) -> bool {
+    word.bytes().any(|b| b.is_ascii_alphanumeric())
 }
 
 /// Distinct values that make a place a slot.
@@ -154,14 +157,18 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
     let shared = shared.max(1);
     let mark = mark(new, place);
     let slot = is_slot(seen[0].0);
-    // A dash stands for data that is not there.
-    let absent = seen.iter().all(|(_, text)| !text.bytes().any(|b| b.is_ascii_alphanumeric()));
+    let absent = !seen.iter().any(|(_, text)| is_text(text));
     let names = seen.iter().filter(|(id, text)| is_slot(*id) || is_name(text)).count();
     if slot && (shared >= DATA_SHARED_MIN || absent) {
         let certain = absent || names == seen.len() || is_enclosed(new.ids, place, mark);
         return if certain { 2 } else { 3 };
     }
     let plain = plain(shared);
+    // What is marked as a value and was data once, or left out, is one.
+    let value = seen.iter().any(|(_, text)| !is_text(text));
+    if value && matches!(mark, Mark::Key | Mark::Last | Mark::Colon | Mark::Quotes) {
+        return 2;
+    }
     let by_name = match mark {
         _ if names * 2 <= seen.len() => plain,
         // What a message begins with is its subject.
