@@ -104,6 +104,40 @@ fn keyed(ids: &[u32]) -> bool {
     })
 }
 
+/// Places of the keys of a record as people write it: `Key: value. Next key: value`. The last word
+/// of a key has a capital.
+fn keys(view: View<'_>, span: Range<usize>) -> impl Iterator<Item = usize> {
+    span.filter(move |at| {
+        let spaced = |i: usize| view.fields.get(i).is_some_and(|field| field.spaced);
+        let name = view.fields[*at].text.constant();
+        let capital = name.as_bytes().first().is_some_and(u8::is_ascii_uppercase);
+        capital && punct(view.ids, at + 1) == Some(b':') && !spaced(at + 1) && spaced(at + 2)
+    })
+}
+
+/// Whether the next key follows, after the stop of a sentence or at once.
+fn begins_with_key(view: View, at: usize) -> bool {
+    let key = keys(view, at..view.ids.len()).next();
+    let mut between = key.into_iter().flat_map(|key| at..key);
+    key.is_some()
+        && between.all(|i| is_word(view.ids[i]) || (i == at && punct(view.ids, i) == Some(b'.')))
+}
+
+/// Whether spans are of several values, as all hold the same key.
+fn share_key(views: &[View], frame: Frame) -> bool {
+    let within = |view: &View| -> Vec<u32> {
+        keys(*view, frame.span(view.ids.len())).map(|at| view.ids[at]).collect()
+    };
+    let mut shared = within(&views[0]);
+    for view in &views[1..] {
+        if !shared.is_empty() {
+            let own = within(view);
+            shared.retain(|key| own.contains(key));
+        }
+    }
+    !shared.is_empty()
+}
+
 /// Whether parts hold the key of a line's message.
 fn holds_message(ids: &[u32], span: Range<usize>) -> bool {
     let joint = |at: usize| matches!(punct(ids, at), Some(b'=' | b':'));
@@ -144,6 +178,7 @@ fn marked(new: View, other: View, frame: Frame) -> (Mark, Frame) {
             (Some(_), b'=') => Mark::Key,
             (Some(_), _) if QUOTES.contains(&open) => Mark::Quotes,
             (Some(_), _) => Mark::Closed,
+            (None, b':') if begins_with_key(new, end) => Mark::Closed,
             (None, b'=' | b':') if end + WIDER_MAX >= ids.len() && !keyed(&ids[end..]) => {
                 Mark::Last
             }
@@ -152,8 +187,10 @@ fn marked(new: View, other: View, frame: Frame) -> (Mark, Frame) {
         if is_message(ids, head) {
             break;
         }
-        let wider = Frame { head, tail: ids.len() - close.unwrap_or(ids.len()) };
-        if is_one_value(new, mark, wider) && is_one_value(other, mark, wider) {
+        let last = if mark == Mark::Last { ids.len() } else { end };
+        let wider = Frame { head, tail: ids.len() - close.unwrap_or(last) };
+        let one = [new, other].iter().all(|view| is_one_value(*view, mark, wider));
+        if one && !share_key(&[new, other], wider) {
             return (mark, wider);
         }
     }
@@ -242,6 +279,7 @@ impl Spans<'_> {
             && self.ids().all(|span| span.len() > 1 && span.iter().all(|id| is_word(*id)));
         (lengths || quoted)
             && self.views.iter().all(|view| is_one_value(*view, self.mark, self.frame))
+            && !share_key(&self.views, self.frame)
             && (self.mark != Mark::Last || self.are_rare())
     }
 
@@ -483,6 +521,22 @@ mod tests {
         let found: Vec<String> = miner.templates().map(|(_, text, _)| text).collect();
         assert_eq!(found.len(), 5, "{found:?}");
         assert!(found.iter().all(|text| text.contains("for \"<*>\" via")), "{found:?}");
+    }
+
+    #[test]
+    fn a_value_ends_where_the_next_key_begins() {
+        let reasons =
+            ["Account locked out", "Unknown name or bad password", "It is not allowed so"];
+        let line =
+            |reason| format!("It failed. Account Name: ada Id: 7 Reason: {reason}. Status: 5");
+        let lines = reasons.map(line);
+        check_one(
+            &lines.each_ref().map(String::as_str),
+            "It failed. Account Name: ada Id: <*> Reason: <*>. Status: <*>",
+        );
+        let line = |reason| format!("It failed. Reason: {reason} Id: 7 Cause: {reason}");
+        let texts = mine(&reasons.map(line).each_ref().map(String::as_str));
+        assert!(texts.iter().all(|text| text.contains(" Id: <*> Cause: ")), "{texts:?}");
     }
 
     #[test]
