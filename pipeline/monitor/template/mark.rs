@@ -217,6 +217,7 @@ mod tests {
             "the Account Name: <*> Id: <*>",
         );
         check_one(&["dragged: admin", "dragged: user1"], "dragged: <*>");
+        check_one(&["Started web.service.", "Started user@1000.service."], "Started <*>.");
         check_apart(&["the state: - Id: 7", "the state: ready Id: 8"]);
     }
 

@@ -163,6 +163,10 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
         let certain = absent || names == seen.len() || is_enclosed(new.ids, place, mark);
         return if certain { 2 } else { 3 };
     }
+    // Names beside data are data.
+    if slot && names == seen.len() && place > 0 {
+        return 2;
+    }
     let plain = plain(shared);
     // What is marked as a value and was data once, or left out, is one.
     let value = seen.iter().any(|(_, text)| !is_text(text));
