@@ -355,7 +355,9 @@ impl Scanner<'_> {
     #[inline(never)]
     fn stop(&self, start: usize, end: usize) -> usize {
         let last = self.line[start..end].iter().rposition(|b| !is_stop(b));
-        last.map_or(end, |last| start + last + 1)
+        // `...` after a value is that after a word; `?` or `.` alone may stand for a value.
+        let dots = self.line[start..end].starts_with(b"..");
+        last.map_or(if dots { start } else { end }, |last| start + last + 1)
     }
 
     fn emit(&mut self, start: usize, end: usize, flags: u16) {
@@ -375,6 +377,9 @@ impl Scanner<'_> {
             return self.push(start, end, Kind::Value, 0);
         }
         let close = if ends { self.stop(start, end) } else { end };
+        if close == start {
+            return self.punct(end);
+        }
         let word = &self.line[start..close];
         let special = flags & (DIGIT | SLASH | MASKED) != 0
             || word.len() > shape::WORD_BYTES_MAX
@@ -454,5 +459,10 @@ mod tests {
             "the host has started <*>.",
         );
         check_one(&["done=true.", "done=false."], "done=<*>.");
+        check_one(
+            &["the host stops web.service...", "the host stops user@1000.service..."],
+            "the host stops <*>...",
+        );
+        check_one(&["zone=? of a job", "zone=5 of a job"], "zone=<*> of a job");
     }
 }
