@@ -209,15 +209,15 @@ fn is_one_value(view: View, mark: Mark, frame: Frame) -> bool {
         Mark::Closed => frame.head == 1 || opens == Some(b':'),
         Mark::Quotes | Mark::None => false,
     };
-    balanced(ids)
-        && !(keys && keyed(ids))
-        && !holds_message(view.ids, span)
-        && !QUOTES.iter().any(|quote| {
-            let own = quoted && opens == Some(*quote);
-            let within = is_within(view.ids, frame.head, *quote);
-            (own && !within)
-                || (within && (own || *quote != b'\'') && outside(ids).any(|b| b == *quote))
-        })
+    let leaves = |quote: &u8| {
+        let own = quoted && opens == Some(*quote);
+        match is_within(view.ids, frame.head, *quote) {
+            false => own,
+            true => (own || *quote != b'\'') && outside(ids).any(|b| b == *quote),
+        }
+    };
+    let several = (keys && keyed(ids)) || QUOTES.iter().any(leaves);
+    balanced(ids) && !several && !holds_message(view.ids, span)
 }
 
 /// The frame whose span becomes a slot, and the templates that become one, given a new template.

@@ -216,7 +216,8 @@ mod tests {
             &["the Account Name: - Id: 7", "the Account Name: SYSTEM Id: 8"],
             "the Account Name: <*> Id: <*>",
         );
-        check_one(&["dragged: admin", "dragged: user1"], "dragged: <*>");
+        check_one(&["dragged: admin", "dragged: user1", "dragged: ada"], "dragged: <*>");
+        check_apart(&["request failed: 12", "request failed: timeout"]);
         check_one(&["Started web.service.", "Started user@1000.service."], "Started <*>.");
         check_apart(&["the state: - Id: 7", "the state: ready Id: 8"]);
     }

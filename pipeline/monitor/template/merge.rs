@@ -171,7 +171,8 @@ fn needed(new: View, place: usize, shared: usize, seen: &[(u32, &str)], known: &
     // What is marked as a value and was data once, or left out, is one.
     let value = seen.iter().any(|(_, text)| !is_text(text));
     if value && matches!(mark, Mark::Key | Mark::Last | Mark::Colon | Mark::Quotes) {
-        return 2;
+        // After a colon a code may stand where a message does elsewhere.
+        return if slot && mark == Mark::Colon { 3 } else { 2 };
     }
     let by_name = match mark {
         _ if names * 2 <= seen.len() => plain,
