@@ -141,6 +141,9 @@ impl Lane {
     }
 }
 
+/// Beyond so many interquartile ranges it is the range that is next to nothing.
+const IQRS_MAX: f64 = 1e4;
+
 impl Evidence {
     /// The fact in one line.
     pub fn text(&self) -> String {
@@ -162,11 +165,12 @@ impl Evidence {
                 let labels = braced(labels);
                 let unit = if *is_rate { " per second" } else { "" };
                 let (from, to) = (short(*expected), short(*observed));
-                let by = match deviation.is_finite() {
-                    true => format!("{deviation:+.1} IQR"),
-                    false => "it hardly moved before".to_owned(),
+                // Where the middle half of what came before was one value, there is no such measure.
+                let by = match deviation.abs() < IQRS_MAX {
+                    true => format!(" ({deviation:+.1} IQR)"),
+                    false => String::new(),
                 };
-                format!("{metric}{labels} of {who} {turn} from {from} to {to}{unit} ({by})")
+                format!("{metric}{labels} of {who} {turn} from {from} to {to}{unit}{by}")
             }
             Evidence::LogTemplate { service, template, finding, observed, expected, .. } => {
                 let what = match finding {

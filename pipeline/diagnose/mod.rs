@@ -17,6 +17,7 @@ mod graph;
 pub mod kind;
 mod logs;
 pub mod lookback;
+mod mesh;
 mod metrics;
 mod onset;
 mod periods;
@@ -55,6 +56,9 @@ const CLEARER: f64 = 2.0;
 
 /// Score of a first cause that may be chance: about twice what calm moments show.
 const DOUBTFUL: f64 = 0.2;
+
+/// Confidence below which nothing is proposed but to look.
+const UNSURE: f64 = 0.2;
 
 /// What to diagnose.
 #[derive(Clone, Debug)]
@@ -111,15 +115,18 @@ pub fn telemetry_of(request: &Request, slices: &Slices) -> Result<telemetry::Tel
     Ok(capture::capture(request, slices)?.telemetry)
 }
 
-/// Whether the first cause is a service of which no detector told, and hardly stands out.
-fn is_doubtful(ranking: &rank::Ranking, signals: &[Signal]) -> bool {
-    let first = ranking.candidates.first();
-    !signals.is_empty()
-        && first.is_none_or(|first| first.score < DOUBTFUL && !tells(signals, &first.service))
+/// What the detectors say has come; of an incident that only a forecast opened, what it forecasts.
+fn word(signals: &[Signal]) -> Vec<&Signal> {
+    let come: Vec<&Signal> = signals.iter().filter(|s| !s.predicted).collect();
+    if come.is_empty() { signals.iter().collect() } else { come }
 }
 
-fn tells(signals: &[Signal], service: &str) -> bool {
-    signals.iter().any(|signal| signal.service == service && !signal.predicted)
+/// Whether the first cause is a service of which no detector told, and hardly stands out.
+fn is_doubtful(ranking: &rank::Ranking, word: &[&Signal]) -> bool {
+    let chance = |first: &rank::Candidate| first.score < DOUBTFUL || first.confidence < UNSURE;
+    let told = |service: &str| word.iter().any(|signal| signal.service == service);
+    let first = ranking.candidates.first();
+    !word.is_empty() && first.is_none_or(|first| chance(first) && !told(&first.service))
 }
 
 /// Ranks the causes of an incident, best first; none where nothing stands out.
@@ -144,11 +151,11 @@ pub fn diagnose(request: &Request, slices: &Slices) -> Result<Diagnosis> {
             best = Some((clear, moment, captured, ranking));
         }
     }
+    let word = word(&request.signals);
     if let Some((_, moment, captured, ranking)) = &mut best
-        && is_doubtful(ranking, &moment.signals)
+        && is_doubtful(ranking, &word)
     {
-        let until = captured.telemetry.window.to;
-        capture::told(&mut captured.telemetry.series, &moment.signals, until);
+        capture::told(&mut captured.telemetry.series, &word, moment.until);
         *ranking = rank::rank(&captured.telemetry);
     }
     let (mut causes, evidence) = match &best {

@@ -11,7 +11,7 @@ use super::graph::{self, CallGraph};
 use super::kind::{Kind, Signs};
 use super::metrics::{self, Aspects, MetricLane};
 use super::telemetry::Telemetry;
-use super::{changes, logs, readings, shape, silence};
+use super::{changes, logs, mesh, readings, shape, silence};
 
 /// Weight per lane. Direct observation of the fault counts most, inference over the graph next;
 /// onset is as coarse as the sampling, and a change is only a coincidence in time.
@@ -121,6 +121,9 @@ fn calls(
     let traced = t.spans.calls.iter().map(|c| (c.caller.as_str(), c.callee.as_str()));
     known
         .extend(topology.chain(traced).filter_map(|(a, b)| Some((*index.get(a)?, *index.get(b)?))));
+    known.extend(t.series.iter().filter_map(|s| mesh::call(s, |name| index.get(name).copied())));
+    known.sort_unstable();
+    known.dedup();
     known
 }
 

@@ -29,6 +29,8 @@ pub struct Reading {
     /// 0..1: strength of the surprise, ranked within the family, shared and harmless discounted.
     pub severity: f64,
     pub onset: Option<i64>,
+    /// A detector, whose memory is longer than a window, told of it.
+    pub told: bool,
 }
 
 /// Measures all series. `services` maps names to indices.
@@ -65,6 +67,7 @@ pub fn read(
             deviation,
             severity: 0.0,
             onset,
+            told: s.told > 0.0,
         });
     }
     compare_ends(&mut out, series, baseline, window);
@@ -251,8 +254,11 @@ impl Reading {
         self.deviation.observed - self.deviation.expected
     }
 
-    /// Severity less the share that a change of load accounts for.
+    /// Severity less the share that a change of load accounts for, unless a detector told of it.
     pub fn beyond(&self, load: Option<f64>) -> f64 {
+        if self.told {
+            return self.severity;
+        }
         let change = ratio(self.deviation.expected, self.deviation.observed);
         self.severity * (1.0 - covers(change, load))
     }

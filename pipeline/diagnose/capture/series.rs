@@ -55,10 +55,10 @@ pub fn cut(mut series: Vec<Series>, period: Period) -> Vec<Series> {
     series
 }
 
-/// Notes what signals told of the series before `until`. What was only predicted is nothing yet.
-pub fn told(series: &mut [Series], signals: &[Signal], until: Nanos) {
+/// Notes what signals told of the series before `until`.
+pub fn told(series: &mut [Series], signals: &[&Signal], until: Nanos) {
     let mut scores: BTreeMap<(&str, &str, &str), f64> = BTreeMap::new();
-    for s in signals.iter().filter(|s| s.window_start < until && !s.predicted) {
+    for s in signals.iter().filter(|s| s.window_start < until) {
         let score = scores.entry((&s.service, &s.instance, &s.metric)).or_insert(0.0);
         *score = s.score.max(*score);
     }
