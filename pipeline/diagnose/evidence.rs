@@ -165,7 +165,7 @@ impl Evidence {
                 let labels = braced(labels);
                 let unit = if *is_rate { " per second" } else { "" };
                 let (from, to) = (short(*expected), short(*observed));
-                // Where the middle half of what came before was one value, there is no such measure.
+                // Where the middle half of the past was one value, there is no such measure.
                 let by = match deviation.abs() < IQRS_MAX {
                     true => format!(" ({deviation:+.1} IQR)"),
                     false => String::new(),

@@ -153,7 +153,7 @@ fn a_model_that_says_nothing_is_told_of() {
     let nobody = "http://127.0.0.1:9/v1";
     let quick = config(dir.path(), nobody, "attempts = 1\n");
     unheard(&quick, "replay", &["not recorded", "--llm record"], ",skipped,not recorded,");
-    unheard(&quick, "record", &["unreachable", "base_url"], ",failed,unreachable,");
+    unheard(&quick, "record", &["unreachable", "base_url"], ",failed,unreachable: ");
     let dir = TempDir::new().unwrap();
     let poor = config(dir.path(), nobody, "calls_per_day = 0\n");
     unheard(

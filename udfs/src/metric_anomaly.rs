@@ -58,11 +58,13 @@
 mod checkpoint;
 mod habits;
 mod learning;
+mod traits;
 mod warm_up;
 
 pub(crate) use warm_up::Young;
 
 use habits::Habits;
+use traits::Traits;
 
 use crate::Verdict;
 use crate::peaks_over_threshold::{Prior, Tail};
@@ -98,8 +100,6 @@ const TOLD: f64 = 3.0;
 const PATIENCE: i8 = 60;
 /// Calm windows that end a cluster of abnormal ones: the short mean has forgotten it.
 const CLUSTER: u8 = 16;
-/// Windows over which the share of zeros is averaged.
-const IDLE_WINDOWS: u8 = 32;
 /// Residuals are clipped at so many scales before the baseline learns from them.
 const CLIP: f64 = 3.0;
 /// Largest z of any term: beyond that a scale of (nearly) zero speaks, not the series, and one
@@ -163,10 +163,7 @@ pub struct State {
     hot: i8,
     /// Windows since the last hot one, up to `CLUSTER`.
     calm: u8,
-    /// The baseline has adopted a daily pattern.
-    daily: bool,
-    /// Recent share of windows of value zero, in 255ths.
-    zeros: u8,
+    traits: Traits,
     level: f32,
     /// Mean residual, not clipped, of the hot windows.
     recent: f32,
@@ -239,8 +236,7 @@ impl State {
             windows: 0,
             hot: 0,
             calm: CLUSTER,
-            daily: false,
-            zeros: 0,
+            traits: Traits::default(),
             level: 0.0,
             recent: 0.0,
             previous: 0.0,
@@ -273,7 +269,7 @@ impl State {
         if !value.is_finite() {
             return Verdict::silent(self.raw(f64::from(self.level)));
         }
-        self.rest(value);
+        self.traits.learn(value == 0.0, self.windows == 0);
         let x = self.enter(value);
         let before_ns = self.last_ts;
         let gap = self.advance(ts_ns);
@@ -294,25 +290,9 @@ impl State {
         verdict
     }
 
-    /// Remembers whether the value was zero.
-    fn rest(&mut self, value: f64) {
-        let zero = value == 0.0;
-        self.zeros = match (self.windows, zero) {
-            (0, _) => {
-                if zero {
-                    u8::MAX
-                } else {
-                    0
-                }
-            }
-            (_, true) => self.zeros + (u8::MAX - self.zeros).div_ceil(IDLE_WINDOWS),
-            (_, false) => self.zeros - self.zeros.div_ceil(IDLE_WINDOWS),
-        };
-    }
-
     /// Whether it has lately been zero most of the time.
     pub(crate) fn is_idle(&self) -> bool {
-        self.windows > 0 && self.zeros > u8::MAX / 2
+        self.traits.is_idle()
     }
 
     /// Windows seen since the level was last learnt anew.

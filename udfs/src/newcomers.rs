@@ -24,8 +24,8 @@
 //! as long as there were none, it stays silent.
 //!
 //! Series that are zero most of the time are another matter: next to nothing is no measure of what
-//! they do. They are judged by the [events](crate::rare_events) of their kind, until long after they
-//! are grown up, and are left out of all that is said above.
+//! they do. They are judged by the [events](crate::rare_events) of their kind, until long after
+//! they are grown up, and are left out of all that is said above.
 //!
 //! All rows of a moment are scored before any is learnt from, and learnt from in the order of their
 //! numbers, so their order does not matter.

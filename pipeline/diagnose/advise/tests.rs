@@ -295,7 +295,8 @@ async fn an_endpoint_that_does_not_speak_tls_is_unreachable() {
 #[tokio::test]
 async fn why_an_endpoint_refuses_is_told_and_its_secrets_are_not() {
     let said = json!({ "error": { "message":
-        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'. Your key: sk-4f9a8b7c6d5e4f3a2b1c0d"
+        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'. \
+         Your key: sk-4f9a8b7c6d5e4f3a2b1c0d"
     } });
     let stub = Stub::start(move |_, request| match request["max_tokens"].is_null() {
         true => Does::Says(ranks(request, &[0])),

@@ -1,6 +1,7 @@
 //! The state of a series as bytes.
 
 use super::habits::Habits;
+use super::traits::Traits;
 use super::{PATIENCE, State, VERSION, WARM_UP};
 use crate::codec::{Reader, put_f32s};
 use crate::peaks_over_threshold::Tail;
@@ -16,7 +17,7 @@ impl State {
         out.extend_from_slice(&self.last_ts.to_le_bytes());
         out.extend_from_slice(&self.windows.to_le_bytes());
         out.push(self.hot as u8);
-        out.extend([self.calm, u8::from(self.daily), self.zeros]);
+        out.extend([self.calm, self.traits.0]);
         put_f32s(out, &[self.period_s, self.observed_s, self.level, self.previous, self.recent]);
         put_f32s(out, &self.short);
         put_f32s(out, &self.short_size);
@@ -38,11 +39,11 @@ impl State {
         let mut from = Reader::new(bytes, VERSION)?;
         let (origin, unit) = (from.f64()?, from.f64()?);
         let (last_ts, windows, hot) = (from.i64()?, from.u32()?, from.u8()? as i8);
-        let (calm, daily, zeros) = (from.u8()?, from.u8()?, from.u8()?);
+        let (calm, traits) = (from.u8()?, Traits(from.u8()?));
         let [period_s, observed_s, level, previous, recent] = from.f32s()?;
         let (short, short_size) = (from.f32s()?, from.f32s()?);
         let [step, activity, activity_mean, activity_size] = from.f32s()?;
-        if daily > 1 || !(-(WARM_UP as i8)..PATIENCE).contains(&hot) {
+        if !(-(WARM_UP as i8)..PATIENCE).contains(&hot) {
             return None;
         }
         let state = Self {
@@ -54,8 +55,7 @@ impl State {
             windows,
             hot,
             calm,
-            daily: daily == 1,
-            zeros,
+            traits,
             level,
             recent,
             previous,

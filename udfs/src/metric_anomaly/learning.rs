@@ -50,8 +50,8 @@ impl State {
             return;
         }
         self.learn_baseline(w, r, step);
-        if w.gate >= ADOPTED && !self.daily {
-            self.daily = true;
+        if w.gate >= ADOPTED && !self.traits.is_daily() {
+            self.traits.adopt_day();
             self.tails = PRIORS.map(Tail::new);
             self.records = Records::new();
         }

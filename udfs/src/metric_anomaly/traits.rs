@@ -1,0 +1,59 @@
+//! Two things that a series is found to be, in a byte.
+
+/// Windows over which the share of zeros is averaged.
+const MEMORY: u8 = 32;
+/// The whole of that share.
+const ALL: u8 = 0x7f;
+const DAILY: u8 = 0x80;
+
+/// How much of it has lately been zero, in 127ths, and whether its baseline has adopted a daily
+/// pattern.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Traits(pub(super) u8);
+
+impl Traits {
+    /// Whether it has lately been zero most of the time.
+    pub(super) fn is_idle(self) -> bool {
+        self.0 & ALL > ALL / 2
+    }
+
+    pub(super) fn is_daily(self) -> bool {
+        self.0 & DAILY != 0
+    }
+
+    pub(super) fn adopt_day(&mut self) {
+        self.0 |= DAILY;
+    }
+
+    /// Takes note of one value; the first tells all that is known.
+    pub(super) fn learn(&mut self, zero: bool, first: bool) {
+        let share = self.0 & ALL;
+        let share = match (first, zero) {
+            (true, zero) => ALL * u8::from(zero),
+            (false, true) => share + (ALL - share).div_ceil(MEMORY),
+            (false, false) => share - share.div_ceil(MEMORY),
+        };
+        self.0 = self.0 & DAILY | share;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_is_what_is_zero_most_of_the_time() {
+        let mut traits = Traits::default();
+        traits.learn(true, true);
+        traits.adopt_day();
+        for at in 0..1_000 {
+            traits.learn(at % 5 > 0, false);
+            assert!(traits.is_idle() && traits.is_daily(), "{at}");
+        }
+        for at in 0..1_000 {
+            traits.learn(at % 5 == 0, false);
+            assert!(at < 60 || !traits.is_idle(), "{at}");
+        }
+        assert!(traits.is_daily());
+    }
+}
