@@ -49,9 +49,7 @@ pub fn call(series: &Series, known: impl Fn(&str) -> Option<usize>) -> Option<(u
         })
     };
     let (caller, callee) = (named(&CALLERS), named(&CALLEES));
-    if caller.or(callee).is_none() {
-        return None;
-    }
+    caller.or(callee)?;
     let own = known(&series.service);
     let call = (caller.or(own)?, callee.or(own)?);
     (call.0 != call.1).then_some(call)
