@@ -73,6 +73,28 @@ fn a_fault_minutes_after_the_first_value_is_told_by_what_others_of_its_kind_do()
     assert_eq!(told, "service,metric,at,way\napi,latency,2026-03-01T00:11:15Z,up\n");
 }
 
+/// What is zero but now and then is as rare as it is in its kind, and no measure of other kinds.
+#[test]
+fn errors_now_and_then_are_no_fault_of_a_young_system_and_hide_none() {
+    let mut random = Random::new(11);
+    let metrics = ["cpu", "memory", "threads", "latency", "queue", "disk"];
+    let dir = archive(60, "metric_level", |minute, service| {
+        let faulty = service == "api" && (14..17).contains(&minute);
+        let level = |metric: &str| if faulty && metric == "disk" { 80.0 } else { 10.0 };
+        let mut values: Vec<(&'static str, f64)> =
+            metrics.map(|metric| (metric, level(metric) * (1.0 + 0.1 * random.unit()))).to_vec();
+        for metric in ["errors_per_second", "retries_per_second", "restarts"] {
+            let event = random.unit() < 0.06;
+            values.push((metric, f64::from(event) * (0.02 + 0.1 * random.unit())));
+        }
+        values
+    });
+    let sql = "SELECT service, metric, min(window_start) AS at FROM signals \
+               GROUP BY service, metric";
+    let told = ask(&dir.path().join("archive"), sql);
+    assert_eq!(told, "service,metric,at\napi,disk,2026-03-01T00:13:15Z\n");
+}
+
 #[test]
 fn a_share_of_failing_requests_opens_an_incident_however_its_metric_is_named() {
     let mut random = Random::new(7);

@@ -81,10 +81,11 @@ impl Rule {
                 out.extend(places.filter(|(start, end)| checks::is_value(&text[*start..*end])));
             }
             // An empty match would be found again.
-            at = if next > at { next } else { text.ceil_char_boundary(at + 1) };
-            if at > text.len() {
-                break;
-            }
+            at = match next > at {
+                true => next,
+                false if at < text.len() => text.ceil_char_boundary(at + 1),
+                false => break,
+            };
         }
         out
     }
