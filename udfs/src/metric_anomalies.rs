@@ -1,8 +1,8 @@
 //! `metric_anomaly(value [, kind]) OVER (PARTITION BY series ORDER BY window)` as SQL sees it.
 //!
 //! With a kind, what other young series of it show lets a young series speak; without one it stays
-//! silent until it is grown up. The kind also tells how rare an event is in a series that is zero
-//! most of the time. The engine hands over the rows of a closed window at once.
+//! silent until it is grown up. The kind also tells how rare the first event is of a series that
+//! has been zero. The engine hands over the rows of a closed window at once.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ impl Member for State {
                 let state = &states[rows.series[*row] as usize];
                 match state.young() {
                     Some(young) => Some(Past::Young { young, idle: state.is_idle() }),
-                    None => state.is_idle().then(|| Past::Idle { windows: state.windows() }),
+                    None => state.is_still().then(|| Past::Still { windows: state.windows() }),
                 }
             };
             let asked = members.iter().filter_map(|row| {

@@ -39,7 +39,7 @@
 //! that this way reaches `TOLD` is replaced by what was expected, so that a fault among the first
 //! windows is not taken for what the series does.
 //!
-//! In a series that is zero most of the time an event is at most as surprising as the
+//! The first event of a series that has been zero is at most as surprising as the
 //! [events](crate::rare_events) of all such series of its kind make it.
 //!
 //! What comes every day at the same time and is no stronger than before is a
@@ -293,6 +293,11 @@ impl State {
     /// Whether it has lately been zero most of the time.
     pub(crate) fn is_idle(&self) -> bool {
         self.traits.is_idle()
+    }
+
+    /// Whether it has lately been nothing but zero.
+    pub(crate) fn is_still(&self) -> bool {
+        self.traits.is_still()
     }
 
     /// Windows seen since the level was last learnt anew.

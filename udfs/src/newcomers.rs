@@ -24,8 +24,9 @@
 //! as long as there were none, it stays silent.
 //!
 //! Series that are zero most of the time are another matter: next to nothing is no measure of what
-//! they do. They are judged by the [events](crate::rare_events) of their kind, until long after
-//! they are grown up, and are left out of all that is said above.
+//! they do. They are judged by the [events](crate::rare_events) of their kind, and left out of all
+//! that is said above. So is, until long after it is grown up, the first event of one that has been
+//! nothing but zero.
 //!
 //! All rows of a moment are scored before any is learnt from, and learnt from in the order of their
 //! numbers, so their order does not matter.
@@ -47,7 +48,7 @@ const VERSION: u8 = 2;
 const LEAST: u32 = 4;
 /// Windows of other young series before any may speak.
 const ENOUGH: f32 = 200.0;
-/// Windows of its own after which an idle series needs no other to tell how rare its events are.
+/// Windows of its own after which a series needs no other to tell how rare its first event is.
 const GROWN: u32 = 200;
 /// Windows that the kind's spread is worth beside those of the series itself.
 const PRIOR: f64 = 3.0;
@@ -128,8 +129,8 @@ pub(crate) struct Row {
 pub(crate) enum Past {
     /// It is young, and zero most of the time or not.
     Young { young: Young, idle: bool },
-    /// It has been zero most of the time for so many windows.
-    Idle { windows: u32 },
+    /// It is grown up, has seen so many windows, and has lately been nothing but zero.
+    Still { windows: u32 },
 }
 
 /// What is learnt from one row.
@@ -162,7 +163,7 @@ impl Default for Newcomers {
 }
 
 impl Newcomers {
-    /// Scores the rows of young and idle series at one moment, then learns from them: −log10 of
+    /// Scores the rows of young and still series at one moment, then learns from them: −log10 of
     /// the probability of a young one, of another the most that it may be. Values are finite.
     pub(crate) fn moment(&mut self, rows: &[Row]) -> Vec<f64> {
         let young = |row: &&Row| matches!(row.past, Past::Young { .. });
@@ -178,7 +179,7 @@ impl Newcomers {
         let score = |(lesson, row): (&Option<Lesson>, &Row)| match (lesson, row.past) {
             (Some(lesson), _) => self.score(lesson),
             (None, Past::Young { .. }) => 0.0,
-            (None, Past::Idle { .. }) => SCORE_MAX,
+            (None, Past::Still { .. }) => SCORE_MAX,
         };
         let scores = looked.iter().zip(rows).map(score).collect();
         let mut lessons: Vec<Lesson> = looked.into_iter().flatten().collect();
@@ -206,10 +207,10 @@ impl Newcomers {
                 return Some(lesson(Some(kind.events.score(size, young.windows))));
             }
             // Where the kind has never moved, or the series has shown enough, it knows best itself.
-            Past::Idle { windows } if windows >= GROWN || !kind.events.happen() => {
+            Past::Still { windows } if windows >= GROWN || !kind.events.happen() => {
                 return Some(lesson(Some(SCORE_MAX)));
             }
-            Past::Idle { windows } => {
+            Past::Still { windows } => {
                 return Some(lesson(Some(kind.events.score(size, windows))));
             }
         };
@@ -454,7 +455,7 @@ mod tests {
                     let scores = newcomers.moment(&vec![Row { kind: 3, past, value }; 20]);
                     assert!(scores.iter().all(|s| s.is_finite()), "{scores:?}");
                 }
-                let past = Past::Idle { windows };
+                let past = Past::Still { windows };
                 let scores = newcomers.moment(&vec![Row { kind: 3, past, value }; 20]);
                 assert!(scores.iter().all(|s| s.is_finite()), "{scores:?}");
             }

@@ -17,6 +17,11 @@ impl Traits {
         self.0 & ALL > ALL / 2
     }
 
+    /// Whether it has lately been nothing but zero.
+    pub(super) fn is_still(self) -> bool {
+        self.0 & ALL == ALL
+    }
+
     pub(super) fn is_daily(self) -> bool {
         self.0 & DAILY != 0
     }
@@ -50,6 +55,9 @@ mod tests {
             traits.learn(at % 5 > 0, false);
             assert!(traits.is_idle() && traits.is_daily(), "{at}");
         }
+        assert!(!traits.is_still());
+        (0..100).for_each(|_| traits.learn(true, false));
+        assert!(traits.is_still());
         for at in 0..1_000 {
             traits.learn(at % 5 == 0, false);
             assert!(at < 60 || !traits.is_idle(), "{at}");
