@@ -1,8 +1,8 @@
 //! `metric_anomaly(value [, kind]) OVER (PARTITION BY series ORDER BY window)` as SQL sees it.
 //!
 //! With a kind, what other young series of it show lets a young series speak; without one it stays
-//! silent until it is grown up. The kind also tells how rare the first event is of a series that
-//! has been zero. The engine hands over the rows of a closed window at once.
+//! silent until it is grown up. The kind also tells how rare an event is after zeros. The
+//! engine hands over the rows of a closed window at once.
 
 use std::collections::BTreeMap;
 

@@ -39,8 +39,8 @@
 //! that this way reaches `TOLD` is replaced by what was expected, so that a fault among the first
 //! windows is not taken for what the series does.
 //!
-//! The first event of a series that has been zero is at most as surprising as the
-//! [events](crate::rare_events) of all such series of its kind make it.
+//! After zeros an event is at most as surprising as the [events](crate::rare_events) of all such
+//! series of its kind make it, until long after the series is grown up.
 //!
 //! What comes every day at the same time and is no stronger than before is a
 //! [`habit`](habits), and no news.
@@ -295,7 +295,7 @@ impl State {
         self.traits.is_idle()
     }
 
-    /// Whether it has lately been nothing but zero.
+    /// Whether its latest windows, a few at least, were nothing but zero.
     pub(crate) fn is_still(&self) -> bool {
         self.traits.is_still()
     }

@@ -25,8 +25,7 @@
 //!
 //! Series that are zero most of the time are another matter: next to nothing is no measure of what
 //! they do. They are judged by the [events](crate::rare_events) of their kind, and left out of all
-//! that is said above. So is, until long after it is grown up, the first event of one that has been
-//! nothing but zero.
+//! that is said above. So is, until long after a series is grown up, what it does after zeros.
 //!
 //! All rows of a moment are scored before any is learnt from, and learnt from in the order of their
 //! numbers, so their order does not matter.
@@ -48,7 +47,7 @@ const VERSION: u8 = 2;
 const LEAST: u32 = 4;
 /// Windows of other young series before any may speak.
 const ENOUGH: f32 = 200.0;
-/// Windows of its own after which a series needs no other to tell how rare its first event is.
+/// Windows of its own after which a series needs no other to tell how rare its events are.
 const GROWN: u32 = 200;
 /// Windows that the kind's spread is worth beside those of the series itself.
 const PRIOR: f64 = 3.0;
@@ -129,7 +128,7 @@ pub(crate) struct Row {
 pub(crate) enum Past {
     /// It is young, and zero most of the time or not.
     Young { young: Young, idle: bool },
-    /// It is grown up, has seen so many windows, and has lately been nothing but zero.
+    /// It is grown up, has seen so many windows, and its latest were nothing but zero.
     Still { windows: u32 },
 }
 

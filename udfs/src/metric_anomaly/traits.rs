@@ -17,7 +17,7 @@ impl Traits {
         self.0 & ALL > ALL / 2
     }
 
-    /// Whether it has lately been nothing but zero.
+    /// Whether its latest windows, a few at least, were nothing but zero.
     pub(super) fn is_still(self) -> bool {
         self.0 & ALL == ALL
     }
@@ -55,8 +55,9 @@ mod tests {
             traits.learn(at % 5 > 0, false);
             assert!(traits.is_idle() && traits.is_daily(), "{at}");
         }
+        traits.learn(false, false);
         assert!(!traits.is_still());
-        (0..100).for_each(|_| traits.learn(true, false));
+        (0..8).for_each(|_| traits.learn(true, false));
         assert!(traits.is_still());
         for at in 0..1_000 {
             traits.learn(at % 5 == 0, false);
