@@ -105,7 +105,7 @@ pub struct Section {
 /// headings of tables, markup and lines before them still tell them.
 pub fn parse(source: &str, text: &str) -> Runbook {
     let (matter, body) = front_matter::split(text);
-    let body = hide_secrets(body);
+    let (body, hidden) = hide_secrets(body);
     let body = body.as_ref();
     let mut warnings = Vec::new();
     let matter = matter.unwrap_or_else(|problem| {
@@ -113,6 +113,11 @@ pub fn parse(source: &str, text: &str) -> Runbook {
         front_matter::FrontMatter::default()
     });
     warnings.extend(matter.warnings);
+    match hidden {
+        0 => {}
+        1 => warnings.push("a value that looks like a secret is left out".to_owned()),
+        _ => warnings.push(format!("{hidden} values that look like secrets are left out")),
+    }
     let mut reader = Reader::default();
     for event in Parser::new_ext(body, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH) {
         reader.take(event);
@@ -408,7 +413,10 @@ The disk of a replica fills.
         text += "\nThe password `rosebudder` opens it.\n\n- password\n  - rosehip77\n";
         text += "\n```yaml\nkind: Secret\nstringData:\n";
         text.extend((0..120).map(|n| format!("  KEY_{n}: mockingbird number {n} of the wood\n")));
-        let runbook = parse("a.md", &(text + "```\n"));
+        text += "```\n\nSee [it](https://docs.example.org/v2/Op-guide_8f3kQ71zXw9/index.html).\n";
+        let runbook = parse("a.md", &text);
+        assert_eq!(runbook.warnings, ["242 values that look like secrets are left out"]);
+        assert_eq!(parse("b.md", &text[..8]).warnings, Vec::<String>::new());
         assert!(runbook.sections.len() > 2);
         for section in runbook.sections {
             for secret in ["Falcon", "rosebud", "rosehip", "mockingbird"] {

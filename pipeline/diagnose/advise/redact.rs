@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::forms;
 use super::pseudonym::Pseudonyms;
-use super::secrets::{Class, RULES};
+use super::secrets::{Class, RULES, Rule};
 
 /// How a mark begins that stands in place of a secret.
 const MARK: &str = "<redacted ";
@@ -42,18 +42,29 @@ impl Redacted {
 
 /// Text for people elsewhere, as in a chat room: without secrets, but with names and addresses.
 pub fn without_secrets(text: &str) -> String {
+    without(text, |_| true)
+}
+
+/// A document that is kept, without the secrets that its words, tables and markup tell, which parts
+/// of it may not tell any more, and how many. What merely looks drawn by lot stays: it may be part
+/// of a link. To the letter as it was where it has none.
+pub fn hide_secrets(text: &str) -> (Cow<'_, str>, usize) {
+    let hidden = without(text, |rule| !rule.is_guess());
+    if hidden == super::fold::fold_lines(text) {
+        return (Cow::Borrowed(text), 0);
+    }
+    let marks = |text: &str| text.matches(MARK).count();
+    let count = marks(&hidden).saturating_sub(marks(text));
+    (Cow::Owned(hidden), count)
+}
+
+fn without(text: &str, which: impl Fn(&Rule) -> bool) -> String {
     let text = super::fold::fold_lines(text);
     let mut text = told(&text);
-    for rule in RULES.iter().filter(|rule| matches!(rule.class, Class::Secret)) {
+    for rule in RULES.iter().filter(|rule| matches!(rule.class, Class::Secret) && which(rule)) {
         text = replaced(&text, &rule.find(&text), |_| Some(mark(rule.kind)));
     }
     text
-}
-
-/// A text without secrets; to the letter as it was where it has none.
-pub fn hide_secrets(text: &str) -> Cow<'_, str> {
-    let hidden = without_secrets(text);
-    if hidden == super::fold::fold_lines(text) { Cow::Borrowed(text) } else { Cow::Owned(hidden) }
 }
 
 fn walked(value: &Value, pseudonyms: &mut Pseudonyms) -> Value {

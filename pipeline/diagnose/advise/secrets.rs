@@ -65,6 +65,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether nothing but how drawn by lot it looks tells the secret.
+    pub fn is_guess(&self) -> bool {
+        matches!(self.check, Check::Random | Check::Mixed)
+    }
+
     /// Byte ranges of what has to go: the groups of a match, or all of it if the pattern has none.
     pub fn find(&self, text: &str) -> Vec<(usize, usize)> {
         let mut out = Vec::new();
