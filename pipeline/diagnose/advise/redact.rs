@@ -45,11 +45,12 @@ pub fn without_secrets(text: &str) -> String {
     without(text, |_| true)
 }
 
-/// A document that is kept, without the secrets that its words, tables and markup tell, which parts
-/// of it may not tell any more, and how many. What merely looks drawn by lot stays: it may be part
-/// of a link. To the letter as it was where it has none.
+/// A document that is kept, without the secrets that its tables, settings and commands tell, which
+/// parts of it may not tell any more, and how many. What a sentence tells stays until it leaves, as
+/// a sentence stays whole, and so does what merely looks drawn by lot: it may be part of a link. To
+/// the letter as it was where it has none.
 pub fn hide_secrets(text: &str) -> (Cow<'_, str>, usize) {
-    let hidden = without(text, |rule| !rule.is_guess());
+    let hidden = without(text, |rule| rule.kind != forms::PROSE && !rule.is_guess());
     if hidden == super::fold::fold_lines(text) {
         return (Cow::Borrowed(text), 0);
     }

@@ -21,6 +21,9 @@ use super::secrets::Check;
 /// Kind, check and pattern; every group of a match is secret.
 pub type Form = (&'static str, Check, &'static str);
 
+/// The kind of what a sentence tells.
+pub const PROSE: &str = "prose";
+
 /// All forms, in order.
 pub fn all() -> impl Iterator<Item = Form> {
     let told = settings::CODE.iter().chain(commands::COMMANDS);
@@ -28,4 +31,4 @@ pub fn all() -> impl Iterator<Item = Form> {
 }
 
 /// After all others: a word beside such a name that looks like no word.
-pub const BESIDE: Form = ("prose", Check::Odd, r#"<word>\s{1,4}["'`(]?(\S{4,})"#);
+pub const BESIDE: Form = (PROSE, Check::Odd, r#"<word>\s{1,4}["'`(]?(\S{4,})"#);
