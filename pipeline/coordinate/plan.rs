@@ -4,13 +4,11 @@ use std::collections::BTreeSet;
 
 use super::inventory::Inventory;
 use super::remedy::{Remedy, investigate, remedies};
+use crate::diagnose::UNLIKELY;
 use crate::model::{Action, Cause, Change, Diagnosis, Incident, Plan, Step, stable_id};
 
 /// Below this, it is more likely than not that the cause is another one.
 const LIKELY: f64 = 0.5;
-
-/// Below this nobody should act on it.
-const UNLIKELY: f64 = 0.2;
 
 /// A lower-ranked cause is worth a look if it is at least this likely compared with the first.
 const RIVAL: f64 = 0.5;

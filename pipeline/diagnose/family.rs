@@ -263,10 +263,16 @@ pub fn read(metric: &str, labels: &str, is_service: impl Fn(&str) -> bool) -> Me
     Meaning { family, side, node: has(&NODE), peer: peer.map(str::to_owned) }
 }
 
+/// Names and values of labels, as they stand in a row.
+pub fn labels(labels: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = labels.split(',').filter_map(|label| label.split_once('='));
+    pairs.map(|(name, value)| (name.trim(), value))
+}
+
 /// Whether a label says that what is counted failed.
 fn tells_failure(labels: &str) -> bool {
-    labels.split(',').filter_map(|label| label.split_once('=')).any(|(key, value)| {
-        let key = key.trim().to_lowercase();
+    self::labels(labels).any(|(key, value)| {
+        let key = key.to_lowercase();
         let value = value.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
         let status = value.len() == 3 && (value.starts_with('5') || value.starts_with('4'));
         let class = status && value.chars().skip(1).all(|c| c.is_ascii_digit() || c == 'x');

@@ -1,6 +1,7 @@
 //! Calls that labels of metrics tell of: service meshes, proxies and service graphs name who calls
 //! and who is called.
 
+use super::family;
 use super::telemetry::Series;
 
 /// Labels that name who calls: of Istio, Linkerd, Consul and the service graphs of traces.
@@ -40,8 +41,8 @@ pub fn call(series: &Series, known: impl Fn(&str) -> Option<usize>) -> Option<(u
         return None;
     }
     let named = |keys: &[&str]| {
-        let pairs = series.labels.split(',').filter_map(|label| label.split_once('='));
-        let mut values = pairs.filter(|(key, _)| keys.contains(&key.trim())).map(|(_, v)| v);
+        let pairs = family::labels(&series.labels);
+        let mut values = pairs.filter(|(key, _)| keys.contains(key)).map(|(_, value)| value);
         values.find_map(|value| {
             let name = value.trim_matches(|c: char| c == '"' || c.is_whitespace());
             // `reviews.shop.svc.cluster.local` is the service `reviews`.

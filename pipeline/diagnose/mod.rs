@@ -57,8 +57,8 @@ const CLEARER: f64 = 2.0;
 /// Score of a first cause that may be chance: about twice what calm moments show.
 const DOUBTFUL: f64 = 0.2;
 
-/// Confidence below which nothing is proposed but to look.
-const UNSURE: f64 = 0.2;
+/// Confidence of a cause below which nobody should act on it.
+pub const UNLIKELY: f64 = 0.2;
 
 /// What to diagnose.
 #[derive(Clone, Debug)]
@@ -123,7 +123,7 @@ fn word(signals: &[Signal]) -> Vec<&Signal> {
 
 /// Whether the first cause is a service of which no detector told, and hardly stands out.
 fn is_doubtful(ranking: &rank::Ranking, word: &[&Signal]) -> bool {
-    let chance = |first: &rank::Candidate| first.score < DOUBTFUL || first.confidence < UNSURE;
+    let chance = |first: &rank::Candidate| first.score < DOUBTFUL || first.confidence < UNLIKELY;
     let told = |service: &str| word.iter().any(|signal| signal.service == service);
     let first = ranking.candidates.first();
     !word.is_empty() && first.is_none_or(|first| chance(first) && !told(&first.service))

@@ -122,8 +122,6 @@ fn calls(
     known
         .extend(topology.chain(traced).filter_map(|(a, b)| Some((*index.get(a)?, *index.get(b)?))));
     known.extend(t.series.iter().filter_map(|s| mesh::call(s, |name| index.get(name).copied())));
-    known.sort_unstable();
-    known.dedup();
     known
 }
 

@@ -13,7 +13,7 @@ use crate::Verdict;
 use crate::detectors::verdicts;
 use crate::metric_anomaly::State;
 use crate::mixes::id;
-use crate::newcomers::{Newcomers, Past, Row};
+use crate::newcomers::{GROWN, Newcomers, Past, Row};
 use crate::stateful::{Member, Rows};
 
 impl Member for State {
@@ -31,7 +31,10 @@ impl Member for State {
                 let state = &states[rows.series[*row] as usize];
                 match state.young() {
                     Some(young) => Some(Past::Young { young, idle: state.is_idle() }),
-                    None => state.is_still().then(|| Past::Still { windows: state.windows() }),
+                    None if state.windows() < GROWN && state.is_still() => {
+                        Some(Past::Still { windows: state.windows() })
+                    }
+                    None => None,
                 }
             };
             let asked = members.iter().filter_map(|row| {

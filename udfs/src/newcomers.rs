@@ -48,7 +48,7 @@ const LEAST: u32 = 4;
 /// Windows of other young series before any may speak.
 const ENOUGH: f32 = 200.0;
 /// Windows of its own after which a series needs no other to tell how rare its events are.
-const GROWN: u32 = 200;
+pub(crate) const GROWN: u32 = 200;
 /// Windows that the kind's spread is worth beside those of the series itself.
 const PRIOR: f64 = 3.0;
 /// Windows that the spread of all kinds is worth beside those of the kind.
@@ -205,10 +205,8 @@ impl Newcomers {
             Past::Young { young, idle: true } => {
                 return Some(lesson(Some(kind.events.score(size, young.windows))));
             }
-            // Where the kind has never moved, or the series has shown enough, it knows best itself.
-            Past::Still { windows } if windows >= GROWN || !kind.events.happen() => {
-                return Some(lesson(Some(SCORE_MAX)));
-            }
+            // Where the kind has never moved, the series itself knows best.
+            Past::Still { .. } if !kind.events.happen() => return Some(lesson(Some(SCORE_MAX))),
             Past::Still { windows } => {
                 return Some(lesson(Some(kind.events.score(size, windows))));
             }

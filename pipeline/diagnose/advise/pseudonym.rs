@@ -114,6 +114,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_key_is_its_owners_alone_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Pseudonyms::key_in(dir.path()).unwrap();
+        let mode = fs::metadata(dir.path().join("pseudonym.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(Pseudonyms::key_in(dir.path()).unwrap(), key);
+    }
+
+    #[test]
     fn stable_per_key_and_restored() {
         let (mut a, mut b, mut c) =
             (Pseudonyms::new([1; 32]), Pseudonyms::new([1; 32]), Pseudonyms::new([2; 32]));

@@ -29,17 +29,8 @@ impl AnswerTokensField {
 }
 
 /// Fields that this program sets, and those by which one call would cost more than is set aside.
-const NOT_IN_BODY: [&str; 9] = [
-    "model",
-    "messages",
-    "stream",
-    "max_tokens",
-    "max_completion_tokens",
-    "n",
-    "best_of",
-    "tools",
-    "functions",
-];
+const NOT_IN_BODY: [&str; 7] =
+    ["model", "messages", "stream", "max_tokens", "max_completion_tokens", "n", "best_of"];
 
 /// A language model that ranks causes again, behind any OpenAI-compatible chat endpoint.
 #[derive(Clone, Debug, Deserialize)]

@@ -75,6 +75,44 @@ fn a_slow_database_is_ranked_above_its_callers() {
     )));
 }
 
+/// Nothing but labels tells who calls whom.
+#[test]
+fn calls_that_labels_of_a_mesh_name_are_calls() {
+    let mut t = slow_database();
+    t.edges.clear();
+    for (service, caller) in [("api", "web"), ("db", "api"), ("cache", "web")] {
+        let series = t.series.iter_mut().find(|s| s.service == service).unwrap();
+        series.labels = format!("source_workload={caller},response_code=200");
+    }
+    let (told, known) = (rank(&t), rank(&slow_database()));
+    let order = |ranking: &Ranking| -> Vec<String> {
+        ranking.candidates.iter().map(|c| format!("{} {:.6}", c.service, c.score)).collect()
+    };
+    assert_eq!(order(&told), order(&known));
+}
+
+/// What is ranked lower is not said to be surer, whatever its own evidence is.
+#[test]
+fn no_candidate_is_surer_than_the_one_before_it() {
+    let mut random = 7_u64;
+    let mut unit = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 40) as f64 / (1 << 24) as f64
+    };
+    for _ in 0..60 {
+        let mut t = slow_database();
+        for s in &mut t.series {
+            let factor = 1.0 + unit().powi(4);
+            s.points.iter_mut().rev().take(WINDOW as usize).for_each(|p| p.1 *= factor);
+        }
+        let more = ["web", "api", "db", "cache"]
+            .map(|service| series(service, "cpu_usage", 10.0, 10.0 * (1.0 + 3.0 * unit().powi(6))));
+        t.series.extend(more);
+        let ranking = rank(&t);
+        assert!(ranking.candidates.is_sorted_by(|a, b| a.confidence >= b.confidence));
+    }
+}
+
 /// Requests per second of a service by status code.
 fn requests(service: &str, code: u16, usual: f64, now: f64) -> Series {
     Series {

@@ -417,10 +417,10 @@ fn is_status(before: &[u8]) -> bool {
         word.len() >= name.len() && word[word.len() - name.len()..].eq_ignore_ascii_case(name)
     };
     let told = word.starts_with(b"HTTP/") || STATUS_KEYS.iter().any(ends);
-    // That of a process is a number like others, and so is one of which words say what it says.
+    // That of a process is a number like others.
     let near = &before[before.len().saturating_sub(NEAR_BYTES)..];
     let said = |text: &[u8]| near.windows(text.len()).any(|w| w.eq_ignore_ascii_case(text));
-    joints > 0 && told && !said(b"exit") && !said(b"failed with")
+    joints > 0 && told && !said(b"exit")
 }
 
 /// Bytes that end with the key of a status in which the words before it are looked for.
