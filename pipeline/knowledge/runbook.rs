@@ -101,8 +101,8 @@ pub struct Section {
     pub text: String,
 }
 
-/// Reads the document that lies at `source`, a path. Secrets that tables, settings and commands tell
-/// are taken out of it first, as a section of it may not tell them any more.
+/// Reads the document that lies at `source`, a path. Secrets that tables, settings and commands
+/// tell are taken out of it first, as a section of it may not tell them any more.
 pub fn parse(source: &str, text: &str) -> Runbook {
     let (matter, body) = front_matter::split(text);
     let (body, hidden) = hide_secrets(body);
