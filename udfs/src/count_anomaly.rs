@@ -23,7 +23,7 @@ use crate::codec::{Reader, put_f32s};
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Windows before a key may speak. A new key is for another detector to tell of.
 const WARM_UP: f64 = 12.0;
 /// Windows that rate and dispersion remember.
@@ -57,6 +57,9 @@ pub struct State {
     /// Rate of the recent, alerting or not: where to settle.
     recent: f32,
     hot: u16,
+    /// The most surprising of the alerting windows that go on, which the tail has not learnt yet;
+    /// 0 if there are none.
+    held: f32,
     tail: Tail,
 }
 
@@ -76,6 +79,7 @@ impl State {
             dispersion: 1.0,
             recent: 0.0,
             hot: 0,
+            held: 0.0,
             tail: Tail::new(PRIOR),
         }
     }
@@ -129,15 +133,29 @@ impl State {
     fn follow(&mut self, width: f64, count: f64, log_p: f64, score: f64) {
         let alert = score >= ALERT;
         self.hot = if alert { self.hot.saturating_add(1) } else { self.hot.saturating_sub(2) };
-        self.tail.learn(log_p, PRIOR, self.hot <= 1);
+        if alert {
+            self.held = self.held.max(log_p as f32);
+        } else {
+            self.release();
+            self.tail.learn(log_p, PRIOR, true);
+        }
         let recent = f64::from(self.recent);
         self.recent = (recent + (count / width - recent) / 16.0) as f32;
         if self.hot >= PATIENCE {
             self.rate = self.recent;
             self.windows = WARM_UP as f32;
             self.hot = 0;
+            self.release();
         } else if !alert {
             self.learn(width, count);
+        }
+    }
+
+    /// Teaches the tail what alerting windows held back, by their peak.
+    fn release(&mut self) {
+        if self.hot == 0 && self.held > 0.0 {
+            self.tail.learn(self.held.into(), PRIOR, true);
+            self.held = 0.0;
         }
     }
 
@@ -170,6 +188,7 @@ impl State {
         self.recent = (f64::from(self.recent) * (15.0f64 / 16.0).powf(missing)) as f32;
         self.windows = (n + filling) as f32;
         self.hot = self.hot.saturating_sub(missing.min(100.0) as u16);
+        self.release();
     }
 
     /// Appends the state to `out`.
@@ -177,7 +196,7 @@ impl State {
         out.push(VERSION);
         out.extend_from_slice(&self.last_ts.to_le_bytes());
         out.extend_from_slice(&self.hot.to_le_bytes());
-        put_f32s(out, &[self.windows, self.rate, self.dispersion, self.recent]);
+        put_f32s(out, &[self.windows, self.rate, self.dispersion, self.recent, self.held]);
         self.tail.write(out);
     }
 
@@ -185,11 +204,11 @@ impl State {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader::new(bytes, VERSION)?;
         let (last_ts, hot) = (from.i64()?, from.u16()?);
-        let [windows, rate, dispersion, recent] = from.f32s()?;
+        let [windows, rate, dispersion, recent, held] = from.f32s()?;
         let tail = Tail::read(&mut from)?;
         from.end()?;
-        let sound = windows >= 0.0 && rate >= 0.0 && dispersion >= 1.0;
-        sound.then_some(Self { last_ts, windows, rate, dispersion, recent, hot, tail })
+        let sound = windows >= 0.0 && rate >= 0.0 && dispersion >= 1.0 && held >= 0.0;
+        sound.then_some(Self { last_ts, windows, rate, dispersion, recent, hot, held, tail })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::count_anomaly::log_tail;
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Windows with lines before a service may speak.
 const WARM_UP: u16 = 12;
 /// Windows that shares and dispersions remember.
@@ -56,6 +56,9 @@ impl Kind {
 pub struct State {
     windows: u16,
     hot: u16,
+    /// The most surprising of the alerting windows that go on, which the tail has not learnt yet;
+    /// 0 if there are none.
+    held: f32,
     /// Mean lines per window of all kinds.
     lines: f32,
     novel: Kind,
@@ -93,6 +96,7 @@ impl State {
         Self {
             windows: 0,
             hot: 0,
+            held: 0.0,
             lines: 0.0,
             novel: Kind::NEW,
             kinds: BTreeMap::new(),
@@ -127,7 +131,15 @@ impl State {
         let score = self.tail.score(log_p, PRIOR).min(model).min(SCORE_MAX);
         let alert = score >= ALERT;
         self.hot = if alert { self.hot.saturating_add(1) } else { self.hot.saturating_sub(2) };
-        self.tail.learn(log_p, PRIOR, self.hot <= 1);
+        if alert {
+            self.held = self.held.max(log_p as f32);
+        } else {
+            if self.hot == 0 && self.held > 0.0 {
+                self.tail.learn(self.held.into(), PRIOR, true);
+                self.held = 0.0;
+            }
+            self.tail.learn(log_p, PRIOR, true);
+        }
         if self.hot >= PATIENCE {
             self.begin_anew();
         }
@@ -145,7 +157,7 @@ impl State {
     /// in the beginning, and how rare a surprise is too. How much shares vary is known; to learn
     /// either from the change would make the next one look ordinary.
     fn begin_anew(&mut self) {
-        (self.windows, self.hot, self.lines) = (0, 0, 0.0);
+        (self.windows, self.hot, self.held, self.lines) = (0, 0, 0.0, 0.0);
         self.tail = Tail::new(PRIOR);
     }
 
@@ -244,7 +256,7 @@ impl State {
         let put = |out: &mut Vec<u8>, kind: &Kind| {
             put_f32s(out, &[kind.lines, kind.dispersion, kind.age, kind.unseen]);
         };
-        put_f32s(out, &[self.lines]);
+        put_f32s(out, &[self.lines, self.held]);
         put(out, &self.novel);
         self.tail.write(out);
         out.extend_from_slice(&(self.kinds.len() as u16).to_le_bytes());
@@ -258,7 +270,7 @@ impl State {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader::new(bytes, VERSION)?;
         let (windows, hot) = (from.u16()?, from.u16()?);
-        let lines = from.f32()?;
+        let [lines, held] = from.f32s()?;
         let kind = |from: &mut Reader| {
             let [lines, dispersion, age, unseen] = from.f32s()?;
             (lines >= 0.0 && dispersion >= 1.0).then_some(Kind { lines, dispersion, age, unseen })
@@ -272,7 +284,7 @@ impl State {
             kinds.insert(id, kind(&mut from)?);
         }
         from.end()?;
-        Some(Self { windows, hot, lines, novel, kinds, tail })
+        Some(Self { windows, hot, held, lines, novel, kinds, tail })
     }
 }
 
