@@ -7,7 +7,7 @@ use crate::stream::{self, Job};
 
 /// Name and text of the jobs in `sql/detect` that run where none is named: all but `metric_shift`,
 /// which looks for what `metric_level` finds too, and `silent_series`, which a restart may mislead.
-const SHIPPED: [(&str, &str); 17] = [
+const SHIPPED: [(&str, &str); 18] = [
     ("call_latency.sql", include_str!("../../sql/detect/call_latency.sql")),
     ("certificate_expiry.sql", include_str!("../../sql/detect/certificate_expiry.sql")),
     ("error_budget.sql", include_str!("../../sql/detect/error_budget.sql")),
@@ -15,6 +15,7 @@ const SHIPPED: [(&str, &str); 17] = [
     ("forecast_breach.sql", include_str!("../../sql/detect/forecast_breach.sql")),
     ("log_mix.sql", include_str!("../../sql/detect/log_mix.sql")),
     ("log_template_rate.sql", include_str!("../../sql/detect/log_template_rate.sql")),
+    ("log_volume.sql", include_str!("../../sql/detect/log_volume.sql")),
     ("metric_level.sql", include_str!("../../sql/detect/metric_level.sql")),
     ("missing_callee.sql", include_str!("../../sql/detect/missing_callee.sql")),
     ("new_template.sql", include_str!("../../sql/detect/new_template.sql")),

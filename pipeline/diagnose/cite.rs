@@ -134,6 +134,12 @@ impl Citer<'_> {
                 expected: *expected,
                 sql: self.lines(service, *template_id),
             },
+            Fact::LogVolume { service, observed, expected } => Content {
+                subject: "lines".into(),
+                observed: *observed as f64,
+                expected: *expected,
+                ..self.about("log", service, self.events().lines_of(service))
+            },
             Fact::SpanPath { service, instance, operation, caller, observed, expected, .. } => {
                 let (kind, sql) = self.path([service, instance, operation], caller.as_ref());
                 Content {

@@ -57,6 +57,13 @@ pub enum Evidence {
         object: String,
         detail: String,
     },
+    /// A service that writes far more or far fewer lines, beside what others write.
+    LogVolume {
+        service: String,
+        /// Lines in the window.
+        observed: u64,
+        expected: f64,
+    },
     /// An instance that reports less than it used to.
     Silence {
         service: String,
@@ -182,6 +189,9 @@ impl Evidence {
                 format!(
                     "{service}: {what}, {observed} lines where {expected} are usual: {template}"
                 )
+            }
+            Evidence::LogVolume { service, observed, expected } => {
+                format!("{service} wrote {observed} lines where {} are usual", short(*expected))
             }
             Evidence::SpanPath { .. } => self.span_text().unwrap_or_default(),
             Evidence::Change { lead, service, kind, object, detail, .. } => {

@@ -1,4 +1,5 @@
-//! The log lane: templates that are new, that burst or that are gone.
+//! The log lane: templates that are new, that burst or that are gone, and services that fall silent
+//! or flood their logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,12 @@ const INFORMATION: f64 = 0.3;
 /// Worth of a line that parts from the lines and spans it always came with: the code has taken
 /// another way, whatever the line says.
 const BROKEN_FLOW: f64 = 0.8;
+/// Worth of a service that writes far more or far fewer lines than the others let expect, whatever
+/// they say, and from which factor on it does: load moves the services of one system apart by less.
+/// It takes some services to know what is usual.
+const VOLUME: f64 = 0.6;
+const VOLUME_FACTOR: f64 = 3.0;
+const VOLUME_SERVICES: usize = 4;
 /// Fewest lines of baseline that show which counts go together.
 const MIN_FLOW: u64 = 5;
 /// Counts that go together are equal up to this share, and one: the requests that an edge cuts.
@@ -105,6 +112,10 @@ pub fn read(
         }
         lane.findings.push(m.finding(finding, expected, worth));
     }
+    for finding in volumes(&totals, exposure, spans, services) {
+        lane.raw[finding.service] = lane.raw[finding.service].max(finding.strength);
+        lane.findings.push(finding);
+    }
     // Failures climb: a callee with as many new error lines accounts for its caller's.
     lane.residual = graph::residuals(
         &lane.raw,
@@ -166,6 +177,34 @@ fn exposure(totals: &[(u64, u64)]) -> f64 {
         .collect();
     ratios.sort_by(f64::total_cmp);
     ratios.get(ratios.len() / 2).copied().unwrap_or(1.0)
+}
+
+/// Services that write a multiple or a fraction of the lines that the others let expect. Where
+/// spans tell how much a service is asked to do, its lines only repeat that.
+fn volumes(
+    totals: &[(u64, u64)],
+    exposure: f64,
+    spans: &SpanStats,
+    services: &BTreeMap<&str, usize>,
+) -> Vec<Finding> {
+    if totals.iter().filter(|(before, _)| *before > 0).count() < VOLUME_SERVICES {
+        return Vec::new();
+    }
+    let traced: BTreeSet<&str> = spans.operations.iter().map(|o| o.service.as_str()).collect();
+    let judge = |(name, v): (&&str, &usize)| {
+        let (before, now) = totals[*v];
+        let expected = before as f64 * exposure;
+        let (less, more) = (expected.min(now as f64), expected.max(now as f64));
+        let apart = before > 0 && more >= VOLUME_FACTOR * less;
+        let surprise = surprise_of(count_z(now, before, exposure));
+        if !apart || surprise < NOTABLE || traced.contains(name) {
+            return None;
+        }
+        let evidence = Evidence::LogVolume { service: (*name).to_owned(), observed: now, expected };
+        let strength = VOLUME * strength(surprise, totals.len()) * (1.0 - less / more);
+        Some(Finding { service: *v, lane: Lane::Logs, strength, evidence })
+    };
+    services.iter().filter_map(judge).collect()
 }
 
 /// Baseline and window of every line and every operation of each service.

@@ -58,6 +58,11 @@ impl Scope<'_> {
         format!("SELECT {LOGS} FROM logs WHERE {rows}{service} AND {which} ORDER BY ts")
     }
 
+    /// All lines of one service.
+    pub fn lines_of(self, service: &str) -> String {
+        self.select(LOGS, "logs", &[("service", service)])
+    }
+
     /// Spans of one operation, of all instances where none is named.
     pub fn spans(self, service: &str, instance: &str, operation: &str) -> String {
         let mut equals = vec![("service", service), ("operation", operation)];

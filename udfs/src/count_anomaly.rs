@@ -15,6 +15,15 @@
 //! A window without rows is a count of zero. Nobody reports it, so it is inferred from the gap
 //! before the next window and learnt in closed form.
 //!
+//! Where counts follow something else that is counted, as lines follow traffic, an exposure says
+//! how much of that there was: the rate is then one per second and unit of it (the offset of a
+//! Poisson regression).
+//!
+//! Until it has shown `WARM_UP` windows a series is judged by what others were like that are as
+//! young ([`young_counts`](crate::young_counts)). A window that this way reaches `TOLD` is not
+//! learnt, unless as many have been as the series is old: then it begins anew. What goes on
+//! abnormally is held against the tail when it is over, by its peak, not while it lasts.
+//!
 //! Sources: Gelman et al., Bayesian Data Analysis, §2.6 (gamma–Poisson predictive law); Numerical
 //! Recipes §6.4 (continued fraction).
 
@@ -24,16 +33,20 @@ use crate::peaks_over_threshold::{Prior, Tail};
 use crate::verdict::SCORE_MAX;
 
 const VERSION: u8 = 4;
-/// Windows before a key may speak. A new key is for another detector to tell of.
-const WARM_UP: f64 = 12.0;
+/// Windows before a key is judged by itself.
+pub(crate) const WARM_UP: u16 = 12;
+/// Score of a young key that would be told.
+pub(crate) const TOLD: f64 = 3.0;
 /// Windows that rate and dispersion remember.
 const MEMORY: f64 = 400.0;
 /// Score from which the baseline learns nothing, until the new rate is the normal one.
 const ALERT: f64 = 2.0;
 /// Alerting windows after which the new rate is the normal one.
 const PATIENCE: u16 = 60;
+/// Such windows of a young key, at least, after which it begins anew.
+const PATIENCE_YOUNG: u16 = 3;
 /// Squared Pearson residual beyond which it is clipped: five standard deviations.
-const RESIDUAL_MAX: f64 = 25.0;
+pub(crate) const RESIDUAL_MAX: f64 = 25.0;
 /// Largest mean that the tail is computed for: the continued fraction takes about its square root
 /// of steps.
 const MEAN_MAX: f64 = 1e4;
@@ -42,7 +55,22 @@ const COUNT_MAX: f64 = 1e15;
 /// Steps of the continued fraction.
 const STEPS_MAX: usize = 200;
 /// The law of `−ln p`: exponential with mean 1, so the 98th percentile is `ln 50`.
-const PRIOR: Prior = Prior { threshold: 3.912, excess: 1.0, weight: 8.0 };
+pub(crate) const PRIOR: Prior = Prior { threshold: 3.912, excess: 1.0, weight: 8.0 };
+
+/// Seconds in a nanosecond.
+const SECONDS: f64 = 1e-9;
+
+/// What a young key has shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Young {
+    pub(crate) windows: u16,
+    /// Expected events of the present window.
+    pub(crate) mean: f64,
+    /// Variance over mean.
+    pub(crate) dispersion: f64,
+    /// Whether its last window was abnormal.
+    pub(crate) hot: bool,
+}
 
 /// The state of one key.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +78,7 @@ pub struct State {
     last_ts: i64,
     /// Windows seen, up to `MEMORY`; 0 before the first.
     windows: f32,
-    /// Events per second.
+    /// Events per second, and unit of exposure.
     rate: f32,
     /// Variance over mean.
     dispersion: f32,
@@ -88,37 +116,85 @@ impl State {
     /// the empty windows before it. A count that is negative or not finite, and a width that is
     /// not positive, are ignored.
     pub fn step(&mut self, ts_ns: i64, width_ns: i64, count: f64) -> Verdict {
-        let width = width_ns as f64 * 1e-9;
-        let mean = f64::from(self.rate) * width;
-        if !(count.is_finite() && count >= 0.0 && width > 0.0) {
-            return Verdict::silent(mean.max(0.0));
+        let seconds = width_ns as f64 * SECONDS;
+        if !self.pass(ts_ns, width_ns, count, seconds) {
+            return Verdict::silent(self.mean(seconds.max(0.0)));
         }
-        let count = count.min(COUNT_MAX);
+        self.judge(seconds, count, 0.0)
+    }
+
+    /// Time has come to the window; learns from the empty ones before it. False, and nothing
+    /// changes, where its count or exposure says nothing.
+    pub(crate) fn pass(&mut self, ts_ns: i64, width_ns: i64, count: f64, exposure: f64) -> bool {
+        let exposed = exposure.is_finite() && exposure > 0.0 && width_ns > 0;
+        if !(exposed && count.is_finite() && count >= 0.0) {
+            return false;
+        }
         if self.windows == 0.0 {
             self.last_ts = ts_ns;
-            self.learn(width, count);
-            return Verdict::silent(count);
+            return true;
         }
         let gap = ts_ns.saturating_sub(self.last_ts) as f64 / width_ns as f64;
         self.last_ts = self.last_ts.max(ts_ns);
         self.learn_zeros((gap.round() - 1.0).max(0.0));
-        let mean = f64::from(self.rate) * width;
-        if f64::from(self.windows) < WARM_UP {
-            self.learn(width, count);
-            return Verdict::silent(mean);
-        }
-        let log_p = self.surprise(width, count);
-        let score = self.calibrated(log_p);
+        true
+    }
+
+    /// What the key has shown, as long as it is young.
+    pub(crate) fn young(&self, exposure: f64) -> Option<Young> {
+        let windows = self.windows as u16;
+        (windows < WARM_UP).then(|| Young {
+            windows,
+            mean: self.mean(exposure),
+            dispersion: self.dispersion.into(),
+            hot: self.hot > 0,
+        })
+    }
+
+    /// Scores the count of a window with this exposure, in seconds or seconds times units, then
+    /// learns from it. `others` is what those that are as young tell of a young key.
+    pub(crate) fn judge(&mut self, exposure: f64, count: f64, others: f64) -> Verdict {
+        let count = count.min(COUNT_MAX);
+        let mean = self.mean(exposure);
         let direction = i8::from(count > mean) - i8::from(count < mean);
-        self.follow(width, count, log_p, score);
+        if self.windows < f32::from(WARM_UP) {
+            return self.warm_up(
+                exposure,
+                count,
+                Verdict { score: others, expected: mean, direction },
+            );
+        }
+        let log_p = self.surprise(exposure, count);
+        let score = self.calibrated(log_p);
+        self.follow(exposure, count, log_p, score);
         Verdict { score, expected: mean, direction: if score > 0.0 { direction } else { 0 } }
     }
 
+    fn mean(&self, exposure: f64) -> f64 {
+        f64::from(self.rate) * exposure
+    }
+
+    fn warm_up(&mut self, exposure: f64, count: f64, verdict: Verdict) -> Verdict {
+        let told = verdict.score >= TOLD;
+        self.hot = if told { self.hot + 1 } else { 0 };
+        if f32::from(self.hot) > self.windows.max(f32::from(PATIENCE_YOUNG)) {
+            *self = Self { last_ts: self.last_ts, ..Self::new() };
+        }
+        let first = self.windows == 0.0;
+        if self.hot == 0 {
+            self.learn(exposure, count);
+        }
+        match verdict.score > 0.0 {
+            true => verdict,
+            false => Verdict::silent(if first { count } else { verdict.expected }),
+        }
+    }
+
     /// `−ln p` under the negative binomial law.
-    fn surprise(&self, width: f64, count: f64) -> f64 {
+    fn surprise(&self, exposure: f64, count: f64) -> f64 {
         let n = f64::from(self.windows);
         // Half an event of prior knowledge (Jeffreys) keeps a rate of zero from being certain.
-        let mean = f64::from(self.rate) * width + 0.5 / n;
+        let mean = self.mean(exposure) + 0.5 / n;
         let dispersion = f64::from(self.dispersion).max(1.0) * (1.0 + 2.0 / n.sqrt());
         let variance = dispersion * mean * (1.0 + 1.0 / n);
         log_tail(count, mean, variance)
@@ -130,7 +206,7 @@ impl State {
         self.tail.score(log_p, PRIOR).min(model).min(SCORE_MAX)
     }
 
-    fn follow(&mut self, width: f64, count: f64, log_p: f64, score: f64) {
+    fn follow(&mut self, exposure: f64, count: f64, log_p: f64, score: f64) {
         let alert = score >= ALERT;
         self.hot = if alert { self.hot.saturating_add(1) } else { self.hot.saturating_sub(2) };
         if alert {
@@ -140,14 +216,14 @@ impl State {
             self.tail.learn(log_p, PRIOR, true);
         }
         let recent = f64::from(self.recent);
-        self.recent = (recent + (count / width - recent) / 16.0) as f32;
+        self.recent = (recent + (count / exposure - recent) / 16.0) as f32;
         if self.hot >= PATIENCE {
             self.rate = self.recent;
-            self.windows = WARM_UP as f32;
+            self.windows = WARM_UP.into();
             self.hot = 0;
             self.release();
         } else if !alert {
-            self.learn(width, count);
+            self.learn(exposure, count);
         }
     }
 
@@ -159,18 +235,19 @@ impl State {
         }
     }
 
-    fn learn(&mut self, width: f64, count: f64) {
+    fn learn(&mut self, exposure: f64, count: f64) {
         self.windows = (f64::from(self.windows) + 1.0).min(MEMORY) as f32;
         let pace = 1.0 / f64::from(self.windows);
-        let mean = f64::from(self.rate) * width;
+        let mean = self.mean(exposure);
         if f64::from(self.windows) > 1.0 {
             let residual = ((count - mean).powi(2) / mean.max(0.5))
                 .min(RESIDUAL_MAX * f64::from(self.dispersion));
             let dispersion = f64::from(self.dispersion);
             self.dispersion = (dispersion + pace * (residual - dispersion)).max(1.0) as f32;
         }
-        self.rate = (f64::from(self.rate) + pace * (count / width - f64::from(self.rate))) as f32;
-        if f64::from(self.windows) <= WARM_UP {
+        self.rate =
+            (f64::from(self.rate) + pace * (count / exposure - f64::from(self.rate))) as f32;
+        if self.windows <= f32::from(WARM_UP) {
             self.recent = self.rate;
         }
     }

@@ -40,12 +40,12 @@ pub const FUNCTIONS: [Function; 12] = [
     },
     Function {
         name: "count_anomaly",
-        args: &[DataType::Float64],
-        optional: 0,
-        joint: None,
+        args: &[DataType::Float64, DataType::Float64],
+        optional: 1,
+        joint: Some(1),
         lasting: false,
         returns: verdict_type,
-        make: || Box::new(States::<Alone<count_anomaly::State>>::default()),
+        make: || Box::new(States::<count_anomaly::State>::default()),
     },
     Function {
         name: "counter_rate",
@@ -208,18 +208,6 @@ fn alert_fields() -> Fields {
 
 fn alert_type() -> DataType {
     DataType::Struct(alert_fields())
-}
-
-impl Detector for count_anomaly::State {
-    type Answer = Verdict;
-
-    fn step(&mut self, start: i64, width: i64, args: &[f64]) -> Verdict {
-        self.step(start, width, args[0])
-    }
-
-    fn column(answers: Vec<Verdict>) -> ArrayRef {
-        verdicts(&answers)
-    }
 }
 
 impl Member for counter_rate::State {

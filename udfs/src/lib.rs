@@ -8,6 +8,7 @@ pub mod approx_percentile;
 pub mod benjamini_hochberg;
 mod codec;
 mod collected;
+mod count_anomalies;
 pub mod count_anomaly;
 pub mod counter_rate;
 pub mod cusum_onset;
@@ -46,6 +47,7 @@ mod tick;
 mod trend_line;
 pub mod verdict;
 pub mod window_score;
+mod young_counts;
 
 pub use verdict::Verdict;
 

@@ -46,7 +46,7 @@ const VERSION: u8 = 2;
 /// Windows that a series must have shown: fewer have no spread to speak of.
 const LEAST: u32 = 4;
 /// Windows of other young series before any may speak.
-const ENOUGH: f32 = 200.0;
+const ENOUGH: f32 = 100.0;
 /// Windows of its own after which a series needs no other to tell how rare its events are.
 pub(crate) const GROWN: u32 = 200;
 /// Windows that the kind's spread is worth beside those of the series itself.

@@ -48,6 +48,11 @@ impl RareEvents {
         self.windows * self.share
     }
 
+    /// Mean size of an event; 0 before the first.
+    pub(crate) fn size(&self) -> f64 {
+        self.size.into()
+    }
+
     /// True as soon as the kind is known to have events.
     pub(crate) fn happen(&self) -> bool {
         self.events() >= 1.0

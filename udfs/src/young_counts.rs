@@ -1,0 +1,192 @@
+//! What is surprising of counts whose series is still young, judged by all that are as young.
+//!
+//! A count has a law before anything is known of it but its mean: Poisson's, and what it is wider
+//! than that is much the same for all that one job counts. So series that are there from the
+//! beginning pool their dispersion. With `n` windows of mean `μ` and own dispersion `φ` a count is
+//! negative binomial with
+//!
+//! ```text
+//! variance = μ · (1 + 1/n) · (PRIOR · φ_all · (1 + 2/√W) + n · φ)/(PRIOR + n)
+//! ```
+//!
+//! where `φ_all` is the mean squared Pearson residual of the `W` windows of all. How far its `−ln p` is to be believed
+//! is learned from all of them together by [`peaks over threshold`](crate::peaks_over_threshold),
+//! and the score is never above the law's own. A series that has shown nothing but zeros is judged
+//! by the [events](crate::rare_events) of all such. As long as none is known, the size of the first
+//! is taken to be Pareto, `1/(1 + count)`: that of one event whose mean is as much as one.
+//!
+//! What is told is not learnt but for one event of the usual size, and nothing that goes on.
+//!
+//! A series that begins later is new, and silent while it is young: a line never seen before is for
+//! another job to tell of.
+//!
+//! All rows of a moment are scored before any is learnt from, and learnt from in the order of their
+//! numbers, so their order does not matter.
+//!
+//! Source: Gelman et al., Bayesian Data Analysis, §5 (partial pooling).
+
+use crate::codec::{Reader, put_f32s};
+use crate::count_anomaly::{PRIOR as LAW, RESIDUAL_MAX, TOLD, WARM_UP, Young, log_tail};
+use crate::peaks_over_threshold::Tail;
+use crate::rare_events::RareEvents;
+use crate::stateful::Shared;
+use crate::verdict::SCORE_MAX;
+
+const VERSION: u8 = 1;
+/// Windows that a series must have shown.
+const LEAST: u16 = 4;
+/// Windows of all young series before any may speak.
+const ENOUGH: f32 = 20.0;
+/// Windows that the dispersion of all is worth beside those of the series itself.
+const PRIOR: f64 = 4.0;
+/// Windows that are remembered.
+const MEMORY: f32 = 2_000.0;
+
+/// One row of a moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub(crate) young: Young,
+    pub(crate) count: f64,
+}
+
+/// What is known of all that are or were young.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct YoungCounts {
+    /// Moments seen, up to the last at which a series can have been there from the beginning.
+    moments: u16,
+    /// Windows of series that have shown events, as far as they are remembered, and the mean of
+    /// their squared Pearson residuals.
+    windows: f32,
+    dispersion: f32,
+    tail: Tail,
+    /// Of series that have shown nothing but zeros.
+    events: RareEvents,
+}
+
+impl Default for YoungCounts {
+    fn default() -> Self {
+        let (tail, events) = (Tail::new(LAW), RareEvents::NEW);
+        Self { moments: 0, windows: 0.0, dispersion: 1.0, tail, events }
+    }
+}
+
+/// What is learnt from one row.
+#[derive(Clone, Copy)]
+enum Lesson {
+    /// Of a series without events so far: their number.
+    Event { count: f64 },
+    /// Squared Pearson residual, and `−ln p` of one that may speak.
+    Count { square: f64, log_p: Option<f64> },
+}
+
+impl YoungCounts {
+    /// Scores the counts of young series at one moment, then learns from them: −log10 of their
+    /// probability.
+    pub(crate) fn moment(&mut self, rows: &[Row]) -> Vec<f64> {
+        self.moments = (self.moments + 1).min(2 * WARM_UP);
+        let looked: Vec<Option<Lesson>> = rows.iter().map(|row| self.look(row)).collect();
+        let scores = looked.iter().zip(rows).map(|(lesson, row)| self.score(lesson.as_ref(), row));
+        let scores: Vec<f64> = scores.collect();
+        let news = looked.into_iter().zip(rows).zip(&scores).filter(|((_, row), _)| !row.young.hot);
+        let mut lessons: Vec<Lesson> =
+            news.filter_map(|((lesson, _), score)| Some(self.tamed(lesson?, *score))).collect();
+        lessons.sort_by(Lesson::order);
+        lessons.into_iter().for_each(|lesson| self.learn(lesson));
+        scores
+    }
+
+    fn look(&self, row: &Row) -> Option<Lesson> {
+        let Young { windows, mean, dispersion, .. } = row.young;
+        let late = self.moments.saturating_sub(windows + 1) >= WARM_UP;
+        if late || windows == 0 {
+            return None;
+        }
+        if mean == 0.0 {
+            return Some(Lesson::Event { count: row.count });
+        }
+        let n = f64::from(windows);
+        let square = (row.count - mean).powi(2) / mean.max(0.5) / (1.0 + 1.0 / n);
+        let log_p = (windows >= LEAST).then(|| {
+            let unsure = 1.0 + 2.0 / f64::from(self.windows).max(1.0).sqrt();
+            let all = f64::from(self.dispersion) * unsure;
+            let dispersion = (PRIOR * all + n * dispersion) / (PRIOR + n);
+            log_tail(row.count, mean, dispersion * mean * (1.0 + 1.0 / n))
+        });
+        Some(Lesson::Count { square, log_p })
+    }
+
+    fn score(&self, lesson: Option<&Lesson>, row: &Row) -> f64 {
+        match lesson {
+            None => 0.0,
+            Some(Lesson::Event { .. }) if row.young.windows < LEAST => 0.0,
+            Some(Lesson::Event { count }) => {
+                let size = if self.events.happen() { 0.0 } else { (1.0 + count).log10() };
+                let score = self.events.score(*count, row.young.windows.into());
+                (score + size).min(SCORE_MAX)
+            }
+            Some(Lesson::Count { log_p, .. }) => {
+                let Some(log_p) = log_p.filter(|_| self.windows >= ENOUGH) else { return 0.0 };
+                let model = log_p / std::f64::consts::LN_10;
+                self.tail.score_by_law(log_p, LAW).min(model).min(SCORE_MAX)
+            }
+        }
+    }
+
+    /// What is learnt of a row with this score.
+    fn tamed(&self, lesson: Lesson, score: f64) -> Lesson {
+        match lesson {
+            Lesson::Event { count } if score >= TOLD => {
+                Lesson::Event { count: count.min(self.events.size().max(1.0)) }
+            }
+            lesson => lesson,
+        }
+    }
+
+    fn learn(&mut self, lesson: Lesson) {
+        match lesson {
+            Lesson::Event { count } => self.events.learn(count),
+            Lesson::Count { square, log_p } => {
+                self.windows = (self.windows + 1.0).min(MEMORY);
+                let dispersion = f64::from(self.dispersion);
+                let away = square.min(RESIDUAL_MAX * dispersion) - dispersion;
+                let learnt = dispersion + away / f64::from(self.windows);
+                self.dispersion = learnt.max(1.0) as f32;
+                if let Some(log_p) = log_p {
+                    self.tail.learn(log_p, LAW, true);
+                }
+            }
+        }
+    }
+}
+
+impl Shared for YoungCounts {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        out.extend_from_slice(&self.moments.to_le_bytes());
+        put_f32s(out, &[self.windows, self.dispersion]);
+        self.tail.write(out);
+        self.events.write(out);
+    }
+
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let mut from = Reader::new(bytes, VERSION)?;
+        let moments = from.u16()?;
+        let [windows, dispersion] = from.f32s()?;
+        let tail = Tail::read(&mut from)?;
+        let events = RareEvents::read(&mut from)?;
+        let sound = windows >= 0.0 && dispersion >= 1.0;
+        sound.then(|| (Self { moments, windows, dispersion, tail, events }, from.rest()))
+    }
+}
+
+impl Lesson {
+    /// An order that does not depend on that of the rows.
+    fn order(a: &Self, b: &Self) -> std::cmp::Ordering {
+        let place = |lesson: &Self| match *lesson {
+            Self::Event { count } => (0, count, 0.0),
+            Self::Count { square, log_p } => (1, square, log_p.unwrap_or(-1.0)),
+        };
+        let (a, b) = (place(a), place(b));
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2))
+    }
+}
