@@ -329,3 +329,71 @@ fn other_severities_in_proportion_are_told_and_more_lines_are_not() {
     let told = ask(&archive, "SELECT DISTINCT service, metric FROM signals");
     assert_eq!(told, "service,metric\napi,log:severities\n");
 }
+
+/// Services that only log, a quarter of an hour old when one of them hangs, fails or floods its log
+/// for ten minutes, while all of them are asked twice as much.
+fn logs_of_a_young_system(fault: &str) -> TempDir {
+    let mut random = Random::new(12);
+    let mut rows = String::new();
+    for minute in 0..25 {
+        let faulty = minute >= 15;
+        for service in ["web", "api", "cart", "db", "mail", "stock", "users"] {
+            let load = if faulty { 2.0 } else { 1.0 };
+            let mut lines = (load * (30.0 + 15.0 * random.unit())) as u32;
+            let mut severity = "INFO";
+            let mut body = "served a request";
+            match (service == "cart" && faulty, fault) {
+                (true, "hang") => lines /= 25,
+                (true, "flood") => lines *= 6,
+                (true, "errors") => (severity, body) = ("ERROR", "no permission on table"),
+                _ => {}
+            }
+            for line in 0..lines {
+                let severity = if line % 5 == 0 { severity } else { "INFO" };
+                let body = if severity == "ERROR" { body } else { "served a request" };
+                let ts = timestamp::format(START + minute * MINUTE + i64::from(line));
+                rows += &json!({"ts": ts, "service": service, "severity": severity, "body": body})
+                    .to_string();
+                rows.push('\n');
+            }
+        }
+    }
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("logs.jsonl"), rows).unwrap();
+    replay(dir.path(), &dir.path().join("archive"), &[]);
+    dir
+}
+
+#[test]
+fn a_young_system_that_only_logs_tells_who_hangs_fails_or_floods_its_log() {
+    let cases = [
+        ("hang", "log:volume", "down"),
+        ("flood", "log:volume", "up"),
+        ("errors", "log:errors", "up"),
+    ];
+    for (fault, metric, direction) in cases {
+        let dir = logs_of_a_young_system(fault);
+        let archive = dir.path().join("archive");
+        let roots = ask(&archive, "SELECT services, root_service FROM incidents");
+        assert_eq!(roots, "services,root_service\n[cart],cart\n", "{fault}");
+        let sql = format!(
+            "SELECT min(window_end) AS at, bool_and(direction = '{direction}') AS so \
+             FROM signals WHERE metric = '{metric}' AND service = 'cart'"
+        );
+        let told = ask(&archive, &sql);
+        assert!(
+            ["at,so\n2026-03-01T00:16:00Z,true\n", "at,so\n2026-03-01T00:18:00Z,true\n"]
+                .contains(&told.as_str()),
+            "{fault}: {told}"
+        );
+        if fault != "errors" {
+            let sql = "SELECT sql FROM evidence WHERE subject = 'lines'";
+            let query = ask(&archive, sql);
+            let query = query.lines().nth(1).unwrap().trim_matches('"');
+            let lines = ask(&archive, query);
+            assert!(lines.lines().count() > 20 && lines.contains(",cart,"), "{query}");
+        }
+    }
+    let dir = logs_of_a_young_system("none");
+    assert_eq!(ask(&dir.path().join("archive"), "SELECT count(*) AS n FROM incidents"), "n\n0\n");
+}

@@ -437,6 +437,60 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_stays_as_surprising_as_it_began_and_is_remembered_when_it_is_over() {
+        let mut state = State::new();
+        let mut score = |i: i64, count: f64| state.step(i * MINUTE, MINUTE, count).score;
+        (0..30).for_each(|i| assert_eq!(score(i, 0.0), 0.0));
+        let first = score(30, 10.0);
+        for i in 31..50 {
+            assert!(score(i, 10.0) > first - 0.1, "{i}");
+        }
+        (50..80).for_each(|i| assert!(score(i, 0.0) < 1.0));
+        assert!(score(80, 10.0) < first - 0.5, "that is known");
+    }
+
+    #[test]
+    fn counts_that_follow_their_exposure_are_no_news_and_others_are() {
+        let (mut rng, mut state) = (Rng(6), State::new());
+        let mut score = |i: i64, units: f64, mean: f64| {
+            let count = rng.poisson(mean);
+            assert!(state.pass(i * MINUTE, MINUTE, count, 60.0 * units));
+            state.judge(60.0 * units, count, 0.0).score
+        };
+        for i in 0..60 {
+            let units = if i % 20 < 10 { 10.0 } else { 40.0 };
+            assert!(score(i, units, 2.0 * units) < 3.0, "{i}");
+        }
+        assert!(score(60, 200.0, 400.0) < 2.0);
+        assert!(score(61, 40.0, 10.0) > 3.0);
+        for exposure in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert!(!state.pass(62 * MINUTE, MINUTE, 9.0, exposure));
+        }
+    }
+
+    #[test]
+    fn a_young_key_says_what_others_tell_and_does_not_learn_that_until_it_lasts() {
+        let mut state = State::new();
+        let mut step = |i: i64, count: f64, others: f64| {
+            assert!(state.pass(i * MINUTE, MINUTE, count, 60.0));
+            let verdict = state.judge(60.0, count, others);
+            (verdict, state.young(60.0))
+        };
+        for i in 0..6 {
+            let verdict = step(i, 4.0, 0.0).0;
+            assert!(verdict.score == 0.0 && (verdict.expected - 4.0).abs() < 1e-4, "{verdict:?}");
+        }
+        for i in 6..12 {
+            let (verdict, young) = step(i, 90.0, 5.0);
+            assert_eq!((verdict.score, verdict.direction), (5.0, 1), "{i}");
+            let young = young.unwrap();
+            assert!(young.hot && young.windows == 6 && (young.mean - 4.0).abs() < 1e-4);
+        }
+        let young = step(12, 90.0, 5.0).1.unwrap();
+        assert!(!young.hot && young.windows == 1 && (young.mean - 90.0).abs() < 1e-3, "{young:?}");
+    }
+
+    #[test]
     fn missing_windows_are_zeros() {
         let (mut told, mut inferred) = (State::new(), State::new());
         for i in 0..600i64 {

@@ -367,6 +367,22 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_stays_as_surprising_as_it_began() {
+        let (mut state, _) = trained(5);
+        let usual = |state: &mut State| state.step(&[(1, 40.0), (2, 40.0), (3, 4.0)]).verdict.score;
+        let failing =
+            |state: &mut State| state.step(&[(1, 40.0), (2, 5.0), (9, 35.0)]).verdict.score;
+        let first = failing(&mut state);
+        assert!(first >= 3.0, "{first}");
+        for i in 0..20 {
+            let score = failing(&mut state);
+            assert!(score > first - 0.1, "{i}: {score}");
+        }
+        (0..30).for_each(|_| assert!(usual(&mut state) < 1.0));
+        assert!(failing(&mut state) < first - 0.5, "that is known");
+    }
+
+    #[test]
     fn a_change_that_lasts_hides_no_later_one() {
         let (mut state, mut rng) = (State::new(), Rng(4));
         let mut mixed = |state: &mut State, windows: usize, share: f64| -> f64 {

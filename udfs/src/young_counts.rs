@@ -190,3 +190,109 @@ impl Lesson {
         a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.total_cmp(&b.2))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::count_anomaly::State;
+    use crate::noise::Rng;
+
+    const MINUTE: i64 = 60_000_000_000;
+
+    /// Scores of all series in each of twelve minutes, as the function gives them.
+    fn watched(mut counts: impl FnMut(usize, i64) -> f64, series: usize) -> Vec<Vec<f64>> {
+        let (mut states, mut young) = (vec![State::new(); series], YoungCounts::default());
+        let mut minute = |at: i64| -> Vec<f64> {
+            let counts: Vec<f64> = (0..series).map(|i| counts(i, at)).collect();
+            let asked = states.iter_mut().zip(&counts).map(|(state, count)| {
+                assert!(state.pass(at * MINUTE, MINUTE, *count, 60.0));
+                Row { young: state.young(60.0).unwrap(), count: *count }
+            });
+            let rows: Vec<Row> = asked.collect();
+            let scores = young.moment(&rows);
+            for ((state, count), score) in states.iter_mut().zip(counts).zip(&scores) {
+                state.judge(60.0, count, *score);
+            }
+            scores
+        };
+        (0..12).map(&mut minute).collect()
+    }
+
+    #[test]
+    fn calm_counts_rarely_alarm_and_a_flood_or_silence_among_them_does() {
+        let (mut alarms, mut windows, mut found) = (0, 0, 0);
+        for seed in 0..40 {
+            let mut rng = Rng(seed);
+            let calm = watched(|i, _| rng.poisson([2.0, 20.0, 60.0][i % 3]), 12);
+            windows += calm.concat().len();
+            alarms += calm.concat().iter().filter(|s| **s >= 3.0).count();
+            let mut rng = Rng(seed);
+            let faulty = watched(
+                |i, at| match (i, at >= 8) {
+                    (1, true) => rng.poisson(80.0),
+                    (2, true) => rng.poisson(2.0),
+                    _ => rng.poisson([2.0, 20.0, 60.0][i % 3]),
+                },
+                12,
+            );
+            found += [1, 2].iter().filter(|i| faulty[8][**i] >= 3.0).count();
+            assert!((9..12).all(|at| faulty[at][2] >= 3.0), "seed {seed}: {faulty:?}");
+        }
+        assert!(alarms * 1_000 <= 2 * windows, "{alarms} of {windows}");
+        assert!(found >= 72, "{found} of 80");
+    }
+
+    #[test]
+    fn errors_where_nobody_had_any_are_told_as_long_as_they_last() {
+        let scores = watched(|i, at| if i == 0 && at >= 9 { 30.0 } else { 0.0 }, 10);
+        for (at, row) in scores.iter().enumerate() {
+            assert_eq!(row[0] >= 3.0, at >= 9, "{at}: {row:?}");
+            assert!(row[1..].iter().all(|score| *score == 0.0));
+        }
+        // One error alone is little, and many are where others have as many now and then.
+        let one = watched(|i, at| f64::from(u8::from(i == 0 && at == 9)), 10);
+        assert!(one[9][0] < 3.0, "{}", one[9][0]);
+        let rare = |i: usize, at: i64| if (i as i64 + 3 * at) % 11 == 0 { 30.0 } else { 0.0 };
+        let usual = watched(rare, 40);
+        assert!(usual[9].iter().all(|score| *score < 3.0), "{:?}", usual[9]);
+    }
+
+    #[test]
+    fn who_comes_later_is_silent() {
+        let mut young = YoungCounts::default();
+        let row = |windows: u16, count: f64| Row {
+            young: Young { windows, mean: 10.0, dispersion: 1.0, hot: false },
+            count,
+        };
+        for windows in 0..11 {
+            young.moment(&vec![row(windows, 10.0); 20]);
+        }
+        assert!(young.moment(&[row(11, 90.0)])[0] > 3.0, "who was there may speak");
+        (0..12).for_each(|_| drop(young.moment(&[])));
+        assert_eq!(young.moment(&[row(5, 90.0)]), [0.0]);
+    }
+
+    #[test]
+    fn the_order_of_rows_does_not_matter_and_a_restored_state_goes_on() {
+        let (mut forth, mut back, mut rng) =
+            (YoungCounts::default(), YoungCounts::default(), Rng(3));
+        for windows in 0..12 {
+            let mut row = |i: usize| {
+                let mean = if i % 3 == 0 { 0.0 } else { 5.0 };
+                let young = Young { windows, mean, dispersion: 1.5, hot: i % 7 == 0 };
+                Row { young, count: rng.poisson(mean + 0.1) }
+            };
+            let mut rows: Vec<Row> = (0..30).map(&mut row).collect();
+            let scores = forth.moment(&rows);
+            rows.reverse();
+            let mut reversed = back.moment(&rows);
+            reversed.reverse();
+            assert_eq!(scores, reversed);
+            let mut bytes = Vec::new();
+            forth.write(&mut bytes);
+            assert!(YoungCounts::read(&bytes[..bytes.len() - 1]).is_none());
+            forth = YoungCounts::read(&bytes).unwrap().0;
+            assert_eq!(forth, back);
+        }
+    }
+}
