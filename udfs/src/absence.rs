@@ -1,9 +1,10 @@
 //! Who has fallen silent: names that come in every window, or every so many, and are missing now.
 //!
 //! Time is counted in a name's own turns: the usual distance of the windows in which it is there.
-//! Of each it is learned how often it goes missing, `a = (runs + ½)/(turns + 1)`, and how often it
-//! then stays so, `c = (longer + 1)/(missed + 2)`: the rules of succession of Jeffreys and of
-//! Laplace. A run of `k` turns without it has the probability `p = a·c^(k−1)`, and the score is
+//! Of each it is learned how often it goes missing, `a = (runs + ½)/(turns + ½/ā)`, and how often it
+//! then stays so, `c = (longer + 1)/(missed + 2)`: Jeffreys' rule of succession, its prior drawn to
+//! how often the others of the group do, `ā = (their runs + ½)/(their turns + 1)`, as one of which
+//! little is known is most likely like them; and Laplace's. A run of `k` turns without it has the probability `p = a·c^(k−1)`, and the score is
 //! `−log10 p`: it grows while the silence lasts, and stays small for who comes and goes.
 //! It is told once, when it is certain enough and has lasted.
 //!
@@ -26,9 +27,11 @@ use crate::codec::{Reader, put_f32s};
 use crate::sampling_period::follow;
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 /// Turns before a name may be missed.
 const WARM_UP: f32 = 12.0;
+/// Turns that the others' habit is worth at most beside its own.
+const OTHERS_MAX: f32 = 1_000.0;
 /// Turns that a name remembers.
 const MEMORY: f32 = 4_096.0;
 /// Missing turns that are a sleep: an hour of who is there every minute.
@@ -73,6 +76,8 @@ struct Known {
     /// Windows for which it has been away, and the start of the first.
     away: u16,
     since: i64,
+    /// −log10 of the probability that it went missing, as known when it did.
+    begins: f32,
     /// Start of the first window in which it was there.
     first: i64,
     /// When it fell asleep, nanoseconds, `i64::MIN` if never: the last time, and the last time at
@@ -127,16 +132,21 @@ impl Known {
             period: 0.0,
             away: 0,
             since: first,
+            begins: 0.0,
             first,
             asleep: [i64::MIN; 2],
             sleeps: Sleeps::default(),
         }
     }
 
-    /// It is not there in the window that starts at `start`.
-    fn miss(&mut self, start: i64) {
+    /// It is not there in the window that starts at `start`; `all` are the runs and turns of its
+    /// group.
+    fn miss(&mut self, start: i64, all: (f32, f32)) {
         if self.away == 0 {
             self.since = start;
+            let (runs, turns) = (all.0 - self.runs, all.1 - self.turns);
+            let others = (0.5 * (turns + 1.0) / (runs + 0.5)).clamp(1.0, OTHERS_MAX);
+            self.begins = -((self.runs + 0.5) / (self.turns + others)).log10();
         }
         self.away = self.away.saturating_add(1);
     }
@@ -208,7 +218,7 @@ impl Known {
         if missing == 0 || self.turns < WARM_UP {
             return 0.0;
         }
-        let begins = -(f64::from(self.runs + 0.5) / f64::from(self.turns + 1.0)).log10();
+        let begins = f64::from(self.begins);
         let goes_on = -(f64::from(self.longer + 1.0) / f64::from(self.missed + 2.0)).log10();
         let certain = ((CERTAIN - begins) / goes_on).max(0.0);
         if f64::from(missing) >= certain + f64::from(PATIENCE) {
@@ -274,9 +284,11 @@ impl State {
             let seldom = |known: &Known| known.period >= EVERY;
             self.known.retain(|name, known| there.contains_key(name.as_str()) || seldom(known));
         }
+        let sum = |all: (f32, f32), known: &Known| (all.0 + known.runs, all.1 + known.turns);
+        let all = self.known.values().fold((0.0, 0.0), sum);
         for (name, known) in &mut self.known {
             if !there.contains_key(name.as_str()) {
-                known.miss(start_ns);
+                known.miss(start_ns, all);
             }
         }
         self.known.retain(|_, known| known.away < FORGOTTEN);
@@ -319,8 +331,8 @@ impl State {
         out.extend_from_slice(&(self.known.len() as u16).to_le_bytes());
         for (name, known) in &self.known {
             put_text(out, name);
-            let Known { turns, runs, missed, longer, rows, period, .. } = *known;
-            put_f32s(out, &[turns, runs, missed, longer, rows, period]);
+            let Known { turns, runs, missed, longer, rows, period, begins, .. } = *known;
+            put_f32s(out, &[turns, runs, missed, longer, rows, period, begins]);
             for time in [known.since, known.first].iter().chain(&known.asleep) {
                 out.extend_from_slice(&time.to_le_bytes());
             }
@@ -338,13 +350,13 @@ impl State {
         let mut known = BTreeMap::new();
         for _ in 0..from.u16()? {
             let name = from.text()?.to_owned();
-            let [turns, runs, missed, longer, rows, period] = from.f32s()?;
+            let [turns, runs, missed, longer, rows, period, begins] = from.f32s()?;
             let (since, first, asleep) = (from.i64()?, from.i64()?, [from.i64()?, from.i64()?]);
             let (away, block) = (from.u16()?, from.u16()?);
             let (odd, longest) = ([from.u16()?, from.u16()?], [from.u16()?, from.u16()?]);
             let sleeps = Sleeps { block, odd, longest };
             let counts = Known { turns, runs, missed, longer, rows, period, ..Known::new(first) };
-            let of = Known { away, since, asleep, sleeps, ..counts };
+            let of = Known { away, since, begins, asleep, sleeps, ..counts };
             known.insert(name, of);
         }
         from.end()?;

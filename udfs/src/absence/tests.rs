@@ -73,11 +73,33 @@ fn an_absence_is_told_once_when_it_has_lasted() {
 }
 
 #[test]
+fn who_is_young_is_missed_the_sooner_the_steadier_the_others_are() {
+    let late = |others: &[bool]| {
+        let mut group = Group::default();
+        let names = |minute: usize| {
+            let there = others.iter().map(|steady| *steady || minute % 5 > 0).chain([true; 8]);
+            let names =
+                ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"].into_iter().zip(there);
+            names.filter_map(|(name, there)| there.then_some(name)).collect::<Vec<_>>()
+        };
+        (0..20).for_each(|minute| drop(group.step(&names(minute))));
+        let told = |minute: &usize| {
+            let there: Vec<&str> = names(*minute).into_iter().filter(|name| *name != "k").collect();
+            group.step(&there).iter().any(|absent| absent.fresh)
+        };
+        let at: Vec<usize> = (20..60).filter(told).collect();
+        assert_eq!(at.len(), 1, "once");
+        at[0] - 20
+    };
+    assert_eq!((late(&[true; 3]), late(&[false; 3])), (5, 8));
+}
+
+#[test]
 fn a_pause_every_night_is_news_once_and_no_excuse_for_another_hour() {
     let mut group = Group::default();
     let asleep = |minute: i64| minute % 1_440 >= 720;
     let told = group.told(6 * 1_440, |m| if asleep(m) { &ALL[1..] } else { &ALL });
-    assert_eq!(told, [723], "the first night only");
+    assert_eq!(told, [722], "the first night only");
     let at_noon = |minute| asleep(minute) || (400..500).contains(&minute);
     let told = group.told(1_440, |m| if at_noon(m) { &ALL[1..] } else { &ALL });
     assert!(
