@@ -181,11 +181,11 @@ impl Correlator {
     /// Opens an incident for each service that is restless beyond what noise may open, unless its
     /// series belong to one.
     fn open_restless(&mut self, tick: &mut Tick) {
-        let (services, budget) = (self.around.watched.services, self.around.budget());
+        let (watched, budget) = (self.around.watched, self.around.budget());
         // What goes wrong beside an open incident of the service is most likely part of it.
         let open: BTreeSet<(String, String)> =
             self.open.values().flat_map(OpenIncident::binding_keys).map(SeriesKey::place).collect();
-        while let Some(series) = self.unrest.opening(tick.at, services, budget, |key| {
+        while let Some(series) = self.unrest.opening(tick.at, watched, budget, |key| {
             self.known.knows(key, tick.at) && !open.contains(&key.place())
         }) {
             let keys: Vec<SeriesKey> = series.iter().map(|s| s.key.clone()).collect();

@@ -19,7 +19,9 @@
 //! 24 synthetic systems of 5 to 40 services, a day of 50 services shows one service of at least
 //! `ONE_A_DAY`, and ten times as many for each `DECADE` less. A service opens an incident where
 //! that makes fewer than the budget allows: with a budget of one a day, six synthetic systems
-//! without faults opened 14 in 13.8 days. Series that cry in vain are discounted before they are
+//! without faults opened 14 in 13.8 days. Where samples are an hour apart that many are noise with
+//! next to no unrest at all; it can then be no rarer than its windows alone are, of which each
+//! series shows `10^−s` that are at least as strong, and the larger number counts. Series that cry in vain are discounted before they are
 //! added, see [`super::credibility`].
 //!
 //! A kind that was part of an earlier incident of the service counts `KNOWN` more: that a fault of
@@ -34,9 +36,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::surroundings::Watched;
 use super::track::{SeriesKey, Track};
 use super::witness::family;
-use crate::model::{MINUTE, Nanos, Signal};
+use crate::model::{DAY, MINUTE, Nanos, Signal};
 
 /// Least score of a window that counts: one in a hundred.
 const FLOOR: f64 = 2.0;
@@ -143,7 +146,7 @@ impl Unrest {
     pub fn opening(
         &mut self,
         at: Nanos,
-        services: u64,
+        watched: Watched,
         per_day: f64,
         known: impl Fn(&SeriesKey) -> bool,
     ) -> Option<Vec<Restless>> {
@@ -161,7 +164,7 @@ impl Unrest {
             runs.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
             let mut kinds = BTreeSet::new();
             runs.retain(|(_, key, _)| kinds.insert(family(&key.metric)) && kinds.len() <= KINDS);
-            (false_per_day(&runs, services), runs)
+            (false_per_day(&runs, watched), runs)
         });
         let (expected, runs) = restless.min_by(|a, b| a.0.total_cmp(&b.0))?;
         let found = |(_, key, run): (f64, &SeriesKey, &Run)| Restless {
@@ -187,17 +190,21 @@ impl Run {
 }
 
 /// Incidents a day that noise would open at least as restless as a service with these runs.
-fn false_per_day(runs: &[(f64, &SeriesKey, &Run)], services: u64) -> f64 {
+fn false_per_day(runs: &[(f64, &SeriesKey, &Run)], watched: Watched) -> f64 {
     let unrest: f64 = runs.iter().map(|(evidence, _, _)| evidence).sum();
     let step = runs.iter().map(|(_, _, run)| run.step).min().unwrap_or(MINUTE).max(1);
-    let places = services.max(1) as f64 / SERVICES * MINUTE as f64 / step as f64;
-    places * 10f64.powf((ONE_A_DAY - unrest) / DECADE)
+    let places = watched.services.max(1) as f64 / SERVICES * MINUTE as f64 / step as f64;
+    let windows = watched.series.max(1) as f64 * DAY as f64 / step as f64;
+    let alone = windows * 10f64.powf(-(unrest + USUAL));
+    alone.max(places * 10f64.powf((ONE_A_DAY - unrest) / DECADE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::samples::signal;
     use super::*;
+
+    const WATCHED: Watched = Watched { services: 50, series: 50 };
 
     /// The unrest at which the service would open at this moment, by bisection over budgets.
     fn expected(unrest: &Unrest, minute: i64) -> f64 {
@@ -206,7 +213,7 @@ mod tests {
             let middle = f64::midpoint(low, high);
             let opens = unrest
                 .clone()
-                .opening(minute * MINUTE, 50, 10f64.powf(middle), |_| false)
+                .opening(minute * MINUTE, WATCHED, 10f64.powf(middle), |_| false)
                 .is_some();
             if opens { high = middle } else { low = middle }
         }
@@ -229,9 +236,22 @@ mod tests {
         assert!((expected(&fed(&run[..1]), 1) - 3.5).abs() < 1e-6);
         assert!((expected(&fed(&run[..2]), 2) - (0.7 * 3.5 + 3.5)).abs() < 1e-6);
         assert!((expected(&fed(&run), 4) - (0.49 * 5.95 + 1.5)).abs() < 1e-6);
-        assert!(fed(&run).opening(5 * MINUTE, 50, 1e9, |_| false).is_none(), "calm now");
+        assert!(fed(&run).opening(5 * MINUTE, WATCHED, 1e9, |_| false).is_none(), "calm now");
         let turned = [("cpu", "up", 1, 5.0), ("cpu", "down", 2, 5.0)];
         assert!((expected(&fed(&turned), 2) - 3.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_hour_that_is_a_little_unusual_opens_nothing_where_many_are_watched() {
+        const HOUR: i64 = 60 * MINUTE;
+        let opens = |score: f64, series: u64| {
+            let mut unrest = Unrest::default();
+            unrest.feed(&signal("a", "cpu", 60, score), false, score, HOUR);
+            let watched = Watched { services: 10, series };
+            unrest.opening(HOUR, watched, 1.0, |_| false).is_some()
+        };
+        assert!(opens(3.0, 10) && !opens(3.0, 100), "ten series, a hundred");
+        assert!(opens(4.0, 100));
     }
 
     #[test]
@@ -240,18 +260,18 @@ mod tests {
         assert!((expected(&fed(&kinds), 1) - (3.5 + 3.0)).abs() < 1e-6);
         let more = [&kinds[..], &[("memory", "up", 1, 4.0)]].concat();
         assert!((expected(&fed(&more), 1) - (3.5 + 3.0)).abs() < 1e-6);
-        assert!(fed(&[("cpu", "up", 1, 1.9)]).opening(MINUTE, 50, 1e9, |_| false).is_none());
+        assert!(fed(&[("cpu", "up", 1, 1.9)]).opening(MINUTE, WATCHED, 1e9, |_| false).is_none());
     }
 
     #[test]
     fn what_belongs_to_an_incident_opens_no_other() {
         let mut unrest = fed(&[("cpu", "up", 1, 6.0)]);
-        let key = unrest.opening(MINUTE, 50, 1e9, |_| false).unwrap()[0].key.clone();
+        let key = unrest.opening(MINUTE, WATCHED, 1e9, |_| false).unwrap()[0].key.clone();
         unrest.spend(&key);
-        assert!(unrest.opening(MINUTE, 50, 1e9, |_| false).is_none());
+        assert!(unrest.opening(MINUTE, WATCHED, 1e9, |_| false).is_none());
         unrest.feed(&signal("a", "cpu", 2, 6.0), false, 6.0, MINUTE);
-        assert!(unrest.opening(2 * MINUTE, 50, 1e9, |_| false).is_none(), "the same run");
+        assert!(unrest.opening(2 * MINUTE, WATCHED, 1e9, |_| false).is_none(), "the same run");
         unrest.feed(&signal("a", "cpu", 9, 6.0), false, 6.0, MINUTE);
-        assert!(unrest.opening(9 * MINUTE, 50, 1e9, |_| false).is_some(), "a new one");
+        assert!(unrest.opening(9 * MINUTE, WATCHED, 1e9, |_| false).is_some(), "a new one");
     }
 }
