@@ -278,8 +278,8 @@ mod tests {
             (YoungCounts::default(), YoungCounts::default(), Rng(3));
         for windows in 0..12 {
             let mut row = |i: usize| {
-                let mean = if i % 3 == 0 { 0.0 } else { 5.0 };
-                let young = Young { windows, mean, dispersion: 1.5, hot: i % 7 == 0 };
+                let mean = if i.is_multiple_of(3) { 0.0 } else { 5.0 };
+                let young = Young { windows, mean, dispersion: 1.5, hot: i.is_multiple_of(7) };
                 Row { young, count: rng.poisson(mean + 0.1) }
             };
             let mut rows: Vec<Row> = (0..30).map(&mut row).collect();

@@ -77,7 +77,8 @@ fn who_is_young_is_missed_the_sooner_the_steadier_the_others_are() {
     let late = |others: &[bool]| {
         let mut group = Group::default();
         let names = |minute: usize| {
-            let there = others.iter().map(|steady| *steady || minute % 5 > 0).chain([true; 8]);
+            let there =
+                others.iter().map(|steady| *steady || !minute.is_multiple_of(5)).chain([true; 8]);
             let names =
                 ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"].into_iter().zip(there);
             names.filter_map(|(name, there)| there.then_some(name)).collect::<Vec<_>>()
