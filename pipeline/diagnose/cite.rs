@@ -134,12 +134,10 @@ impl Citer<'_> {
                 expected: *expected,
                 sql: self.lines(service, *template_id),
             },
-            Fact::LogVolume { service, observed, expected } => Content {
-                subject: "lines".into(),
-                observed: *observed as f64,
-                expected: *expected,
-                ..self.about("log", service, self.events().lines_of(service))
-            },
+            Fact::LogVolume { service, observed, expected } => {
+                let told = ("lines".into(), *observed as f64, *expected);
+                self.about("log", service, told, self.events().lines_of(service))
+            }
             Fact::SpanPath { service, instance, operation, caller, observed, expected, .. } => {
                 let (kind, sql) = self.path([service, instance, operation], caller.as_ref());
                 Content {
@@ -156,40 +154,30 @@ impl Citer<'_> {
             Fact::Change { ts, service, kind, object, .. } => {
                 let period = Period { from: *ts, to: ts.saturating_add(1) };
                 let sql = self.scope(period).change(service, kind, object);
-                Content {
-                    subject: object.into(),
-                    period,
-                    observed: 1.0,
-                    ..self.about("change", service, sql)
-                }
+                Content { period, ..self.about("change", service, (object.into(), 1.0, 0.0), sql) }
             }
-            Fact::Silence { service, instance, observed, expected } => Content {
-                instance,
-                subject: "samples".into(),
-                observed: *observed,
-                expected: *expected,
-                ..self.about("metric", service, self.samples().metrics_of([service, service]))
-            },
-            Fact::Edge { caller, callee, share } => Content {
-                subject: format!("{caller} -> {callee}").into(),
-                observed: *share,
-                ..self.about("edge", callee, self.edge(caller, callee))
-            },
+            Fact::Silence { service, instance, observed, expected } => {
+                let told = ("samples".into(), *observed, *expected);
+                let sql = self.samples().metrics_of([service, service]);
+                Content { instance, ..self.about("metric", service, told, sql) }
+            }
+            Fact::Edge { caller, callee, share } => {
+                let told = (format!("{caller} -> {callee}").into(), *share, 0.0);
+                self.about("edge", callee, told, self.edge(caller, callee))
+            }
         }
     }
 
-    /// What is said of a service over the whole window.
-    fn about<'a>(&self, kind: &'static str, service: &'a str, sql: String) -> Content<'a> {
-        Content {
-            kind,
-            service,
-            instance: "",
-            subject: "".into(),
-            period: self.captured.telemetry.window,
-            observed: 0.0,
-            expected: 0.0,
-            sql,
-        }
+    /// What is said of a service over the whole window: subject, observed, expected.
+    fn about<'a>(
+        &self,
+        kind: &'static str,
+        service: &'a str,
+        (subject, observed, expected): (Cow<'a, str>, f64, f64),
+        sql: String,
+    ) -> Content<'a> {
+        let period = self.captured.telemetry.window;
+        Content { kind, service, instance: "", subject, period, observed, expected, sql }
     }
 
     /// Spans of an operation or a call; lines, where the operation stands for a template.

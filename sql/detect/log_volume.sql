@@ -18,8 +18,8 @@ FROM (
       SELECT *, count_anomaly(observed, typical) OVER (PARTITION BY cluster, service ORDER BY window) AS a
       FROM (
         SELECT cluster, service, window, observed,
-               median(observed) OVER (PARTITION BY window, cluster) AS typical,
-               count(*) OVER (PARTITION BY window, cluster) AS services
+               CASE WHEN count(*) OVER (PARTITION BY window, cluster) >= 4
+                    THEN median(observed) OVER (PARTITION BY window, cluster) END AS typical
         FROM (
           SELECT cluster, service, tumble(interval '1 minute') AS window,
                  CAST(count(*) AS DOUBLE) AS observed
@@ -27,7 +27,6 @@ FROM (
           GROUP BY cluster, service, window
         )
       )
-      WHERE services >= 4
     )
   )
 )

@@ -11,7 +11,7 @@ CREATE TABLE evidence (
     kind        TEXT NOT NULL,        -- `metric`, `log`, `span`, `edge`, `change`, `case` or `runbook`
     service     TEXT NOT NULL,        -- service that the fact is about
     instance    TEXT NOT NULL,        -- instance; empty for the service as a whole
-    subject     TEXT NOT NULL,        -- what was looked at: metric name, template, operation, changed object
+    subject     TEXT NOT NULL,        -- what was looked at: metric name, template, "lines" for all that a service logs, operation, changed object
     statement   TEXT NOT NULL,        -- one sentence for a person
     from_ts     TIMESTAMPTZ NOT NULL, -- start of the time looked at, inclusive, event time
     to_ts       TIMESTAMPTZ NOT NULL, -- end of the time looked at, exclusive

@@ -1,11 +1,12 @@
 //! Who has fallen silent: names that come in every window, or every so many, and are missing now.
 //!
 //! Time is counted in a name's own turns: the usual distance of the windows in which it is there.
-//! Of each it is learned how often it goes missing, `a = (runs + ½)/(turns + ½/ā)`, and how often it
-//! then stays so, `c = (longer + 1)/(missed + 2)`: Jeffreys' rule of succession, its prior drawn to
-//! how often the others of the group do, `ā = (their runs + ½)/(their turns + 1)`, as one of which
-//! little is known is most likely like them; and Laplace's. A run of `k` turns without it has the probability `p = a·c^(k−1)`, and the score is
-//! `−log10 p`: it grows while the silence lasts, and stays small for who comes and goes.
+//! Of each it is learned how often it goes missing, `a = (runs + ½)/(turns + ½/ā)`, and how often
+//! it then stays so, `c = (longer + 1)/(missed + 2)`: Jeffreys' rule of succession, its prior drawn
+//! to how often the others of the group do, `ā = (their runs + ½)/(their turns + 1)`, as one of
+//! which little is known is most likely like them; and Laplace's. A run of `k` turns without it has
+//! the probability `p = a·c^(k−1)`, and the score is `−log10 p`: it grows while the silence lasts,
+//! and stays small for who comes and goes.
 //! It is told once, when it is certain enough and has lasted.
 //!
 //! Where more than half of the steady ones who were there a window ago are missing at once, the

@@ -1,7 +1,7 @@
 //! `count_anomaly(count [, exposure]) OVER (PARTITION BY key ORDER BY window)` as SQL sees it.
 //!
-//! What other young series show lets a young one speak, so the engine hands over the rows of a
-//! closed window at once.
+//! A window whose exposure is not known is passed over. What other young series show lets a young
+//! one speak, so the engine hands over the rows of a closed window at once.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use arrow::array::ArrayRef;
 use datafusion::common::Result;
 
 use crate::Verdict;
-use crate::count_anomaly::State;
+use crate::count_anomaly::{SECONDS, State};
 use crate::detectors::verdicts;
 use crate::stateful::{Member, Rows};
 use crate::young_counts::{Row, YoungCounts};
@@ -22,7 +22,7 @@ impl Member for State {
         let exposures = (rows.args.len() > 1).then(|| rows.numbers(1));
         let mut answers = vec![Verdict::silent(0.0); rows.series.len()];
         for members in rows.moments().into_values() {
-            let seconds = |row: usize| rows.width[row] as f64 * 1e-9;
+            let seconds = |row: usize| rows.width[row] as f64 * SECONDS;
             let exposure =
                 |row: usize| seconds(row) * exposures.as_ref().map_or(1.0, |units| units.of(row));
             let sound = members.into_iter().filter(|row| {

@@ -52,13 +52,15 @@ pub(crate) const RESIDUAL_MAX: f64 = 25.0;
 const MEAN_MAX: f64 = 1e4;
 /// Larger counts are taken for this one: no window holds more events.
 const COUNT_MAX: f64 = 1e15;
+/// Least and largest exposure that is one.
+const EXPOSURES: (f64, f64) = (1e-12, 1e12);
 /// Steps of the continued fraction.
 const STEPS_MAX: usize = 200;
 /// The law of `−ln p`: exponential with mean 1, so the 98th percentile is `ln 50`.
 pub(crate) const PRIOR: Prior = Prior { threshold: 3.912, excess: 1.0, weight: 8.0 };
 
 /// Seconds in a nanosecond.
-const SECONDS: f64 = 1e-9;
+pub(crate) const SECONDS: f64 = 1e-9;
 
 /// What a young key has shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -123,21 +125,20 @@ impl State {
         self.judge(seconds, count, 0.0)
     }
 
-    /// Time has come to the window; learns from the empty ones before it. False, and nothing
-    /// changes, where its count or exposure says nothing.
+    /// Time has come to the window; learns from the empty ones before it. False where it cannot be
+    /// judged: its count says nothing, which changes nothing, or its exposure is not known.
     pub(crate) fn pass(&mut self, ts_ns: i64, width_ns: i64, count: f64, exposure: f64) -> bool {
-        let exposed = exposure.is_finite() && exposure > 0.0 && width_ns > 0;
-        if !(exposed && count.is_finite() && count >= 0.0) {
+        if !(width_ns > 0 && count.is_finite() && count >= 0.0) {
             return false;
         }
         if self.windows == 0.0 {
             self.last_ts = ts_ns;
-            return true;
+        } else {
+            let gap = ts_ns.saturating_sub(self.last_ts) as f64 / width_ns as f64;
+            self.last_ts = self.last_ts.max(ts_ns);
+            self.learn_zeros((gap.round() - 1.0).max(0.0));
         }
-        let gap = ts_ns.saturating_sub(self.last_ts) as f64 / width_ns as f64;
-        self.last_ts = self.last_ts.max(ts_ns);
-        self.learn_zeros((gap.round() - 1.0).max(0.0));
-        true
+        (EXPOSURES.0..=EXPOSURES.1).contains(&exposure)
     }
 
     /// What the key has shown, as long as it is young.
@@ -463,9 +464,12 @@ mod tests {
         }
         assert!(score(60, 200.0, 400.0) < 2.0);
         assert!(score(61, 40.0, 10.0) > 3.0);
-        for exposure in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert!(!state.pass(62 * MINUTE, MINUTE, 9.0, exposure));
+        for (i, exposure) in (62..).zip([0.0, -1.0, f64::NAN, f64::INFINITY, 1e-300, 1e300]) {
+            let before = state.rate;
+            assert!(!state.pass(i * MINUTE, MINUTE, 9.0, exposure));
+            assert_eq!(state.rate, before, "a window that is not known is not empty");
         }
+        assert!(state.pass(68 * MINUTE, MINUTE, 9.0, 60.0) && state.rate > 0.0);
     }
 
     #[test]

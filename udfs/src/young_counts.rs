@@ -9,13 +9,14 @@
 //! variance = μ · (1 + 1/n) · (PRIOR · φ_all · (1 + 2/√W) + n · φ)/(PRIOR + n)
 //! ```
 //!
-//! where `φ_all` is the mean squared Pearson residual of the `W` windows of all. How far its `−ln p` is to be believed
-//! is learned from all of them together by [`peaks over threshold`](crate::peaks_over_threshold),
-//! and the score is never above the law's own. A series that has shown nothing but zeros is judged
-//! by the [events](crate::rare_events) of all such. As long as none is known, the size of the first
-//! is taken to be Pareto, `1/(1 + count)`: that of one event whose mean is as much as one.
+//! where `φ_all` is the mean squared Pearson residual of the `W` windows of all. How far its `−ln
+//! p` is to be believed is learned from all of them together by [`peaks over
+//! threshold`](crate::peaks_over_threshold), and the score is never above the law's own. A series
+//! that has shown nothing but zeros is judged by the [events](crate::rare_events) of all such. As
+//! long as none is known, the size of the first is taken to be Pareto, `1/(1 + count)`: that of one
+//! event whose mean is as much as one.
 //!
-//! What is told is not learnt but for one event of the usual size, and nothing that goes on.
+//! What is told counts as one event of the usual size, and what goes on is not learnt.
 //!
 //! A series that begins later is new, and silent while it is young: a line never seen before is for
 //! another job to tell of.

@@ -21,8 +21,8 @@
 //! that makes fewer than the budget allows: with a budget of one a day, six synthetic systems
 //! without faults opened 14 in 13.8 days. Where samples are an hour apart that many are noise with
 //! next to no unrest at all; it can then be no rarer than its windows alone are, of which each
-//! series shows `10^−s` that are at least as strong, and the larger number counts. Series that cry in vain are discounted before they are
-//! added, see [`super::credibility`].
+//! series shows `10^−s` that are at least as strong, and the larger number counts. Series that cry
+//! in vain are discounted before they are added, see [`super::credibility`].
 //!
 //! A kind that was part of an earlier incident of the service counts `KNOWN` more: that a fault of
 //! two such kinds comes back is taken to be ten times as likely as a new one, see [`super::known`].
