@@ -3,14 +3,9 @@
 //! The rate follows a gamma–Poisson model with forgetting: `n` effective windows of a mean `λ` per
 //! second make the rate uncertain by the variance `λ/n`. The dispersion `φ` is the exponentially
 //! weighted mean of the squared Pearson residual, never below 1. A window with mean `μ = λ · width`
-//! then has variance `φ·μ·(1 + 1/n)` and is negative binomial with these two moments; its tail is a
-//! regularised incomplete beta function. Both tails are looked at, so `p = 2·min(P(X ≥ k), P(X ≤
-//! k))`. `φ` is raised by its own uncertainty, the factor `1 + 2/√n`, so that the law never
-//! degenerates to Poisson's.
-//!
-//! `−ln p` is exponential with mean 1 if the model is right; where bursts make it wrong, [`peaks
-//! over threshold`](crate::peaks_over_threshold) with just this law as its prior corrects it,
-//! upwards and never downwards.
+//! then has variance `φ·μ·(1 + 1/n)` and is [negative binomial](crate::negative_binomial) with
+//! these two moments. `φ` is raised by its own uncertainty, the factor `1 + 2/√n`, so that the law
+//! never degenerates to Poisson's. How far its `−ln p` is believed is [learned](crate::calibration).
 //!
 //! A window without rows is a count of zero. Nobody reports it, so it is inferred from the gap
 //! before the next window and learnt in closed form.
@@ -21,16 +16,14 @@
 //!
 //! Until it has shown `WARM_UP` windows a series is judged by what others were like that are as
 //! young ([`young_counts`](crate::young_counts)). A window that this way reaches `TOLD` is not
-//! learnt, unless as many have been as the series is old: then it begins anew. What goes on
-//! abnormally is held against the tail when it is over, by its peak, not while it lasts.
+//! learnt, unless as many have been as the series is old: then it begins anew.
 //!
-//! Sources: Gelman et al., Bayesian Data Analysis, §2.6 (gamma–Poisson predictive law); Numerical
-//! Recipes §6.4 (continued fraction).
+//! Source: Gelman et al., Bayesian Data Analysis, §2.6 (gamma–Poisson predictive law).
 
 use crate::Verdict;
+use crate::calibration::{Calibration, Course};
 use crate::codec::{Reader, put_f32s};
-use crate::peaks_over_threshold::{Prior, Tail};
-use crate::verdict::SCORE_MAX;
+use crate::negative_binomial::log_tail;
 
 const VERSION: u8 = 4;
 /// Windows before a key is judged by itself.
@@ -39,26 +32,14 @@ pub(crate) const WARM_UP: u16 = 12;
 pub(crate) const TOLD: f64 = 3.0;
 /// Windows that rate and dispersion remember.
 const MEMORY: f64 = 400.0;
-/// Score from which the baseline learns nothing, until the new rate is the normal one.
-const ALERT: f64 = 2.0;
-/// Alerting windows after which the new rate is the normal one.
-const PATIENCE: u16 = 60;
 /// Such windows of a young key, at least, after which it begins anew.
 const PATIENCE_YOUNG: u16 = 3;
 /// Squared Pearson residual beyond which it is clipped: five standard deviations.
 pub(crate) const RESIDUAL_MAX: f64 = 25.0;
-/// Largest mean that the tail is computed for: the continued fraction takes about its square root
-/// of steps.
-const MEAN_MAX: f64 = 1e4;
 /// Larger counts are taken for this one: no window holds more events.
 const COUNT_MAX: f64 = 1e15;
 /// Least and largest exposure that is one.
 const EXPOSURES: (f64, f64) = (1e-12, 1e12);
-/// Steps of the continued fraction.
-const STEPS_MAX: usize = 200;
-/// The law of `−ln p`: exponential with mean 1, so the 98th percentile is `ln 50`.
-pub(crate) const PRIOR: Prior = Prior { threshold: 3.912, excess: 1.0, weight: 8.0 };
-
 /// Seconds in a nanosecond.
 pub(crate) const SECONDS: f64 = 1e-9;
 
@@ -86,11 +67,9 @@ pub struct State {
     dispersion: f32,
     /// Rate of the recent, alerting or not: where to settle.
     recent: f32,
-    hot: u16,
-    /// The most surprising of the alerting windows that go on, which the tail has not learnt yet;
-    /// 0 if there are none.
-    held: f32,
-    tail: Tail,
+    /// Windows in a row that were told while it is young.
+    told: u16,
+    calibration: Calibration,
 }
 
 impl Default for State {
@@ -108,9 +87,8 @@ impl State {
             rate: 0.0,
             dispersion: 1.0,
             recent: 0.0,
-            hot: 0,
-            held: 0.0,
-            tail: Tail::new(PRIOR),
+            told: 0,
+            calibration: Calibration::new(),
         }
     }
 
@@ -148,7 +126,7 @@ impl State {
             windows,
             mean: self.mean(exposure),
             dispersion: self.dispersion.into(),
-            hot: self.hot > 0,
+            hot: self.told > 0,
         })
     }
 
@@ -159,14 +137,11 @@ impl State {
         let mean = self.mean(exposure);
         let direction = i8::from(count > mean) - i8::from(count < mean);
         if self.windows < f32::from(WARM_UP) {
-            return self.warm_up(
-                exposure,
-                count,
-                Verdict { score: others, expected: mean, direction },
-            );
+            let verdict = Verdict { score: others, expected: mean, direction };
+            return self.warm_up(exposure, count, verdict);
         }
         let log_p = self.surprise(exposure, count);
-        let score = self.calibrated(log_p);
+        let score = self.calibration.score(log_p);
         self.follow(exposure, count, log_p, score);
         Verdict { score, expected: mean, direction: if score > 0.0 { direction } else { 0 } }
     }
@@ -176,13 +151,12 @@ impl State {
     }
 
     fn warm_up(&mut self, exposure: f64, count: f64, verdict: Verdict) -> Verdict {
-        let told = verdict.score >= TOLD;
-        self.hot = if told { self.hot + 1 } else { 0 };
-        if f32::from(self.hot) > self.windows.max(f32::from(PATIENCE_YOUNG)) {
+        self.told = if verdict.score >= TOLD { self.told + 1 } else { 0 };
+        if f32::from(self.told) > self.windows.max(f32::from(PATIENCE_YOUNG)) {
             *self = Self { last_ts: self.last_ts, ..Self::new() };
         }
         let first = self.windows == 0.0;
-        if self.hot == 0 {
+        if self.told == 0 {
             self.learn(exposure, count);
         }
         match verdict.score > 0.0 {
@@ -201,38 +175,16 @@ impl State {
         log_tail(count, mean, variance)
     }
 
-    /// Never more surprised than the model, less where the key has often surprised it.
-    fn calibrated(&self, log_p: f64) -> f64 {
-        let model = log_p / std::f64::consts::LN_10;
-        self.tail.score(log_p, PRIOR).min(model).min(SCORE_MAX)
-    }
-
     fn follow(&mut self, exposure: f64, count: f64, log_p: f64, score: f64) {
-        let alert = score >= ALERT;
-        self.hot = if alert { self.hot.saturating_add(1) } else { self.hot.saturating_sub(2) };
-        if alert {
-            self.held = self.held.max(log_p as f32);
-        } else {
-            self.release();
-            self.tail.learn(log_p, PRIOR, true);
-        }
         let recent = f64::from(self.recent);
         self.recent = (recent + (count / exposure - recent) / 16.0) as f32;
-        if self.hot >= PATIENCE {
-            self.rate = self.recent;
-            self.windows = WARM_UP.into();
-            self.hot = 0;
-            self.release();
-        } else if !alert {
-            self.learn(exposure, count);
-        }
-    }
-
-    /// Teaches the tail what alerting windows held back, by their peak.
-    fn release(&mut self) {
-        if self.hot == 0 && self.held > 0.0 {
-            self.tail.learn(self.held.into(), PRIOR, true);
-            self.held = 0.0;
+        match self.calibration.learn(log_p, score) {
+            Course::Usual => self.learn(exposure, count),
+            Course::Abnormal => {}
+            Course::Lasting => {
+                self.rate = self.recent;
+                self.windows = WARM_UP.into();
+            }
         }
     }
 
@@ -265,101 +217,28 @@ impl State {
         self.dispersion = (f64::from(self.dispersion) * keep).max(1.0) as f32;
         self.recent = (f64::from(self.recent) * (15.0f64 / 16.0).powf(missing)) as f32;
         self.windows = (n + filling) as f32;
-        self.hot = self.hot.saturating_sub(missing.min(100.0) as u16);
-        self.release();
+        self.calibration.rest(missing.min(100.0) as u16);
     }
 
     /// Appends the state to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         out.extend_from_slice(&self.last_ts.to_le_bytes());
-        out.extend_from_slice(&self.hot.to_le_bytes());
-        put_f32s(out, &[self.windows, self.rate, self.dispersion, self.recent, self.held]);
-        self.tail.write(out);
+        out.extend_from_slice(&self.told.to_le_bytes());
+        put_f32s(out, &[self.windows, self.rate, self.dispersion, self.recent]);
+        self.calibration.write(out);
     }
 
     /// What `write` wrote, or `None` if the bytes are damaged or of another version.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader::new(bytes, VERSION)?;
-        let (last_ts, hot) = (from.i64()?, from.u16()?);
-        let [windows, rate, dispersion, recent, held] = from.f32s()?;
-        let tail = Tail::read(&mut from)?;
+        let (last_ts, told) = (from.i64()?, from.u16()?);
+        let [windows, rate, dispersion, recent] = from.f32s()?;
+        let calibration = Calibration::read(&mut from)?;
         from.end()?;
-        let sound = windows >= 0.0 && rate >= 0.0 && dispersion >= 1.0 && held >= 0.0;
-        sound.then_some(Self { last_ts, windows, rate, dispersion, recent, hot, held, tail })
+        let sound = windows >= 0.0 && rate >= 0.0 && dispersion >= 1.0;
+        sound.then_some(Self { last_ts, windows, rate, dispersion, recent, told, calibration })
     }
-}
-
-/// `−ln p` of a count under a negative binomial law with these moments, both tails looked at; 0
-/// within one standard deviation.
-pub(crate) fn log_tail(count: f64, mean: f64, variance: f64) -> f64 {
-    if mean <= 0.0 || (count - mean).powi(2) < variance {
-        return 0.0;
-    }
-    // Beyond `MEAN_MAX` count in larger units; a spread below a Poisson law's there is not
-    // believed.
-    let unit = (mean / MEAN_MAX).max(1.0);
-    let (k, mean) = (count / unit, mean / unit);
-    let variance = (variance / (unit * unit)).max(1.1 * mean);
-    let size = mean * mean / (variance - mean);
-    let p = if k > mean { upper_tail(k, mean, size) } else { lower_tail(k, mean, size) };
-    (-(2.0 * p.max(1e-300)).ln()).max(0.0)
-}
-
-/// P(X ≥ k) of a negative binomial law with this mean and size.
-fn upper_tail(k: f64, mean: f64, size: f64) -> f64 {
-    if k > 0.0 { beta_regularised(mean / (mean + size), k, size) } else { 1.0 }
-}
-
-/// P(X ≤ k).
-fn lower_tail(k: f64, mean: f64, size: f64) -> f64 {
-    beta_regularised(size / (mean + size), size, k + 1.0)
-}
-
-/// ln Γ(x) for x > 0 by Stirling's series after shifting x above 8; relative error below 1e-10.
-fn ln_gamma(x: f64) -> f64 {
-    let (mut x, mut product) = (x, 1.0);
-    while x < 8.0 {
-        product *= x;
-        x += 1.0;
-    }
-    let inverse = 1.0 / x;
-    let square = inverse * inverse;
-    let series =
-        inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square * (1.0 / 1260.0 - square / 1680.0)));
-    (x - 0.5) * x.ln() - x + 0.918_938_533_204_672_8 + series - product.ln()
-}
-
-/// I_x(a, b), by Lentz's continued fraction on the side where it converges fast.
-fn beta_regularised(x: f64, a: f64, b: f64) -> f64 {
-    let front = ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * x.ln() + b * (-x).ln_1p();
-    if x < (a + 1.0) / (a + b + 2.0) {
-        (front - a.ln()).exp() * beta_fraction(x, a, b)
-    } else {
-        1.0 - (front - b.ln()).exp() * beta_fraction(1.0 - x, b, a)
-    }
-}
-
-fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
-    let guard = |v: f64| if v.abs() < 1e-300 { 1e-300 } else { v };
-    let (mut c, mut d) = (1.0, 1.0 / guard(1.0 - (a + b) * x / (a + 1.0)));
-    let mut h = d;
-    for i in 1..=STEPS_MAX {
-        let m = i as f64;
-        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
-        d = 1.0 / guard(1.0 + even * d);
-        c = guard(1.0 + even / c);
-        h *= d * c;
-        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
-        d = 1.0 / guard(1.0 + odd * d);
-        c = guard(1.0 + odd / c);
-        let factor = d * c;
-        h *= factor;
-        if (factor - 1.0).abs() < 1e-8 {
-            break;
-        }
-    }
-    h
 }
 
 #[cfg(test)]
@@ -383,24 +262,6 @@ mod tests {
             }
         }
         alarms / windows
-    }
-
-    #[test]
-    fn tails_agree_with_exact_sums() {
-        // Negative binomial probabilities by their recurrence p(j+1) = p(j)·(j + r)/(j + 1)·q.
-        for (mean, size) in [(0.01, 0.1), (3.0, 2.0), (40.0, 400.0)] {
-            let q = mean / (mean + size);
-            let (mut p, mut below) = ((1.0f64 - q).powf(size), 0.0);
-            for j in 0..120 {
-                let k = f64::from(j);
-                let upper = upper_tail(k, mean, size);
-                assert!((upper - (1.0 - below)).abs() < 1e-6, "{mean} {size} {k}: {upper}");
-                below += p;
-                let lower = lower_tail(k, mean, size);
-                assert!((lower - below).abs() < 1e-6, "{mean} {size} {k}: {lower}");
-                p *= (k + size) / (k + 1.0) * q;
-            }
-        }
     }
 
     #[test]

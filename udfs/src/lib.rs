@@ -6,6 +6,7 @@ mod absences;
 pub mod alerting;
 pub mod approx_percentile;
 pub mod benjamini_hochberg;
+mod calibration;
 mod codec;
 mod collected;
 mod count_anomalies;
@@ -27,6 +28,7 @@ pub mod metric_name;
 pub mod mix_shift;
 mod mixes;
 pub mod moments;
+mod negative_binomial;
 mod newcomers;
 #[cfg(test)]
 mod noise;

@@ -9,16 +9,14 @@
 //! has a large share of them. A kind that is missing has a count of zero.
 //!
 //! The window's `−ln p` is that of its most surprising kind, less `ln K` for the choice among `K`
-//! (Bonferroni), and is calibrated against the service's own past by [`peaks over
-//! threshold`](crate::peaks_over_threshold).
+//! (Bonferroni), and is [calibrated](crate::calibration) against the service's own past.
 
 use std::collections::BTreeMap;
 
 use crate::Verdict;
+use crate::calibration::{Calibration, Course};
 use crate::codec::{Reader, put_f32s};
-use crate::count_anomaly::log_tail;
-use crate::peaks_over_threshold::{Prior, Tail};
-use crate::verdict::SCORE_MAX;
+use crate::negative_binomial::log_tail;
 
 const VERSION: u8 = 3;
 /// Windows with lines before a service may speak.
@@ -27,13 +25,8 @@ const WARM_UP: u16 = 12;
 const MEMORY: f64 = 400.0;
 /// Kinds told apart; the one not seen for longest makes room and is new when it comes again.
 pub const KINDS_MAX: usize = 256;
-/// Score from which the baseline is frozen, and alerting windows after which the mix is normal.
-const ALERT: f64 = 2.0;
-const PATIENCE: u16 = 60;
 /// Squared Pearson residual beyond which it is clipped: five standard deviations.
 const RESIDUAL_MAX: f64 = 25.0;
-/// Law of `−ln p`: exponential with mean 1.
-const PRIOR: Prior = Prior { threshold: 3.912, excess: 1.0, weight: 8.0 };
 
 /// What is known of one kind.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,15 +48,11 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     windows: u16,
-    hot: u16,
-    /// The most surprising of the alerting windows that go on, which the tail has not learnt yet;
-    /// 0 if there are none.
-    held: f32,
     /// Mean lines per window of all kinds.
     lines: f32,
     novel: Kind,
     kinds: BTreeMap<u64, Kind>,
-    tail: Tail,
+    calibration: Calibration,
 }
 
 /// What one window says about the mix.
@@ -95,12 +84,10 @@ impl State {
     pub fn new() -> Self {
         Self {
             windows: 0,
-            hot: 0,
-            held: 0.0,
             lines: 0.0,
             novel: Kind::NEW,
             kinds: BTreeMap::new(),
-            tail: Tail::new(PRIOR),
+            calibration: Calibration::new(),
         }
     }
 
@@ -127,23 +114,12 @@ impl State {
             return Shift::SILENT;
         }
         let (log_p, mut shift) = self.surprise(&now, total);
-        let model = log_p / std::f64::consts::LN_10;
-        let score = self.tail.score(log_p, PRIOR).min(model).min(SCORE_MAX);
-        let alert = score >= ALERT;
-        self.hot = if alert { self.hot.saturating_add(1) } else { self.hot.saturating_sub(2) };
-        if alert {
-            self.held = self.held.max(log_p as f32);
-        } else {
-            if self.hot == 0 && self.held > 0.0 {
-                self.tail.learn(self.held.into(), PRIOR, true);
-                self.held = 0.0;
-            }
-            self.tail.learn(log_p, PRIOR, true);
-        }
-        if self.hot >= PATIENCE {
+        let score = self.calibration.score(log_p);
+        let course = self.calibration.learn(log_p, score);
+        if course == Course::Lasting {
             self.begin_anew();
         }
-        if !alert || self.windows == 0 {
+        if course != Course::Abnormal {
             self.learn(&now, total);
         }
         shift.verdict.score = score;
@@ -157,8 +133,8 @@ impl State {
     /// in the beginning, and how rare a surprise is too. How much shares vary is known; to learn
     /// either from the change would make the next one look ordinary.
     fn begin_anew(&mut self) {
-        (self.windows, self.hot, self.held, self.lines) = (0, 0, 0.0, 0.0);
-        self.tail = Tail::new(PRIOR);
+        (self.windows, self.lines) = (0, 0.0);
+        self.calibration = Calibration::new();
     }
 
     /// Lines that taught the shares.
@@ -252,13 +228,12 @@ impl State {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         out.extend_from_slice(&self.windows.to_le_bytes());
-        out.extend_from_slice(&self.hot.to_le_bytes());
         let put = |out: &mut Vec<u8>, kind: &Kind| {
             put_f32s(out, &[kind.lines, kind.dispersion, kind.age, kind.unseen]);
         };
-        put_f32s(out, &[self.lines, self.held]);
+        put_f32s(out, &[self.lines]);
         put(out, &self.novel);
-        self.tail.write(out);
+        self.calibration.write(out);
         out.extend_from_slice(&(self.kinds.len() as u16).to_le_bytes());
         for (id, kind) in &self.kinds {
             out.extend_from_slice(&(*id as i64).to_le_bytes());
@@ -269,14 +244,14 @@ impl State {
     /// What `write` wrote, or `None` if the bytes are damaged or of another version.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let mut from = Reader::new(bytes, VERSION)?;
-        let (windows, hot) = (from.u16()?, from.u16()?);
-        let [lines, held] = from.f32s()?;
+        let windows = from.u16()?;
+        let lines = from.f32()?;
         let kind = |from: &mut Reader| {
             let [lines, dispersion, age, unseen] = from.f32s()?;
             (lines >= 0.0 && dispersion >= 1.0).then_some(Kind { lines, dispersion, age, unseen })
         };
         let novel = kind(&mut from)?;
-        let tail = Tail::read(&mut from)?;
+        let calibration = Calibration::read(&mut from)?;
         let count = from.u16()?;
         let mut kinds = BTreeMap::new();
         for _ in 0..count {
@@ -284,7 +259,7 @@ impl State {
             kinds.insert(id, kind(&mut from)?);
         }
         from.end()?;
-        Some(Self { windows, hot, held, lines, novel, kinds, tail })
+        Some(Self { windows, lines, novel, kinds, calibration })
     }
 }
 

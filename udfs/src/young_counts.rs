@@ -26,9 +26,10 @@
 //!
 //! Source: Gelman et al., Bayesian Data Analysis, §5 (partial pooling).
 
+use crate::calibration::Calibration;
 use crate::codec::{Reader, put_f32s};
-use crate::count_anomaly::{PRIOR as LAW, RESIDUAL_MAX, TOLD, WARM_UP, Young, log_tail};
-use crate::peaks_over_threshold::Tail;
+use crate::count_anomaly::{RESIDUAL_MAX, TOLD, WARM_UP, Young};
+use crate::negative_binomial::log_tail;
 use crate::rare_events::RareEvents;
 use crate::stateful::Shared;
 use crate::verdict::SCORE_MAX;
@@ -59,15 +60,15 @@ pub(crate) struct YoungCounts {
     /// their squared Pearson residuals.
     windows: f32,
     dispersion: f32,
-    tail: Tail,
+    calibration: Calibration,
     /// Of series that have shown nothing but zeros.
     events: RareEvents,
 }
 
 impl Default for YoungCounts {
     fn default() -> Self {
-        let (tail, events) = (Tail::new(LAW), RareEvents::NEW);
-        Self { moments: 0, windows: 0.0, dispersion: 1.0, tail, events }
+        let (calibration, events) = (Calibration::new(), RareEvents::NEW);
+        Self { moments: 0, windows: 0.0, dispersion: 1.0, calibration, events }
     }
 }
 
@@ -126,9 +127,8 @@ impl YoungCounts {
                 (score + size).min(SCORE_MAX)
             }
             Some(Lesson::Count { log_p, .. }) => {
-                let Some(log_p) = log_p.filter(|_| self.windows >= ENOUGH) else { return 0.0 };
-                let model = log_p / std::f64::consts::LN_10;
-                self.tail.score_by_law(log_p, LAW).min(model).min(SCORE_MAX)
+                let log_p = log_p.filter(|_| self.windows >= ENOUGH);
+                log_p.map_or(0.0, |log_p| self.calibration.score_of_many(log_p))
             }
         }
     }
@@ -153,7 +153,7 @@ impl YoungCounts {
                 let learnt = dispersion + away / f64::from(self.windows);
                 self.dispersion = learnt.max(1.0) as f32;
                 if let Some(log_p) = log_p {
-                    self.tail.learn(log_p, LAW, true);
+                    self.calibration.learn_of_many(log_p);
                 }
             }
         }
@@ -165,7 +165,7 @@ impl Shared for YoungCounts {
         out.push(VERSION);
         out.extend_from_slice(&self.moments.to_le_bytes());
         put_f32s(out, &[self.windows, self.dispersion]);
-        self.tail.write(out);
+        self.calibration.write(out);
         self.events.write(out);
     }
 
@@ -173,10 +173,10 @@ impl Shared for YoungCounts {
         let mut from = Reader::new(bytes, VERSION)?;
         let moments = from.u16()?;
         let [windows, dispersion] = from.f32s()?;
-        let tail = Tail::read(&mut from)?;
+        let calibration = Calibration::read(&mut from)?;
         let events = RareEvents::read(&mut from)?;
         let sound = windows >= 0.0 && dispersion >= 1.0;
-        sound.then(|| (Self { moments, windows, dispersion, tail, events }, from.rest()))
+        sound.then(|| (Self { moments, windows, dispersion, calibration, events }, from.rest()))
     }
 }
 
@@ -250,6 +250,7 @@ mod tests {
             assert_eq!(row[0] >= 3.0, at >= 9, "{at}: {row:?}");
             assert!(row[1..].iter().all(|score| *score == 0.0));
         }
+        assert!((scores[11][0] - scores[10][0]).abs() < 0.1, "what goes on is not learnt");
         // One error alone is little, and many are where others have as many now and then.
         let one = watched(|i, at| f64::from(u8::from(i == 0 && at == 9)), 10);
         assert!(one[9][0] < 3.0, "{}", one[9][0]);
