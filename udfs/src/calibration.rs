@@ -1,9 +1,9 @@
 //! How far the `−ln p` of a law of counts is believed, learned from one key's own past.
 //!
 //! It is exponential with mean 1 if the law is right. Where it is not, [`peaks over
-//! threshold`](crate::peaks_over_threshold) with just this as its prior corrects it, to lower scores
-//! and never to higher ones. What goes on abnormally is held against the key when it is over, by its
-//! peak, not while it lasts: else its second window would be no news.
+//! threshold`](crate::peaks_over_threshold) with just this as its prior corrects it, to lower
+//! scores and never to higher ones. What goes on abnormally is held against the key when it is
+//! over, by its peak, not while it lasts: else its second window would be no news.
 
 use crate::codec::{Reader, put_f32s};
 use crate::peaks_over_threshold::{Prior, Tail};

@@ -2,10 +2,11 @@
 //!
 //! The rate follows a gamma–Poisson model with forgetting: `n` effective windows of a mean `λ` per
 //! second make the rate uncertain by the variance `λ/n`. The dispersion `φ` is the exponentially
-//! weighted mean of the squared Pearson residual, never below 1. A window with mean `μ = λ · width`
-//! then has variance `φ·μ·(1 + 1/n)` and is [negative binomial](crate::negative_binomial) with
-//! these two moments. `φ` is raised by its own uncertainty, the factor `1 + 2/√n`, so that the law
-//! never degenerates to Poisson's. How far its `−ln p` is believed is [learned](crate::calibration).
+//! weighted mean of the squared Pearson residual, never below 1. A window with mean `μ = λ ·
+//! width` then has variance `φ·μ·(1 + 1/n)` and is [negative binomial](crate::negative_binomial)
+//! with these two moments. `φ` is raised by its own uncertainty, the factor `1 + 2/√n`, so that
+//! the law never degenerates to Poisson's. How far its `−ln p` is believed is
+//! [learned](crate::calibration).
 //!
 //! A window without rows is a count of zero. Nobody reports it, so it is inferred from the gap
 //! before the next window and learnt in closed form.
