@@ -28,7 +28,7 @@ use crate::codec::{Reader, put_f32s};
 use crate::sampling_period::follow;
 use crate::verdict::SCORE_MAX;
 
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 /// Turns before a name may be missed.
 const WARM_UP: f32 = 12.0;
 /// Turns that the others' habit is worth at most beside its own.
@@ -72,8 +72,9 @@ struct Known {
     longer: f32,
     /// Rows per window while it is there.
     rows: f32,
-    /// Inferred windows from one turn to the next; 0 while unknown.
+    /// Inferred windows from one turn to the next; 0 while unknown. The last two distances.
     period: f32,
+    apart: [u16; 2],
     /// Windows for which it has been away, and the start of the first.
     away: u16,
     since: i64,
@@ -131,6 +132,7 @@ impl Known {
             longer: 0.0,
             rows: 0.0,
             period: 0.0,
+            apart: [0; 2],
             away: 0,
             since: first,
             begins: 0.0,
@@ -166,7 +168,7 @@ impl Known {
             self.turns += missing;
         }
         if self.turns > 0.0 {
-            self.period = follow(self.period.into(), f64::from(self.away) + 1.0) as f32;
+            self.follow(self.away.saturating_add(1));
         }
         self.away = 0;
         self.turns += 1.0;
@@ -177,6 +179,15 @@ impl Known {
             }
         }
         self.rows += (rows as f32 - self.rows) / self.turns.min(60.0);
+    }
+
+    /// It is there after so many windows. Three times the same is no chance but another pace: who
+    /// reports every five minutes from now on would be missed for hours else.
+    fn follow(&mut self, apart: u16) {
+        let steady = self.apart == [apart; 2];
+        self.period =
+            if steady { apart.into() } else { follow(self.period.into(), apart.into()) as f32 };
+        self.apart = [self.apart[1], apart];
     }
 
     /// A sleep is over.
@@ -338,7 +349,8 @@ impl State {
                 out.extend_from_slice(&time.to_le_bytes());
             }
             let Sleeps { block, odd, longest } = known.sleeps;
-            for count in [known.away, block].iter().chain(&odd).chain(&longest) {
+            for count in [known.away, block].iter().chain(&known.apart).chain(&odd).chain(&longest)
+            {
                 out.extend_from_slice(&count.to_le_bytes());
             }
         }
@@ -354,9 +366,11 @@ impl State {
             let [turns, runs, missed, longer, rows, period, begins] = from.f32s()?;
             let (since, first, asleep) = (from.i64()?, from.i64()?, [from.i64()?, from.i64()?]);
             let (away, block) = (from.u16()?, from.u16()?);
+            let apart = [from.u16()?, from.u16()?];
             let (odd, longest) = ([from.u16()?, from.u16()?], [from.u16()?, from.u16()?]);
             let sleeps = Sleeps { block, odd, longest };
-            let counts = Known { turns, runs, missed, longer, rows, period, ..Known::new(first) };
+            let counts =
+                Known { turns, runs, missed, longer, rows, period, apart, ..Known::new(first) };
             let of = Known { away, since, begins, asleep, sleeps, ..counts };
             known.insert(name, of);
         }

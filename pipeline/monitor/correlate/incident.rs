@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::config::CorrelateConfig;
+use super::known::Known;
 use super::relation::{Link, Region};
 use super::surroundings::Surroundings;
 use super::track::{SeriesKey, Track};
@@ -18,8 +19,8 @@ use crate::monitor::topology::Topology;
 /// Windows that a series may miss and still count as abnormal without interruption.
 const MISSED_WINDOWS: i64 = 2;
 
-/// Longest time between samples that is waited for.
-const SAMPLING_MAX: Nanos = 15 * MINUTE;
+/// Longest time between samples that is waited for: three of them are one and a half of an hour.
+const SAMPLING_MAX: Nanos = 30 * MINUTE;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenIncident {
@@ -36,13 +37,21 @@ pub struct OpenIncident {
     severity: Severity,
     /// Time between two samples of its series, as far as known.
     sampling: Nanos,
+    /// How often its wait is doubled, see [`super::known`].
+    patience: u8,
     /// What is known of its cause, for those who are told of it.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
 }
 
 impl OpenIncident {
-    pub fn open(id: String, mut anchor: Track, at: Nanos, topology: &Topology) -> Self {
+    pub fn open(
+        id: String,
+        mut anchor: Track,
+        at: Nanos,
+        patience: u8,
+        topology: &Topology,
+    ) -> Self {
         anchor.binding = true;
         Self {
             id,
@@ -54,6 +63,7 @@ impl OpenIncident {
             tracks: BTreeMap::from([(SeriesKey::of(&anchor.signal), anchor)]),
             signals: 0,
             sampling: 0,
+            patience,
             annotations: BTreeMap::new(),
         }
     }
@@ -86,7 +96,7 @@ impl OpenIncident {
     pub fn continues(&self, key: &SeriesKey, next: &Signal, around: &Surroundings) -> bool {
         let Some(track) = self.tracks.get(key) else { return false };
         let pause = next.window_start - track.last_seen_at();
-        pause <= MISSED_WINDOWS * self.step(track, around)
+        pause <= (MISSED_WINDOWS * self.step(track, around)) << self.patience
             || next.window_end - self.opened_at <= around.config.growth(track.width)
     }
 
@@ -187,6 +197,7 @@ impl OpenIncident {
         self.severity = self.severity.max(other.severity);
         self.signals += other.signals;
         self.sampling = self.sampling.max(other.sampling);
+        self.patience = self.patience.max(other.patience);
         while self.tracks.len() > around.config.max_series_per_incident {
             let weakest = self.tracks.iter().min_by(|a, b| {
                 (a.1.binding.cmp(&b.1.binding))
@@ -220,7 +231,18 @@ impl OpenIncident {
     }
 
     fn held_until(&self, track: &Track, around: &Surroundings) -> Nanos {
-        track.last_seen_at() + around.config.hold(self.step(track, around))
+        track.last_seen_at() + self.hold(track, around)
+    }
+
+    fn hold(&self, track: &Track, around: &Surroundings) -> Nanos {
+        around.config.hold(self.step(track, around)) << self.patience
+    }
+
+    /// Tells what is known of its binding series from its end on.
+    pub fn teach(&self, known: &mut Known, at: Nanos, around: &Surroundings) {
+        for (key, track) in self.tracks.iter().filter(|(_, track)| track.binding) {
+            known.learn(key, at, self.hold(track, around), self.patience);
+        }
     }
 
     /// Series that chance explains, of services of which nothing binds: what else the services of

@@ -5,6 +5,11 @@
 //! abnormal in an incident of the same service, and is so again, is more likely that fault than
 //! noise. So a service opens an incident on less, if what is abnormal about it is known: see
 //! [`super::unrest`].
+//!
+//! What comes back before its incident would have ended, had that waited for twice as long, is no
+//! new one, and the wait was too short. The next incident with such a series waits for twice as
+//! long, and so on, as routers damp a route that flaps (RFC 2439): what is abnormal every five
+//! minutes opens one or two incidents and not a hundred.
 
 use std::collections::BTreeMap;
 
@@ -22,16 +27,29 @@ const MEMORY: Nanos = 14 * DAY;
 const MAX_SERVICES: usize = 4096;
 const MAX_KINDS: usize = 64;
 
-/// When each kind of each service was last part of an incident.
+/// Times that the wait of an incident is doubled at most: half an hour of minutes.
+const PATIENCE_MAX: u8 = 4;
+
+/// The last incident of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Last {
+    at: Nanos,
+    /// For how long nothing was abnormal when it closed, and how often that had been doubled.
+    waited: Nanos,
+    patience: u8,
+}
+
+/// The last incident of each kind of each service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Known {
     #[serde(with = "super::entries")]
-    services: BTreeMap<(String, String), BTreeMap<String, Nanos>>,
+    services: BTreeMap<(String, String), BTreeMap<String, Last>>,
 }
 
 impl Known {
-    /// The series is part of an incident at `at`.
-    pub fn learn(&mut self, key: &SeriesKey, at: Nanos) {
+    /// The series is part of an incident that closes at `at`, when nothing had been abnormal about
+    /// it for `waited`, which had been doubled `patience` times.
+    pub fn learn(&mut self, key: &SeriesKey, at: Nanos, waited: Nanos, patience: u8) {
         let service = key.place();
         if !self.services.contains_key(&service) && self.services.len() >= MAX_SERVICES {
             self.forget(at);
@@ -42,21 +60,30 @@ impl Known {
         let kinds = self.services.entry(service).or_default();
         let kind = kind(key);
         if kinds.contains_key(&kind) || kinds.len() < MAX_KINDS {
-            kinds.insert(kind, at);
+            kinds.insert(kind, Last { at, waited, patience });
         } else {
-            kinds.retain(|_, last| at - *last <= MEMORY);
+            kinds.retain(|_, last| at - last.at <= MEMORY);
         }
+    }
+
+    fn last(&self, key: &SeriesKey) -> Option<&Last> {
+        self.services.get(&key.place())?.get(&kind(key))
     }
 
     /// Whether a series of this kind was part of an incident of its service.
     pub fn knows(&self, key: &SeriesKey, at: Nanos) -> bool {
-        let last = self.services.get(&key.place()).and_then(|kinds| kinds.get(&kind(key)));
-        last.is_some_and(|last| at - last <= MEMORY)
+        self.last(key).is_some_and(|last| at - last.at <= MEMORY)
+    }
+
+    /// How often the wait of an incident that the series opens at `at` is to be doubled.
+    pub fn patience(&self, key: &SeriesKey, at: Nanos) -> u8 {
+        let back = self.last(key).filter(|last| at - last.at <= last.waited);
+        back.map_or(0, |last| (last.patience + 1).min(PATIENCE_MAX))
     }
 
     fn forget(&mut self, at: Nanos) {
         self.services.retain(|_, kinds| {
-            kinds.retain(|_, last| at - *last <= MEMORY);
+            kinds.retain(|_, last| at - last.at <= MEMORY);
             !kinds.is_empty()
         });
     }

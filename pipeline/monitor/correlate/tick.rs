@@ -125,7 +125,7 @@ impl Correlator {
                     let surprise = self.around.claimed(track);
                     self.around.credibility.learn(track, surprise);
                 }
-                incident.binding_keys().for_each(|key| self.known.learn(key, at));
+                incident.teach(&mut self.known, at, &self.around);
                 let signal_count = incident.signal_count();
                 outputs.push(Output::Closed { incident: incident.view(Some(at)), signal_count });
             }
@@ -279,7 +279,9 @@ impl Correlator {
         let unsettled = std::mem::take(&mut anchor.unsettled);
         let id = stable_id(&["incident", &anchor.signal.id, &tick.at.to_string()]);
         self.unrest.spend(key);
-        let incident = OpenIncident::open(id.clone(), anchor, tick.at, &self.around.topology);
+        let (at, patience) = (tick.at, self.known.patience(key, tick.at));
+        let graph = &self.around.topology;
+        let incident = OpenIncident::open(id.clone(), anchor, at, patience, graph);
         self.open.insert(id.clone(), incident);
         self.settle(unsettled, Some(&id), tick.outputs);
         tick.opened.insert(id);
