@@ -98,21 +98,37 @@ fn kind(key: &SeriesKey) -> String {
 mod tests {
     use super::super::samples::signal;
     use super::*;
+    use crate::model::MINUTE;
 
     #[test]
     fn a_kind_is_known_where_it_was_and_for_two_weeks() {
         let mut known = Known::default();
         let key = |service: &str, metric: &str| SeriesKey::of(&signal(service, metric, 1, 5.0));
-        known.learn(&key("a", "cpu"), DAY);
-        known.learn(&key("a", "log:1"), DAY);
+        let learn = |known: &mut Known, key: SeriesKey, at| known.learn(&key, at, MINUTE, 0);
+        learn(&mut known, key("a", "cpu"), DAY);
+        learn(&mut known, key("a", "log:1"), DAY);
         assert!(known.knows(&key("a", "cpu"), 2 * DAY) && known.knows(&key("a", "log:2"), DAY));
         assert!(!known.knows(&key("b", "cpu"), DAY) && !known.knows(&key("a", "memory"), DAY));
         assert!(!known.knows(&key("a", "cpu"), 16 * DAY));
         for n in 0..2 * MAX_SERVICES {
-            known.learn(&key(&n.to_string(), "cpu"), 2 * DAY);
+            learn(&mut known, key(&n.to_string(), "cpu"), 2 * DAY);
         }
         assert!(known.services.len() <= MAX_SERVICES && known.knows(&key("a", "cpu"), 2 * DAY));
-        known.learn(&key("late", "cpu"), 30 * DAY);
+        learn(&mut known, key("late", "cpu"), 30 * DAY);
         assert!(known.services.len() == 1 && known.knows(&key("late", "cpu"), 30 * DAY));
+    }
+
+    #[test]
+    fn what_comes_back_while_twice_the_wait_would_have_lasted_doubles_it() {
+        let mut known = Known::default();
+        let key = SeriesKey::of(&signal("a", "cpu", 1, 5.0));
+        let other = SeriesKey::of(&signal("a", "memory", 1, 5.0));
+        assert_eq!(known.patience(&key, DAY), 0);
+        known.learn(&key, DAY, 3 * MINUTE, 0);
+        let back = |known: &Known, after| known.patience(&key, DAY + after * MINUTE);
+        assert_eq!((back(&known, 3), back(&known, 4)), (1, 0));
+        assert_eq!(known.patience(&other, DAY), 0);
+        known.learn(&key, DAY, 48 * MINUTE, PATIENCE_MAX);
+        assert_eq!((back(&known, 48), back(&known, 49)), (PATIENCE_MAX, 0));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::incident::{OpenIncident, is_binding};
 use super::relation::{Link, Relation};
 use super::track::{MAX_UNSETTLED, SeriesKey, Track};
-use super::unrest::Restless;
+use super::unrest::{Heard, Restless};
 use super::{Arrival, Correlator, Output};
 use crate::model::{Nanos, Severity, stable_id};
 use crate::monitor::notify::{Alert, LABELS};
@@ -158,7 +158,8 @@ impl Correlator {
         }
         let width = (signal.window_end - signal.window_start).max(1);
         let step = self.around.cadence.step(&signal.job, &signal.service, width);
-        self.unrest.feed(&signal, announced, self.around.believed(&signal), step);
+        let score = self.around.believed(&signal);
+        self.unrest.feed(&signal, Heard { score, step, announced, told });
         if !told {
             return;
         }

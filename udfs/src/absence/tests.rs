@@ -48,6 +48,15 @@ fn who_falls_silent_is_named_ever_more_surely_until_forgotten() {
 }
 
 #[test]
+fn who_reports_less_often_from_now_on_is_missed_a_few_times_only() {
+    let mut group = after(3_000);
+    let told = group.told(300, |minute| if minute % 5 == 4 { &ALL } else { &ALL[1..] });
+    assert!(!told.is_empty() && told.iter().all(|minute| *minute < 20), "{told:?}");
+    let silent = group.told(60, |_| &ALL[1..]);
+    assert_eq!(silent.len(), 1, "and missed when it is silent: {silent:?}");
+}
+
+#[test]
 fn who_is_missing_anew_comes_before_who_is_missing_still() {
     let mut group = after(240);
     for _ in 0..20 {

@@ -144,7 +144,7 @@ fn merging_is_associative_and_commutative() {
     let around = Surroundings::new(config(), topology.clone());
     let incident = |service: &str, metric: &str, minute: i64, score: f64| {
         let track = track::Track::new(signal(service, metric, minute, score), true);
-        OpenIncident::open(format!("{service}{minute}"), track, minute * MINUTE, &topology)
+        OpenIncident::open(format!("{service}{minute}"), track, minute * MINUTE, 0, &topology)
     };
     let parts = [
         incident("cart", "cpu", 5, 9.0),

@@ -286,6 +286,16 @@ fn an_incident_of_coarse_samples_waits_for_the_next_one() {
 }
 
 #[test]
+fn what_comes_back_again_and_again_opens_few_incidents() {
+    let every = |minutes: i64| -> Vec<Input> {
+        (0..24).flat_map(|i| fault("cart", 5 + minutes * i..6 + minutes * i)).collect()
+    };
+    assert_eq!(opened(&of(shop(), &every(4), 120)).len(), 2, "the second is patient enough");
+    assert_eq!(closed(&of(shop(), &every(4), 120)).len(), 2);
+    assert_eq!(opened(&of(shop(), &every(12), 400)).len(), 24, "long calm in between");
+}
+
+#[test]
 fn clusters_do_not_mix() {
     let elsewhere = |input: Input| match input {
         Input::Signal(s) => {
