@@ -43,6 +43,7 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
         cluster: "demo".into(),
         signals: args.signals,
         llm: LlmArgs::off(),
+        config: None,
     };
     replay::run(replay, stop).await
 }

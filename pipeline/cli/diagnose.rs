@@ -11,6 +11,7 @@ use faultline_storage::archive::{Archive, Open};
 
 use super::llm::LlmArgs;
 use super::output;
+use crate::config::Config;
 use crate::diagnose::advise::{Advisor, Brief, Refined};
 use crate::diagnose::{self, Period, Request, Slices};
 use crate::error::{Error, Result};
@@ -56,6 +57,9 @@ pub struct Args {
     archive: Option<PathBuf>,
     #[command(flatten)]
     llm: LlmArgs,
+    /// The configuration whose [llm] section says which model.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// Cluster of rows that name none.
@@ -125,7 +129,14 @@ struct Beside {
 
 impl Beside {
     async fn open(args: &Args) -> Result<Self> {
-        let advisor = args.llm.advisor()?;
+        if args.config.is_some() && args.llm.is_off() {
+            return Err(Error::usage(
+                "--config names a model that is not asked",
+                "give --llm record or --llm replay too",
+            ));
+        }
+        let config = args.config.as_deref().map(Config::load).transpose()?;
+        let advisor = args.llm.advisor(args.config.as_deref().zip(config.as_ref()))?;
         let (mut library, mut writer) = (None, None);
         if let Some(dir) = &args.archive {
             let archive = Archive::open(dir, table_specs()?, Open::ReadOnly).await?;

@@ -1,6 +1,6 @@
 //! The options of commands that may ask a language model.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -13,12 +13,9 @@ use crate::run;
 #[derive(Clone, Debug, clap::Args)]
 pub struct LlmArgs {
     /// Whether a language model ranks causes again: asked and its answers recorded, or recorded
-    /// answers replayed.
+    /// answers replayed. Its name is in the [llm] section of --config.
     #[arg(long, value_enum, default_value = "off")]
     llm: Choice,
-    /// Configuration whose [llm] section says which model.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,31 +27,30 @@ enum Choice {
 
 impl LlmArgs {
     pub fn off() -> Self {
-        Self { llm: Choice::Off, config: None }
+        Self { llm: Choice::Off }
     }
 
-    pub fn advisor(&self) -> Result<Option<Arc<Advisor>>> {
+    pub fn is_off(&self) -> bool {
+        self.llm == Choice::Off
+    }
+
+    /// The advisor that is asked for; `config` is what --config names and says.
+    pub fn advisor(&self, config: Option<(&Path, &Config)>) -> Result<Option<Arc<Advisor>>> {
         let mode = match self.llm {
-            Choice::Off if self.config.is_some() => {
-                return Err(Error::usage(
-                    "--config names a model that is not asked",
-                    "give --llm record or --llm replay too",
-                ));
-            }
             Choice::Off => return Ok(None),
             Choice::Record => Mode::Record,
             Choice::Replay => Mode::Replay,
         };
-        let path = self.config.as_deref().ok_or_else(|| {
+        let (path, config) = config.ok_or_else(|| {
             Error::usage("--llm needs a model", "name a file with an [llm] section by --config")
         })?;
-        let config = Config::load(path)?.llm.ok_or_else(|| {
+        let section = config.llm.as_ref().ok_or_else(|| {
             Error::usage(
                 format!("{} has no [llm] section", path.display()),
                 "add one, as faultline.example.toml shows",
             )
         })?;
-        open(&config, mode).map(Some)
+        open(section, mode).map(Some)
     }
 }
 

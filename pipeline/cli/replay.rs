@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::llm::LlmArgs;
 use super::{jobs, timeline::Timeline};
-use crate::diagnose::advise::Advisor;
+use crate::config::Config;
 use crate::error::Result;
 use crate::model::{DAY, stable_id};
 use crate::run::{self, Options};
@@ -20,7 +20,8 @@ use crate::stream::Job;
 #[command(after_help = "Examples:
   faultline replay outage/
   faultline replay outage/ --jobs sql/detect/metric_level.sql --jobs my_jobs/ --archive archive/
-  faultline replay outage/ --speed 10x --threads 1")]
+  faultline replay outage/ --speed 10x --threads 1
+  faultline replay outage/ --config faultline.toml")]
 pub struct Args {
     /// The outage directory.
     pub dir: PathBuf,
@@ -49,6 +50,9 @@ pub struct Args {
     pub signals: bool,
     #[command(flatten)]
     pub llm: LlmArgs,
+    /// The configuration of a run: incidents open and close as its [correlate] section says.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -80,8 +84,12 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
         Speed::Recorded => Some(1.0),
         Speed::Tenfold => Some(10.0),
     };
-    options.advisor = args.llm.advisor()?;
-    options.run_id = run_id(&args, &jobs, &outage.digest()?, options.advisor.as_deref());
+    let config = args.config.as_deref().map(Config::load).transpose()?;
+    options.advisor = args.llm.advisor(args.config.as_deref().zip(config.as_ref()))?;
+    if let Some(config) = config {
+        options.correlate = config.correlate;
+    }
+    options.run_id = run_id(&args, &jobs, &outage.digest()?, &options);
     let timeline = Timeline::new(outage.total_bytes(), args.signals);
     let summary = timeline.summary();
     let report =
@@ -89,14 +97,15 @@ pub async fn run(args: Args, stop: Arc<AtomicBool>) -> Result<()> {
     summary.print(&report, args.archive.as_deref())
 }
 
-/// The same input and jobs give the same id, so that a repeated replay adds nothing.
-fn run_id(args: &Args, jobs: &[Job], digest: &str, advisor: Option<&Advisor>) -> String {
+/// The same input, jobs and rules give the same id, so that a repeated replay adds nothing.
+fn run_id(args: &Args, jobs: &[Job], digest: &str, options: &Options) -> String {
     let dir = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
     let dir = dir.display().to_string();
     let version = env!("CARGO_PKG_VERSION");
-    let mut parts = vec!["replay", version, dir.as_str(), digest, args.cluster.as_str()];
+    let rules = format!("{:?}", options.correlate);
+    let mut parts = vec!["replay", version, dir.as_str(), digest, args.cluster.as_str(), &rules];
     parts.extend(jobs.iter().flat_map(|j| [j.hash.as_str(), j.file.severity.as_str()]));
-    if let Some(advisor) = advisor {
+    if let Some(advisor) = &options.advisor {
         parts.extend(["llm", advisor.model()]);
     }
     format!("replay-{}", stable_id(&parts))

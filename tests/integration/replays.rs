@@ -55,6 +55,22 @@ fn two_archives_of_one_outage_answer_in_the_same_bytes() {
     }
 }
 
+/// What would have been told of a past outage under other rules.
+#[test]
+fn a_configuration_decides_when_incidents_open_in_a_replay_too() {
+    let outage = Outage::new();
+    let dir = TempDir::new().unwrap();
+    let (config, archive) = (dir.path().join("strict.toml"), dir.path().join("archive"));
+    let rules = "false_incidents_per_day = 1e-300\ncritical_opens = false\n";
+    let tail = "[[tail]]\npath = \"unused.csv\"\nstream = \"metrics\"\n";
+    fs::write(&config, format!("archive = \"unused\"\n{tail}[correlate]\n{rules}")).unwrap();
+    replay(outage.path(), &archive, &["--config", config.to_str().unwrap()]);
+    assert_eq!(ask(&archive, "SELECT count(*) AS n FROM incidents"), "n\n0\n");
+    let said = replay(outage.path(), &archive, &[]);
+    assert!(!said.contains("(it had this replay already)"), "{said}");
+    assert_ne!(ask(&archive, "SELECT count(*) AS n FROM incidents"), "n\n0\n");
+}
+
 #[test]
 fn a_second_replay_into_one_archive_adds_nothing() {
     let outage = Outage::new();

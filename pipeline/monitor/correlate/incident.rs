@@ -92,11 +92,13 @@ impl OpenIncident {
     }
 
     /// Whether `next` goes on with a series of this incident. One that had recovered and turns
-    /// abnormal again after the incident has grown up is a new onset.
+    /// abnormal again after the incident has grown up is a new onset, unless it is known to come
+    /// and go.
     pub fn continues(&self, key: &SeriesKey, next: &Signal, around: &Surroundings) -> bool {
         let Some(track) = self.tracks.get(key) else { return false };
-        let pause = next.window_start - track.last_seen_at();
-        pause <= (MISSED_WINDOWS * self.step(track, around)) << self.patience
+        let missed = MISSED_WINDOWS * self.step(track, around);
+        let recovers = if self.patience > 0 { self.hold(track, around) } else { missed };
+        next.window_start - track.last_seen_at() <= recovers
             || next.window_end - self.opened_at <= around.config.growth(track.width)
     }
 
