@@ -26,7 +26,7 @@ FROM (
              a.expected AS expected, a.direction AS direction, a.score AS raw
       FROM (
         SELECT cluster, service, instance, metric, labels, window, observed, is_rate,
-               metric_anomaly(observed, metric) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS a
+               metric_anomaly(observed, metric, is_rate) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS a
         FROM (
           SELECT cluster, service, instance, metric, labels, window, r.value AS observed, r.is_rate AS is_rate
           FROM (

@@ -19,9 +19,9 @@ FROM (
     FROM (
       SELECT cluster, service, instance, metric, labels, window, observed, centre, peer, a.score AS own
       FROM (
-        SELECT *, metric_anomaly(observed - centre) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS a
+        SELECT *, metric_anomaly(observed - centre, NULL, is_rate) OVER (PARTITION BY cluster, service, instance, metric, labels ORDER BY window) AS a
         FROM (
-          SELECT cluster, service, instance, metric, labels, window, observed,
+          SELECT cluster, service, instance, metric, labels, window, observed, is_rate,
                  median(observed) OVER (PARTITION BY window, cluster, service, metric, labels) AS centre,
                  peer_outlier(observed) OVER (PARTITION BY window, cluster, service, metric, labels) AS peer
           FROM (

@@ -102,10 +102,10 @@ FROM (
 fn a_model_that_is_not_asked() {
     let outage = Outage::new();
     let dir = text(outage.path());
-    for command in [&["replay", &dir][..], &["diagnose", &dir, "--at", FAULT_AT]] {
-        let args = [command, &["--config", "/no/such.toml"]].concat();
-        refused(&args, &["not asked", "--llm record"]);
-    }
+    let config = ["--config", "/no/such.toml"];
+    let diagnose = [&["diagnose", &dir, "--at", FAULT_AT][..], &config].concat();
+    refused(&diagnose, &["not asked", "--llm record"]);
+    refused(&[&["replay", &dir][..], &config].concat(), &["/no/such.toml", "check the path"]);
 }
 
 #[test]

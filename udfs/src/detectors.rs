@@ -31,8 +31,8 @@ pub const FUNCTIONS: [Function; 12] = [
     },
     Function {
         name: "metric_anomaly",
-        args: &[DataType::Float64, DataType::Utf8],
-        optional: 1,
+        args: &[DataType::Float64, DataType::Utf8, DataType::Boolean],
+        optional: 2,
         joint: Some(2),
         lasting: false,
         returns: verdict_type,

@@ -1,7 +1,8 @@
-//! `metric_anomaly(value [, kind]) OVER (PARTITION BY series ORDER BY window)` as SQL sees it.
+//! `metric_anomaly(value [, kind [, is_rate]]) OVER (PARTITION BY series ORDER BY window)` as SQL sees it.
 //!
 //! With a kind, what other young series of it show lets a young series speak; without one it stays
-//! silent until it is grown up. The kind also tells how rare an event is after zeros. The
+//! silent until it is grown up. The kind also tells how rare an event is after zeros. A series of
+//! which `is_rate` changes, as what was taken for a counter is none, begins anew. The
 //! engine hands over the rows of a closed window at once.
 
 use std::collections::BTreeMap;
@@ -24,9 +25,14 @@ impl Member for State {
         newcomers: &mut Newcomers,
         rows: &Rows<'_>,
     ) -> Result<ArrayRef> {
-        let (values, kinds) = (rows.numbers(0), rows.texts(1)?);
+        let (values, kinds, rates) = (rows.numbers(0), rows.texts(1)?, rows.flags(2));
         let mut answers = vec![Verdict::silent(0.0); rows.series.len()];
         for members in rows.moments().into_values() {
+            for row in &members {
+                if let Some(is_rate) = rates.as_ref().and_then(|rates| rates.of(*row)) {
+                    states[rows.series[*row] as usize].measure(is_rate);
+                }
+            }
             let past = |row: &usize| {
                 let state = &states[rows.series[*row] as usize];
                 match state.young() {
@@ -59,7 +65,7 @@ impl Member for State {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{AsArray, BinaryArray, Float64Array, StringArray};
+    use arrow::array::{AsArray, BinaryArray, BooleanArray, Float64Array, StringArray};
     use arrow::datatypes::Float64Type;
 
     use super::*;
@@ -137,6 +143,30 @@ mod tests {
             let score = window(&mut metrics, minute, &values, false)[7];
             assert_eq!(score >= 3.0, (12..16).contains(&minute), "{minute}: {score}");
         }
+    }
+
+    #[test]
+    fn what_turns_out_to_be_no_counter_is_another_series() {
+        let told = [false, true].map(|known| {
+            let (mut noise, mut metrics) = (Noise::new(Family::Normal, 7), Metrics::default());
+            let mut scores = Vec::new();
+            for minute in 0..200 {
+                let is_rate = minute < 100;
+                let value = if is_rate { 10.0 } else { 9e8 } * (1.0 + 0.01 * noise.next());
+                let args: Vec<ArrayRef> = vec![
+                    Arc::new(Float64Array::from(vec![value])),
+                    Arc::new(StringArray::from(vec!["memory_total"])),
+                    Arc::new(BooleanArray::from(vec![is_rate || !known])),
+                ];
+                let start = [1_600_000_000_000_000_000 + minute * MINUTE];
+                let (series, width) = (&[0][..], &[MINUTE][..]);
+                let rows = Rows { series, series_count: 1, start: &start, width, args: &args };
+                let answer = metrics.update(&rows).unwrap();
+                scores.push(answer.as_struct().column(0).as_primitive::<Float64Type>().value(0));
+            }
+            scores.into_iter().any(|score| score >= 3.0)
+        });
+        assert_eq!(told, [true, false], "only where it is not known");
     }
 
     /// Rows of windows of any width, by the end of which they are given: `(series, start, end,

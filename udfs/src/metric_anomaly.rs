@@ -72,7 +72,7 @@ use crate::records::Records;
 use crate::sampling_period;
 use crate::seasonal_knots::Knots;
 
-const VERSION: u8 = 8;
+const VERSION: u8 = 9;
 /// Windows before a series is judged by itself; they fit into the knots' memory, idle until then.
 pub(crate) const WARM_UP: u32 = 24;
 /// Windows that level and scale remember once the series is old: a scale good to a few percent.
@@ -261,6 +261,14 @@ impl State {
     /// that is not finite is ignored. Windows without data are not reported at all.
     pub fn step(&mut self, ts_ns: i64, value: f64) -> Verdict {
         self.step_beside(ts_ns, value, None)
+    }
+
+    /// What its values are: rates of a counter, or not. A series that turns out to be the other is
+    /// another series.
+    pub(crate) fn measure(&mut self, is_rate: bool) {
+        if self.traits.is_rate() != is_rate {
+            *self = Self { traits: Traits::of(is_rate), ..Self::new() };
+        }
     }
 
     /// The same, with what others of its kind tell: the score of a series that is still young, of

@@ -18,6 +18,9 @@ const RISES: u8 = 3;
 /// A counter's falls, twice, less its rises, from which on it is none: a reset that half is made
 /// good by the next window happens, but not again and again.
 const FALLS: u8 = 8;
+/// Of these, what is held against a series that has shown nothing yet: a gauge may have such a name
+/// (`memory_usage_total`).
+const UNPROVEN: u8 = FALLS / 2;
 
 /// Bytes of a counter's state before those of its rate: version, kind, falls and last value.
 const COUNTER_HEADER: usize = 3 + size_of::<f64>();
@@ -68,7 +71,7 @@ impl State {
     }
 
     fn counter() -> Self {
-        Self::Counter { rate: counter_rate::State::new(), last: f64::NAN, falls: 0 }
+        Self::Counter { rate: counter_rate::State::new(), last: f64::NAN, falls: UNPROVEN }
     }
 
     /// Takes in the mean and the highest value of a window, of which `ts_ns` is the newest sample.
@@ -172,7 +175,7 @@ pub fn to_rates(metric: &str, samples: &mut Vec<(i64, f64)>) -> bool {
     let falls = || pairs().filter(|(last, value)| fell(*last, *value)).count();
     let is_counter = match State::of(metric) {
         State::Gauge => false,
-        State::Counter { .. } => 2 * falls() < rises() + usize::from(FALLS),
+        State::Counter { .. } => 2 * falls() < rises() + usize::from(UNPROVEN),
         State::Watched { .. } => rises() >= usize::from(RISES) && falls() == 0,
     };
     if is_counter {
@@ -233,6 +236,9 @@ mod tests {
         let mut started: Vec<f64> = (1..=13).map(|i| f64::from(i) * 10.0).collect();
         started.extend((0..40).map(waves));
         assert_eq!(read("thread_count", &started)[52], Some(waves(39)));
+        let noisy = |i: i32| 9e8 + 1e6 * f64::from(i * 7 % 11);
+        let memory: Vec<f64> = (0..12).map(noisy).collect();
+        assert_eq!(read("memory_usage_total", &memory)[11], Some(noisy(11)), "soon");
         // A reset of which half is made good at once is one.
         let reset: Vec<f64> = (0..40).map(|i| f64::from(60 * (i + 1 - i / 20 * 8))).collect();
         assert_eq!(read("a_total", &reset)[39], Some(1.0));

@@ -9,7 +9,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, Float64Array, Int64Array, StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Float64Array, Int64Array,
+    StringArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -53,6 +54,11 @@ impl Rows<'_> {
         Ok(texts.map(|texts| Texts(texts.as_string().clone())))
     }
 
+    /// Argument number `at`, of truth values; `None` where it was left out.
+    pub(crate) fn flags(&self, at: usize) -> Option<Flags<'_>> {
+        self.args.get(at).map(|flags| Flags(flags.as_boolean()))
+    }
+
     /// Row numbers by the end of their window: one moment, as windows close by their ends.
     pub fn moments(&self) -> BTreeMap<i64, Vec<usize>> {
         let mut moments: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
@@ -93,6 +99,15 @@ impl Numbers<'_> {
     /// A null says nothing about its series, like NaN.
     pub(crate) fn of(&self, row: usize) -> f64 {
         if self.0.is_valid(row) { self.0.value(row) } else { f64::NAN }
+    }
+}
+
+/// A column of truth values.
+pub(crate) struct Flags<'a>(&'a BooleanArray);
+
+impl Flags<'_> {
+    pub(crate) fn of(&self, row: usize) -> Option<bool> {
+        self.0.is_valid(row).then(|| self.0.value(row))
     }
 }
 
@@ -270,7 +285,7 @@ impl Function {
 }
 
 fn coercion(to: &DataType) -> datafusion::logical_expr::Coercion {
-    use datafusion::common::types::{NativeType, logical_float64, logical_string};
+    use datafusion::common::types::{NativeType, logical_boolean, logical_float64, logical_string};
     use datafusion::logical_expr::{Coercion, TypeSignatureClass};
     match to {
         DataType::Float64 => Coercion::new_implicit(
@@ -279,6 +294,7 @@ fn coercion(to: &DataType) -> datafusion::logical_expr::Coercion {
             NativeType::Float64,
         ),
         DataType::Timestamp(..) => Coercion::new_exact(TypeSignatureClass::Timestamp),
+        DataType::Boolean => Coercion::new_exact(TypeSignatureClass::Native(logical_boolean())),
         _ => Coercion::new_exact(TypeSignatureClass::Native(logical_string())),
     }
 }

@@ -19,7 +19,8 @@ pub struct CorrelateConfig {
     /// may be a fault of its own.
     #[serde(with = "interval_text")]
     pub growth: Nanos,
-    /// An incident ends when nothing in it was abnormal for this long.
+    /// An incident ends when nothing in it was abnormal for this long; for twice as long if the
+    /// one before had ended too early, up to sixteen times.
     #[serde(with = "interval_text")]
     pub resolve_after: Nanos,
     /// Incidents a day that noise may open; as many for every 50 services where more are watched.

@@ -1,17 +1,27 @@
-//! Two things that a series is found to be, in a byte.
+//! Three things that a series is found to be, in a byte.
 
 /// Windows over which the share of zeros is averaged.
 const MEMORY: u8 = 32;
 /// The whole of that share.
-const ALL: u8 = 0x7f;
+const ALL: u8 = 0x3f;
+const RATE: u8 = 0x40;
 const DAILY: u8 = 0x80;
 
-/// How much of it has lately been zero, in 127ths, and whether its baseline has adopted a daily
-/// pattern.
+/// How much of it has lately been zero, in 63rds, whether its values are rates of a counter, and
+/// whether its baseline has adopted a daily pattern.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Traits(pub(super) u8);
 
 impl Traits {
+    /// Of a series of which no more is known.
+    pub(super) fn of(is_rate: bool) -> Self {
+        Self(if is_rate { RATE } else { 0 })
+    }
+
+    pub(super) fn is_rate(self) -> bool {
+        self.0 & RATE != 0
+    }
+
     /// Whether it has lately been zero most of the time.
     pub(super) fn is_idle(self) -> bool {
         self.0 & ALL > ALL / 2
@@ -38,7 +48,7 @@ impl Traits {
             (false, true) => share + (ALL - share).div_ceil(MEMORY),
             (false, false) => share - share.div_ceil(MEMORY),
         };
-        self.0 = self.0 & DAILY | share;
+        self.0 = self.0 & !ALL | share;
     }
 }
 
