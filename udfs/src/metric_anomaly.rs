@@ -94,7 +94,7 @@ const WIDEN: f64 = 0.25;
 /// below the alarm threshold must not be learnt either.
 const FREEZE: f64 = 2.0;
 /// Score that would be told.
-const TOLD: f64 = 3.0;
+pub(crate) const TOLD: f64 = 3.0;
 /// Alerting windows after which a change is the new normal: an hour at one-minute windows. A young
 /// series waits for a quarter of its age only: a fifth of all that it has shown is not rare.
 const PATIENCE: i8 = 60;

@@ -17,7 +17,9 @@
 //! freedom, to within its factor in front: about half the square of a normal deviate. How far that
 //! is to be believed is learned from all young series together by [`peaks over
 //! threshold`](crate::peaks_over_threshold), without its records, as what one series did says
-//! little of another, and the score is never above `S` itself.
+//! little of another, and the score is never above `S` itself. Of what is told at one moment only the
+//! most surprising is learnt: a fault shows in many series, and if all taught what is usual, its
+//! second minute would be.
 //!
 //! Series that are there when a kind is first seen are not new, only unknown. One that begins later
 //! is: it warms up, fills caches, and is not compared with those, but with others that began later;
@@ -36,7 +38,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::{Reader, put_f32s};
-use crate::metric_anomaly::{WARM_UP, Young};
+use crate::metric_anomaly::{TOLD, WARM_UP, Young};
 use crate::peaks_over_threshold::{Prior, Tail};
 use crate::rare_events::RareEvents;
 use crate::stateful::Shared;
@@ -180,8 +182,15 @@ impl Newcomers {
             (None, Past::Young { .. }) => 0.0,
             (None, Past::Still { .. }) => SCORE_MAX,
         };
-        let scores = looked.iter().zip(rows).map(score).collect();
-        let mut lessons: Vec<Lesson> = looked.into_iter().flatten().collect();
+        let scores: Vec<f64> = looked.iter().zip(rows).map(score).collect();
+        let told = |lesson: &Lesson, score: f64| lesson.statistic.is_some() && score >= TOLD;
+        let lessons = looked.into_iter().zip(&scores).filter_map(|(lesson, s)| Some((lesson?, *s)));
+        let (news, lessons): (Vec<_>, Vec<_>) = lessons.partition(|(l, score)| told(l, *score));
+        let strongest = news.into_iter().filter(|(lesson, _)| lesson.fresh).map(|(l, _)| l);
+        let strongest = strongest
+            .max_by(|a, b| a.surprise().total_cmp(&b.surprise()).then_with(|| Lesson::order(a, b)));
+        let mut lessons: Vec<Lesson> = lessons.into_iter().map(|(lesson, _)| lesson).collect();
+        lessons.extend(strongest);
         lessons.sort_by(Lesson::order);
         lessons.iter().for_each(|lesson| self.learn(lesson));
         scores
@@ -295,6 +304,10 @@ impl Shared for Newcomers {
 }
 
 impl Lesson {
+    fn surprise(&self) -> f64 {
+        self.statistic.unwrap_or(0.0)
+    }
+
     /// An order that does not depend on that of the rows.
     fn order(a: &Self, b: &Self) -> std::cmp::Ordering {
         let numbers = |l: &Self| [Some(l.size), l.event, l.log_square, l.statistic];

@@ -3,8 +3,9 @@
 //! Prometheus and OpenMetrics name counters `…_total` and the buckets of histograms `…_bucket`.
 //! Names that end in `_count` or `_sum` are counters in a histogram or summary, and gauges
 //! elsewhere (`thread_count`): these are watched until they have risen often enough, or fallen. A
-//! counter rises and never falls, but for a reset, which takes it below half of what it was; one
-//! that keeps falling by less is a gauge, whatever its name.
+//! counter rises and never falls, but for a reset, which takes it below half of what it was. If it
+//! falls by less, how fast it counted then is not known, and if it keeps doing so it is a gauge,
+//! whatever its name.
 
 use crate::codec::Reader;
 use crate::counter_rate;
@@ -15,12 +16,13 @@ const VERSION: u8 = 2;
 const WATCHED: u8 = 12;
 /// Fewest rises that make a counter.
 const RISES: u8 = 3;
-/// A counter's falls, twice, less its rises, from which on it is none: a reset that half is made
-/// good by the next window happens, but not again and again.
-const FALLS: u8 = 8;
-/// Of these, what is held against a series that has shown nothing yet: a gauge may have such a name
-/// (`memory_usage_total`).
-const UNPROVEN: u8 = FALLS / 2;
+/// What a fall weighs against a counter, in rises: a process that restarts takes part of a sum with
+/// it, but not every few minutes, as garbage is collected.
+const FALL: u8 = 16;
+/// Weight from which on it is none, and what of it is held against a series that has shown nothing
+/// yet: a gauge may have such a name (`memory_usage_total`).
+const GAUGE: u8 = 4 * FALL;
+const UNPROVEN: u8 = 2 * FALL;
 
 /// Bytes of a counter's state before those of its rate: version, kind, falls and last value.
 const COUNTER_HEADER: usize = 3 + size_of::<f64>();
@@ -77,12 +79,13 @@ impl State {
     /// Takes in the mean and the highest value of a window, of which `ts_ns` is the newest sample.
     /// `None` where it is not known yet what the series is, or how fast it counts.
     pub fn step(&mut self, ts_ns: i64, mean: f64, highest: f64) -> Option<Reading> {
+        let whole = !matches!(self, Self::Counter { last, .. } if fell(*last, highest));
         self.watch(highest);
         match self {
             Self::Gauge => Some(Reading { value: mean, is_rate: false }),
             Self::Counter { rate, .. } => {
                 let value = rate.step(ts_ns, highest)?;
-                Some(Reading { value, is_rate: true })
+                whole.then_some(Reading { value, is_rate: true })
             }
             Self::Watched { still, .. } => {
                 let steady = *still >= WATCHED && highest.is_finite();
@@ -100,12 +103,12 @@ impl State {
             Self::Gauge => {}
             Self::Counter { last, falls, .. } => {
                 if fell(*last, value) {
-                    *falls += 2;
+                    *falls += FALL;
                 } else if value > *last {
                     *falls = falls.saturating_sub(1);
                 }
                 *last = value;
-                if *falls >= FALLS {
+                if *falls >= GAUGE {
                     *self = Self::Gauge;
                 }
             }
@@ -175,12 +178,17 @@ pub fn to_rates(metric: &str, samples: &mut Vec<(i64, f64)>) -> bool {
     let falls = || pairs().filter(|(last, value)| fell(*last, *value)).count();
     let is_counter = match State::of(metric) {
         State::Gauge => false,
-        State::Counter { .. } => 2 * falls() < rises() + usize::from(UNPROVEN),
+        State::Counter { .. } => usize::from(FALL) * falls() < rises() + usize::from(UNPROVEN),
         State::Watched { .. } => rises() >= usize::from(RISES) && falls() == 0,
     };
     if is_counter {
         let mut rate = counter_rate::State::new();
-        let rates = samples.iter().filter_map(|(ts, value)| Some((*ts, rate.step(*ts, *value)?)));
+        let mut last = f64::NAN;
+        let rates = samples.iter().filter_map(|(ts, value)| {
+            let whole = !fell(std::mem::replace(&mut last, *value), *value);
+            let rate = rate.step(*ts, *value)?;
+            whole.then_some((*ts, rate))
+        });
         *samples = rates.collect();
     }
     is_counter
@@ -239,9 +247,14 @@ mod tests {
         let noisy = |i: i32| 9e8 + 1e6 * f64::from(i * 7 % 11);
         let memory: Vec<f64> = (0..12).map(noisy).collect();
         assert_eq!(read("memory_usage_total", &memory)[11], Some(noisy(11)), "soon");
-        // A reset of which half is made good at once is one.
+        // Part of a sum that starts again is a reset of that part.
         let reset: Vec<f64> = (0..40).map(|i| f64::from(60 * (i + 1 - i / 20 * 8))).collect();
+        assert_eq!(read("a_total", &reset)[20..22], [None, Some(1.0)]);
         assert_eq!(read("a_total", &reset)[39], Some(1.0));
+        let saw = |i: i32| 1e8 + 1e6 * f64::from(i % 7);
+        let collected: Vec<f64> = (0..30).map(saw).collect();
+        let told = read("memory_usage_total", &collected);
+        assert_eq!((told[7], told[29]), (None, Some(saw(29))), "{told:?}");
         let mut samples: Vec<(i64, f64)> =
             values.iter().enumerate().map(|(i, v)| (i as i64 * MINUTE, *v)).collect();
         assert!(!to_rates("connections_total", &mut samples));
