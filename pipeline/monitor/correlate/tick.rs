@@ -186,7 +186,7 @@ impl Correlator {
         // What goes wrong beside an open incident of the service is most likely part of it.
         let open: BTreeSet<(String, String)> =
             self.open.values().flat_map(OpenIncident::binding_keys).map(SeriesKey::place).collect();
-        while let Some(series) = self.unrest.opening(tick.at, watched, budget, |key| {
+        while let Some(series) = self.unrest.opening(tick.at, watched, budget, &self.around.topology, |key| {
             self.known.knows(key, tick.at) && !open.contains(&key.place())
         }) {
             let keys: Vec<SeriesKey> = series.iter().map(|s| s.key.clone()).collect();

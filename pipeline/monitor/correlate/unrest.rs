@@ -43,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use super::surroundings::Watched;
 use super::track::{SeriesKey, Track};
 use super::witness::family;
+use crate::monitor::topology::Topology;
 use crate::model::{DAY, MINUTE, Nanos, Signal};
 
 /// Least score of a window that counts: one in a hundred.
@@ -169,6 +170,7 @@ impl Unrest {
         at: Nanos,
         watched: Watched,
         per_day: f64,
+        topology: &Topology,
         known: impl Fn(&SeriesKey) -> bool,
     ) -> Option<Vec<Restless>> {
         self.runs.retain(|_, run| (at - run.until) as f64 <= PAUSE * run.step as f64);
@@ -179,19 +181,40 @@ impl Unrest {
             }
         }
         let weight = |key: &SeriesKey| if known(key) { KNOWN } else { 0.0 };
-        let restless = places.into_values().map(|runs| {
-            let weighed = runs.into_iter().map(|(key, run)| (run.evidence + weight(key), key, run));
-            let mut runs: Vec<(f64, &SeriesKey, &Run)> = weighed.collect();
-            runs.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-            let mut kinds = BTreeSet::new();
-            runs.retain(|(_, key, _)| kinds.insert(family(&key.metric)) && kinds.len() <= KINDS);
-            (false_per_day(&runs, watched), runs)
-        });
+        let places: BTreeMap<(&str, &str), Vec<(f64, &SeriesKey, &Run)>> = places
+            .into_iter()
+            .map(|(place, runs)| {
+                let weighed = runs.into_iter().map(|(key, run)| (run.evidence + weight(key), key, run));
+                let mut runs: Vec<(f64, &SeriesKey, &Run)> = weighed.collect();
+                runs.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+                let mut kinds = BTreeSet::new();
+                runs.retain(|(_, key, _)| kinds.insert(family(&key.metric)) && kinds.len() <= KINDS);
+                (place, runs)
+            })
+            .collect();
         let heard = |runs: &[(f64, &SeriesKey, &Run)]| {
             runs.len() == KINDS || runs.iter().any(|(_, _, run)| run.told)
         };
-        let restless = restless.filter(|(_, runs)| heard(runs));
-        let (expected, runs) = restless.min_by(|a, b| a.0.total_cmp(&b.0))?;
+        let mut restless: Vec<(f64, Vec<(f64, &SeriesKey, &Run)>)> = Vec::new();
+        for ((cluster, service), runs) in &places {
+            if heard(runs) {
+                restless.push((false_per_day(runs, watched), runs.clone()));
+            }
+            let Some(own) = runs.iter().find(|r| r.2.told) else { continue };
+            let near: BTreeSet<&str> = topology.callers(service).chain(topology.callees(service)).collect();
+            let mapped = topology.knows(service);
+            let chances = if mapped { near.len() as f64 } else { watched.services as f64 };
+            let best = places.iter().filter(|((c, other), _)| {
+                c == cluster && other != service && if mapped { near.contains(other) } else { !topology.knows(other) }
+            }).filter_map(|(_, runs)| runs.iter().find(|r| r.2.told)).filter(|r| {
+                mapped || (r.2.onset_at - own.2.onset_at).abs() <= own.2.step
+            }).max_by(|a, b| a.0.total_cmp(&b.0).then_with(|| b.1.cmp(a.1)));
+            if let Some(best) = best.filter(|b| b.0 <= own.0) {
+                let pair = vec![*own, *best];
+                restless.push((chances.max(1.0) * false_per_day(&pair, watched), pair));
+            }
+        }
+        let (expected, runs) = restless.into_iter().min_by(|a, b| a.0.total_cmp(&b.0))?;
         let found = |(_, key, run): (f64, &SeriesKey, &Run)| Restless {
             key: key.clone(),
             track: run.track(),
