@@ -182,11 +182,10 @@ impl Correlator {
     /// Opens an incident for each service that is restless beyond what noise may open, unless its
     /// series belong to one.
     fn open_restless(&mut self, tick: &mut Tick) {
-        let (watched, budget) = (self.around.watched, self.around.budget());
         // What goes wrong beside an open incident of the service is most likely part of it.
         let open: BTreeSet<(String, String)> =
             self.open.values().flat_map(OpenIncident::binding_keys).map(SeriesKey::place).collect();
-        while let Some(series) = self.unrest.opening(tick.at, watched, budget, &self.around.topology, |key| {
+        while let Some(series) = self.unrest.opening(tick.at, &self.around, |key| {
             self.known.knows(key, tick.at) && !open.contains(&key.place())
         }) {
             let keys: Vec<SeriesKey> = series.iter().map(|s| s.key.clone()).collect();
