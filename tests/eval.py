@@ -13,8 +13,9 @@ nab and jumpstarter (signals), loghub (templates), runbooks (the runbook of an a
 cases (past incidents like a new one) and calm (days without a fault); these two are
 generated, so they need neither KIT nor DATA, as are families (synthetic series of many
 shapes, each with a fault), formats (logs of many kinds of systems), quiet (causes in
-systems of little traffic, for given times) and metrics_only (the same in systems of which
-nothing else is known), which need the KIT.
+systems of little traffic, for given times), metrics_only (the same in systems of which
+nothing else is known) and systems (a hundred systems of all kinds, known for an hour by
+what they happen to have: incidents and causes), which need the KIT.
 One fixed configuration, the program's own, serves them all.
 
 Only this script reads `truth/`: the starts of faults, for the causes at given
@@ -52,11 +53,12 @@ SETS = {
     "formats": ("", ("formats",)),
     "quiet": ("", ("quiet",)),
     "metrics_only": ("", ("metrics_only",)),
+    "systems": ("", ("systems",)),
     "cases": ("", ()),
     "calm": ("", ()),
 }
 WITHOUT_KIT = ("runbooks", "cases", "calm")
-WITHOUT_DATA = ("families", "formats", "quiet", "metrics_only", "cases", "calm")
+WITHOUT_DATA = ("families", "formats", "quiet", "metrics_only", "systems", "cases", "calm")
 # Runbooks that lie beside those of the alerts and are to be told from them.
 OTHER_RUNBOOKS = "runbooks_scoutflo"
 # Seeds of the generated days of `cases`, faults of each, and the share that is past.
@@ -209,7 +211,8 @@ class Evaluation:
         tests = ROOT / "tests"
         script, made = tests / f"{name}.py", self.out / "outages" / f".{name}"
         outage = self.out / "outages" / name
-        source = b"".join(p.read_bytes() for p in [script, *sorted(tests.glob(f"{name}/*.txt"))])
+        parts = [*sorted(tests.glob(f"{name}_*.py")), *sorted(tests.glob(f"{name}/*.txt"))]
+        source = b"".join(p.read_bytes() for p in [script, *parts])
         if not made.exists() or made.read_bytes() != source:
             shutil.rmtree(outage, ignore_errors=True)
             run([sys.executable, script, outage])
@@ -254,6 +257,39 @@ class Evaluation:
         systems = sorted(self.synthetic("metrics_only").glob("system-*"))
         self.attempt("metrics_only", "causes at given times",
                      lambda: self.oracle("metrics_only", systems))
+
+    def systems(self):
+        folders = sorted(self.synthetic("systems").glob("*-[0-9]*"))
+        pairs = [(folder, self.replay(folder)[0]) for folder in folders]
+        self.attempt("systems", "incidents", lambda: self.found("systems", pairs))
+        faulty = [(folder, archive) for folder, archive in pairs if "calm" not in folder.name]
+        self.attempt("systems", "causes end to end", lambda: self.end_to_end("systems", faulty))
+        # The controls know neither labels nor systems without metrics.
+        self.attempt("systems", "causes at given times", lambda: self.oracle(
+            "systems", [folder for folder, _ in faulty], control=None))
+
+    def found(self, name, pairs):
+        """Faults during which an incident opened, by what is known of the system, and the rest."""
+        with open(pairs[0][0].parent / "index.csv", encoding="utf8", newline="") as f:
+            index = {row["name"]: row for row in csv.DictReader(f)}
+        hits, opened, vain, hours = {}, 0, 0, 0.0
+        for folder, archive in pairs:
+            with open(folder / "truth" / "faults.csv", encoding="utf8", newline="") as f:
+                spans = [(to_ms(r["start"]), to_ms(r["end"])) for r in csv.DictReader(f)]
+            incidents = csv.DictReader(io.StringIO(self.query(archive, INCIDENTS_SQL)))
+            times = [to_ms(row["opened_at"]) for row in incidents]
+            inside = [sum(a <= at <= b for at in times) for a, b in spans]
+            hits.setdefault(index[folder.name]["setup"], []).extend(n > 0 for n in inside)
+            opened += sum(inside)
+            vain += len(times) - sum(inside)
+            hours += float(index[folder.name]["minutes"]) / 60
+        all_hits = sum(hits.values(), [])
+        self.row(name, "faults with an incident", sum(all_hits) / len(all_hits))
+        for setup, of_setup in sorted(hits.items()):
+            if of_setup:
+                self.row(name, f"of these, {setup}", sum(of_setup) / len(of_setup))
+        self.row(name, "incidents per detected fault", opened / max(sum(all_hits), 1))
+        self.row(name, f"false incidents in {hours:.0f} hours", vain)
 
     def runbooks(self):
         """One runbook per alert, named after it, among others."""
@@ -422,7 +458,7 @@ class Evaluation:
             files += [outage / "truth" / "faults.csv", path]
         self.causes(name, "causes end to end", files, None)
 
-    def oracle(self, name, outages, *control):
+    def oracle(self, name, outages, *arguments, control="naive_rca.py"):
         """Rankings for the starts of the faults, which the program is told."""
         files, references, seconds, asked = [], [], 0.0, 0
         for outage in outages:
@@ -435,11 +471,12 @@ class Evaluation:
             asked += len(starts)
             path = self.work_file(f"{outage.name}.given-times.jsonl")
             write_jsonl(path, attributed(text, starts))
-            reference = self.work_file(f"{outage.name}.naive.jsonl")
-            reference.write_text(self.script("naive_rca.py", outage, *control), encoding="utf8")
             files += [truth, path]
-            references += [truth, reference]
-        self.causes(name, "causes at given times", files, references)
+            if control:
+                reference = self.work_file(f"{outage.name}.naive.jsonl")
+                reference.write_text(self.script(control, outage, *arguments), encoding="utf8")
+                references += [truth, reference]
+        self.causes(name, "causes at given times", files, references or None)
         self.row(name, "diagnose, wall clock s per time", seconds / max(asked, 1))
 
     def causes(self, name, part, files, references):

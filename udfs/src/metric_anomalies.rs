@@ -132,6 +132,20 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_that_shows_in_many_young_series_is_told_while_it_lasts() {
+        let (mut noise, mut metrics) = (Noise::new(Family::Normal, 5), Metrics::default());
+        for minute in 0..15 {
+            let mut values = calm(&mut noise);
+            if minute >= 12 {
+                values[..10].iter_mut().for_each(|value| *value *= 1.5);
+            }
+            let scores = window(&mut metrics, minute, &values, false);
+            let told = scores[..10].iter().filter(|score| **score >= 3.0).count();
+            assert_eq!(told, if minute >= 12 { 10 } else { 0 }, "{minute}: {scores:?}");
+        }
+    }
+
+    #[test]
     fn a_young_series_whose_change_lasts_begins_anew() {
         let mut noise = Noise::new(Family::Normal, 4);
         let mut metrics = Metrics::default();

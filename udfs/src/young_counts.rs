@@ -224,6 +224,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_that_shows_in_many_counts_is_told_while_it_lasts() {
+        let mut rng = Rng(3);
+        let many = watched(|i, at| rng.poisson(if i < 6 && at >= 8 { 60.0 } else { 4.0 }), 12);
+        for (at, scores) in many.iter().enumerate() {
+            let told = scores[..6].iter().filter(|score| **score >= 3.0).count();
+            assert!(
+                told == if (8..11).contains(&at) { 6 } else { 0 } || at > 10,
+                "{at}: {scores:?}"
+            );
+        }
+    }
+
+    #[test]
     fn calm_counts_rarely_alarm_and_a_flood_or_silence_among_them_does() {
         let (mut alarms, mut windows, mut found) = (0, 0, 0);
         for seed in 0..40 {
