@@ -183,6 +183,19 @@ mod tests {
         assert_eq!(told, [true, false], "only where it is not known");
     }
 
+    #[test]
+    fn a_counter_that_begins_to_count_is_the_same_series() {
+        let mut state = State::new();
+        for minute in 0..100 {
+            state.measure(false);
+            state.step(minute * MINUTE, 0.0);
+        }
+        state.measure(true);
+        assert!(state.windows() == 100 && state.step(100 * MINUTE, 2.0).score >= 3.0);
+        state.measure(false);
+        assert_eq!(state.windows(), 0);
+    }
+
     /// Rows of windows of any width, by the end of which they are given: `(series, start, end,
     /// value)`.
     fn sessions(noise: &mut Noise) -> Vec<(u32, i64, i64, f64)> {

@@ -264,10 +264,16 @@ impl State {
     }
 
     /// What its values are: rates of a counter, or not. A series that turns out to be the other is
-    /// another series.
+    /// another series, unless it has been zero ever since: a counter that had not counted yet.
     pub(crate) fn measure(&mut self, is_rate: bool) {
-        if self.traits.is_rate() != is_rate {
-            *self = Self { traits: Traits::of(is_rate), ..Self::new() };
+        if self.traits.is_rate() == is_rate {
+            return;
+        }
+        if self.origin == 0.0 && self.unit == 0.0 {
+            self.traits.set_rate(is_rate);
+        } else {
+            *self = Self::new();
+            self.traits.set_rate(is_rate);
         }
     }
 

@@ -64,7 +64,7 @@ impl State {
     pub fn of(metric: &str) -> Self {
         let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| metric.ends_with(suffix));
         if ends(&["_total", "_bucket"]) {
-            Self::counter()
+            Self::counter(UNPROVEN)
         } else if ends(&["_count", "_sum"]) {
             Self::Watched { values: 0, rises: 0, still: 0, last: f64::NAN }
         } else {
@@ -72,8 +72,8 @@ impl State {
         }
     }
 
-    fn counter() -> Self {
-        Self::Counter { rate: counter_rate::State::new(), last: f64::NAN, falls: UNPROVEN }
+    fn counter(falls: u8) -> Self {
+        Self::Counter { rate: counter_rate::State::new(), last: f64::NAN, falls }
     }
 
     /// Takes in the mean and the highest value of a window, of which `ts_ns` is the newest sample.
@@ -120,7 +120,7 @@ impl State {
                 if fell(*last, value) || value < 0.0 {
                     *self = Self::Gauge;
                 } else if *values >= WATCHED && *rises >= RISES {
-                    *self = Self::counter();
+                    *self = Self::counter(0);
                 } else {
                     *last = value;
                     if *still >= WATCHED {

@@ -31,7 +31,8 @@
 //! A service of which only logs or only spans are known has one kind. So the strongest runs of two
 //! services count together as well, if both have shown such a window and one calls the other, or,
 //! where the graph knows neither, if both began at the same moment. There are as many more chances
-//! for such a pair as the service has neighbours, or as there are services.
+//! for such a pair as the service has neighbours, or as a third of the services: to begin together
+//! is about so much rarer than to overlap.
 //!
 //! A kind that was part of an earlier incident of the service counts `KNOWN` more: that a fault of
 //! two such kinds comes back is taken to be ten times as likely as a new one, see [`super::known`].
@@ -75,6 +76,9 @@ const KNOWN: f64 = DECADE / 2.0;
 
 /// Services to which that refers.
 const SERVICES: f64 = 50.0;
+
+/// Runs that overlap with one, for each that begins at its moment.
+const TOGETHER: u64 = 3;
 
 /// Windows without anything after which a run is over.
 const PAUSE: f64 = 3.0;
@@ -243,7 +247,7 @@ fn pair<'a>(
     let own = places[place].iter().find(|voice| is_told(voice))?;
     let near: BTreeSet<&str> = graph.callers(service).chain(graph.callees(service)).collect();
     let mapped = graph.knows(service);
-    let chances = if mapped { near.len() as u64 } else { around.watched.services };
+    let chances = if mapped { near.len() as u64 } else { around.watched.services / TOGETHER };
     let others = places.iter().filter(|((elsewhere, other), _)| {
         let related = if mapped { near.contains(other) } else { !graph.knows(other) };
         *elsewhere == cluster && *other != service && related

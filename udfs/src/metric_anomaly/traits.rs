@@ -13,9 +13,8 @@ const DAILY: u8 = 0x80;
 pub(super) struct Traits(pub(super) u8);
 
 impl Traits {
-    /// Of a series of which no more is known.
-    pub(super) fn of(is_rate: bool) -> Self {
-        Self(if is_rate { RATE } else { 0 })
+    pub(super) fn set_rate(&mut self, is_rate: bool) {
+        self.0 = if is_rate { self.0 | RATE } else { self.0 & !RATE };
     }
 
     pub(super) fn is_rate(self) -> bool {
