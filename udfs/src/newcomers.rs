@@ -17,9 +17,9 @@
 //! freedom, to within its factor in front: about half the square of a normal deviate. How far that
 //! is to be believed is learned from all young series together by [`peaks over
 //! threshold`](crate::peaks_over_threshold), without its records, as what one series did says
-//! little of another, and the score is never above `S` itself. Of what is told at one moment only the
-//! most surprising is learnt: a fault shows in many series, and if all taught what is usual, its
-//! second minute would be.
+//! little of another, and the score is never above `S` itself. Of what is told at one moment only
+//! the most surprising is learnt: a fault shows in many series, and if all taught what is usual,
+//! its second minute would be.
 //!
 //! Series that are there when a kind is first seen are not new, only unknown. One that begins later
 //! is: it warms up, fills caches, and is not compared with those, but with others that began later;
@@ -183,14 +183,15 @@ impl Newcomers {
             (None, Past::Still { .. }) => SCORE_MAX,
         };
         let scores: Vec<f64> = looked.iter().zip(rows).map(score).collect();
-        let told = |lesson: &Lesson, score: f64| lesson.statistic.is_some() && score >= TOLD;
-        let lessons = looked.into_iter().zip(&scores).filter_map(|(lesson, s)| Some((lesson?, *s)));
-        let (news, lessons): (Vec<_>, Vec<_>) = lessons.partition(|(l, score)| told(l, *score));
-        let strongest = news.into_iter().filter(|(lesson, _)| lesson.fresh).map(|(l, _)| l);
-        let strongest = strongest
-            .max_by(|a, b| a.surprise().total_cmp(&b.surprise()).then_with(|| Lesson::order(a, b)));
-        let mut lessons: Vec<Lesson> = lessons.into_iter().map(|(lesson, _)| lesson).collect();
-        lessons.extend(strongest);
+        let (mut told, mut lessons) = (Vec::new(), Vec::new());
+        for (lesson, score) in looked.into_iter().zip(&scores) {
+            let Some(lesson) = lesson else { continue };
+            let of =
+                if lesson.statistic.is_some() && *score >= TOLD { &mut told } else { &mut lessons };
+            of.push(lesson);
+        }
+        told.retain(|lesson| lesson.fresh);
+        lessons.extend(told.into_iter().max_by(Lesson::surprise));
         lessons.sort_by(Lesson::order);
         lessons.iter().for_each(|lesson| self.learn(lesson));
         scores
@@ -304,8 +305,10 @@ impl Shared for Newcomers {
 }
 
 impl Lesson {
-    fn surprise(&self) -> f64 {
-        self.statistic.unwrap_or(0.0)
+    /// The most surprising last.
+    fn surprise(a: &Self, b: &Self) -> std::cmp::Ordering {
+        let of = |l: &Self| l.statistic.unwrap_or(0.0);
+        of(a).total_cmp(&of(b)).then_with(|| Self::order(a, b))
     }
 
     /// An order that does not depend on that of the rows.

@@ -92,12 +92,17 @@ impl YoungCounts {
         let scores = looked.iter().zip(rows).map(|(lesson, row)| self.score(lesson.as_ref(), row));
         let scores: Vec<f64> = scores.collect();
         let news = looked.into_iter().zip(rows).zip(&scores).filter(|((_, row), _)| !row.young.hot);
-        let news = news.filter_map(|((lesson, _), score)| Some((lesson?, *score >= TOLD)));
-        let (told, mut lessons): (Vec<_>, Vec<_>) = news.partition(|(_, told)| *told);
-        let strongest = told.into_iter().map(|(lesson, _)| lesson).max_by(Lesson::order);
-        lessons.extend(strongest.map(|lesson| (self.tamed(lesson), true)));
-        lessons.sort_by(|(a, _), (b, _)| Lesson::order(a, b));
-        lessons.into_iter().for_each(|(lesson, _)| self.learn(lesson));
+        let (mut told, mut lessons) = (Vec::new(), Vec::new());
+        for ((lesson, _), score) in news {
+            let Some(lesson) = lesson else { continue };
+            if *score >= TOLD { told.push((*score, lesson)) } else { lessons.push(lesson) }
+        }
+        let strongest = told
+            .into_iter()
+            .max_by(|(s, a), (t, b)| s.total_cmp(t).then_with(|| Lesson::order(a, b)));
+        lessons.extend(strongest.map(|(_, lesson)| self.tamed(lesson)));
+        lessons.sort_by(Lesson::order);
+        lessons.into_iter().for_each(|lesson| self.learn(lesson));
         scores
     }
 
