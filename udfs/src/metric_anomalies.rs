@@ -1,9 +1,10 @@
-//! `metric_anomaly(value [, kind [, is_rate]]) OVER (PARTITION BY series ORDER BY window)` as SQL sees it.
+//! `metric_anomaly(value [, kind [, is_rate]]) OVER (PARTITION BY series ORDER BY window)` as SQL
+//! sees it.
 //!
 //! With a kind, what other young series of it show lets a young series speak; without one it stays
 //! silent until it is grown up. The kind also tells how rare an event is after zeros. A series of
-//! which `is_rate` changes, as what was taken for a counter is none, begins anew. The
-//! engine hands over the rows of a closed window at once.
+//! which `is_rate` changes, as what was taken for a counter is none, begins anew. The engine hands
+//! over the rows of a closed window at once.
 
 use std::collections::BTreeMap;
 
