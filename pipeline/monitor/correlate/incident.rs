@@ -233,11 +233,11 @@ impl OpenIncident {
     }
 
     fn held_until(&self, track: &Track, around: &Surroundings) -> Nanos {
-        track.last_seen_at() + self.hold(track, around)
+        track.last_seen_at().saturating_add(self.hold(track, around))
     }
 
     fn hold(&self, track: &Track, around: &Surroundings) -> Nanos {
-        around.config.hold(self.step(track, around)) << self.patience
+        around.config.hold(self.step(track, around)).saturating_mul(1 << self.patience)
     }
 
     /// Tells what is known of its binding series from its end on.

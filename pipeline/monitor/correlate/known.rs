@@ -27,7 +27,7 @@ const MEMORY: Nanos = 14 * DAY;
 const MAX_SERVICES: usize = 4096;
 const MAX_KINDS: usize = 64;
 
-/// Times that the wait of an incident is doubled at most: half an hour of minutes.
+/// Times that the wait of an incident is doubled at most: from two minutes to half an hour.
 const PATIENCE_MAX: u8 = 4;
 
 /// The last incident of one kind.
