@@ -269,12 +269,10 @@ impl State {
         if self.traits.is_rate() == is_rate {
             return;
         }
-        if self.origin == 0.0 && self.unit == 0.0 {
-            self.traits.set_rate(is_rate);
-        } else {
+        if self.origin != 0.0 || self.unit != 0.0 {
             *self = Self::new();
-            self.traits.set_rate(is_rate);
         }
+        self.traits.set_rate(is_rate);
     }
 
     /// The same, with what others of its kind tell: the score of a series that is still young, of

@@ -418,5 +418,14 @@ mod tests {
         assert!((expected(&later, 4) - alone(&later)).abs() < 1e-6, "unknown, and not together");
         let weak = pair([4, 4], [6.0, 2.9]);
         assert!((expected_among(&weak, 4, &calls) - 4.5).abs() < 1e-6, "not told");
+        // Of three services, none of which the graph knows, the other one is the only chance.
+        let opens = |unrest: &Unrest, budget: f64| {
+            let watched = Watched { services: 3, series: 3 };
+            let around = Surroundings { watched, ..around(budget, &[]) };
+            unrest.clone().opening(4 * MINUTE, &around, |_| false).is_some_and(|s| s.len() == 2)
+        };
+        let enough = 3.0 / SERVICES * 10f64.powf((ONE_A_DAY - 8.0) / DECADE);
+        assert!(opens(&same, 1.01 * enough) && !opens(&same, 0.99 * enough));
+        assert!(!opens(&later, 1e9), "not together");
     }
 }
